@@ -1,0 +1,67 @@
+//! Where a command's results and diagnostics go.
+
+use crate::job::{Job, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Prints a command's result: text for people or one JSON object.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(
+            ProgressStyle::with_template("{msg:20} {wide_bar} {percent:>3}%  {elapsed} / {duration}")
+                .expect("the template is a constant"),
+        );
+        Self { json, bar }
+    }
+
+    /// Runs `work` with a job that draws a progress bar on standard error when that is a terminal.
+    pub fn with_bar<T>(&self, work: impl FnOnce(&Job<'_>) -> T) -> T {
+        let draw = |p: Progress<'_>| {
+            if p.total > 0 {
+                self.bar.set_length(p.total);
+            }
+            self.bar.set_position(p.done);
+            if self.bar.message() != p.stage {
+                self.bar.set_message(p.stage.to_owned());
+            }
+        };
+        let result = work(&Job::new(&draw, crate::job::CancelToken::new()));
+        self.bar.finish_and_clear();
+        result
+    }
+
+    /// Prints `value` as one JSON object, or else what `text` makes of it.
+    ///
+    /// # Errors
+    /// When standard output is closed or the value cannot be written as JSON.
+    pub fn emit<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        let line = if self.json { serde_json::to_string(value)? } else { text(value) };
+        writeln!(std::io::stdout().lock(), "{}", line.trim_end_matches('\n'))?;
+        Ok(())
+    }
+
+    /// Prints a remark for people on standard error.
+    pub fn remark(&self, text: &str) {
+        // A closed standard error must not turn a finished command into a failure.
+        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+
+    pub(super) fn finish(&self, result: anyhow::Result<()>) -> ExitCode {
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                self.remark(&format!("whittle: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

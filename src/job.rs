@@ -1,0 +1,110 @@
+//! Long work: how it reports progress and how it is cancelled.
+//!
+//! Every long function takes a [`Job`]. `job.report(stage, done, total)?` calls back and returns
+//! [`Cancelled`] once the token is set, so `?` is the whole protocol.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The work was cancelled by the person who started it; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled")]
+pub struct Cancelled;
+
+/// Asks running work to stop; clones share one flag.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that nobody has set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the work to stop at its next report.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work was asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// What is being done, in the words of the user: "Quantizing".
+    pub stage: &'a str,
+    /// Units finished in this stage.
+    pub done: u64,
+    /// Units in this stage; 0 when unknown.
+    pub total: u64,
+}
+
+/// A progress callback and a cancel token, handed down to long work.
+#[derive(Clone)]
+pub struct Job<'a> {
+    callback: &'a (dyn Fn(Progress<'_>) + Sync),
+    cancel: CancelToken,
+}
+
+impl<'a> Job<'a> {
+    /// A job that reports to `callback` and stops once `cancel` is set.
+    pub fn new(callback: &'a (dyn Fn(Progress<'_>) + Sync), cancel: CancelToken) -> Self {
+        Self { callback, cancel }
+    }
+
+    /// A job that reports nowhere and is never cancelled.
+    #[must_use]
+    pub fn silent() -> Job<'static> {
+        Job { callback: &|_| {}, cancel: CancelToken::new() }
+    }
+
+    /// Reports progress.
+    ///
+    /// # Errors
+    /// [`Cancelled`] once the token is set.
+    pub fn report(&self, stage: &str, done: u64, total: u64) -> Result<(), Cancelled> {
+        (self.callback)(Progress { stage, done, total });
+        self.check()
+    }
+
+    /// Asks only whether to stop; for loops too tight to report.
+    ///
+    /// # Errors
+    /// [`Cancelled`] once the token is set.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("cancel", &self.cancel).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn reports_until_cancelled() {
+        let calls = AtomicU64::new(0);
+        let cancel = CancelToken::new();
+        let count = |p: Progress<'_>| {
+            calls.fetch_add(p.done, Ordering::Relaxed);
+        };
+        let job = Job::new(&count, cancel.clone());
+        assert_eq!(job.report("Packing", 2, 10), Ok(()));
+        cancel.cancel();
+        assert_eq!(job.report("Packing", 3, 10), Err(Cancelled));
+        assert_eq!(calls.load(Ordering::Relaxed), 5);
+    }
+}
