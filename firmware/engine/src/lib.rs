@@ -7,9 +7,15 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod arena;
 pub mod encoding;
 pub mod float;
+pub mod format;
 pub mod kernels;
 pub mod matrix;
+pub mod sampler;
+pub mod session;
 pub mod shape;
+pub mod tokenizer;
+pub mod weights;
 pub mod workers;

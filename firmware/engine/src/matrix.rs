@@ -3,8 +3,17 @@
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
 use crate::float::f32_from_f16;
 
-/// The unit of a row scale: weights are `row_scale * SCALE_UNIT * group_scale * level`.
-pub const SCALE_UNIT: f32 = 1.0 / 65_536.0;
+/// The unit of a row scale: weights are `row_scale * scale_unit * group_scale * level`.
+///
+/// Levels beside a zero point count sixteenths of a step, since the zero point does.
+#[must_use]
+pub const fn scale_unit(encoding: Encoding) -> f32 {
+    if encoding.has_zero_point() {
+        1.0 / 1_048_576.0
+    } else {
+        1.0 / 65_536.0
+    }
+}
 
 /// A packed tensor `[rows, cols]`, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,6 +102,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The elements as little-endian 32-bit floats, where that is how they are stored.
+    #[must_use]
+    pub fn floats(&self) -> Option<&'a [[u8; 4]]> {
+        match self.encoding {
+            Encoding::F32 => Some(self.bytes.as_chunks::<4>().0),
+            Encoding::F16 | Encoding::Dense(_) | Encoding::Ternary | Encoding::Sparse(_) => None,
+        }
+    }
+
     /// Bytes of one block of eight rows of a dense tensor.
     pub(crate) const fn block_bytes(&self) -> usize {
         2 * BLOCK_ROWS + self.groups() * self.encoding.record_bytes()
@@ -114,7 +132,7 @@ impl<'a> Matrix<'a> {
         let (group_scales, rest) = rest.split_at(self.groups());
         let (bitmap, values) = rest.split_at(self.groups() * (GROUP / 8));
         SparseRow {
-            scale: half_at(scale, 0) * SCALE_UNIT,
+            scale: half_at(scale, 0) * scale_unit(Encoding::Sparse(width)),
             group_scales,
             bitmap,
             values,
@@ -149,7 +167,7 @@ impl<'a> Matrix<'a> {
             Encoding::Dense(_) | Encoding::Ternary => {
                 let block = self.block(row / BLOCK_ROWS);
                 let lane = row % BLOCK_ROWS;
-                let row_scale = half_at(block, lane) * SCALE_UNIT;
+                let row_scale = half_at(block, lane) * scale_unit(self.encoding);
                 let records = block[2 * BLOCK_ROWS..].chunks_exact(self.encoding.record_bytes());
                 for (record, out) in records.zip(out.chunks_mut(GROUP)) {
                     let scale = row_scale * f32::from(record[lane]);
@@ -201,7 +219,7 @@ impl SparseRow<'_> {
         width: Width,
         group: usize,
         reader: &mut BitReader<'_>,
-    ) -> [i8; GROUP] {
+    ) -> [i16; GROUP] {
         let mut levels = [0; GROUP];
         let mut mask = self.mask(group);
         while mask != 0 {
@@ -214,12 +232,11 @@ impl SparseRow<'_> {
 
 /// The level of a kept value: odd numbers around zero, so that no kept weight is zero; at 8 bits
 /// plain two's complement.
-pub(crate) fn kept_level(width: Width, code: u8) -> i8 {
+pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
     match width {
-        Width::Eight => i8::from_le_bytes([code]),
+        Width::Eight => i16::from(code.cast_signed()),
         Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
-            let top = (1i16 << width.bits()) - 1;
-            i8::try_from(2 * i16::from(code) - top).unwrap_or(0)
+            2 * i16::from(code) - ((1 << width.bits()) - 1)
         }
     }
 }
@@ -251,7 +268,9 @@ pub(crate) fn half_at(bytes: &[u8], index: usize) -> f32 {
 }
 
 /// The level of one weight of a dense or ternary record: its code less the zero point.
-pub(crate) fn level(encoding: Encoding, record: &[u8], lane: usize, col: usize) -> i8 {
+///
+/// Zero points are in sixteenths of a step, and so are the levels beside them.
+pub(crate) fn level(encoding: Encoding, record: &[u8], lane: usize, col: usize) -> i16 {
     let header = BLOCK_ROWS
         + if encoding.has_zero_point() {
             BLOCK_ROWS
@@ -259,20 +278,20 @@ pub(crate) fn level(encoding: Encoding, record: &[u8], lane: usize, col: usize) 
             0
         };
     let values = &record[header..];
-    let code = |plane_bits: usize, values: &[u8]| plane_code(values, plane_bits, lane, col);
-    let signed = |x: u8| i8::try_from(x).unwrap_or(0);
-    let zero = || signed(record[BLOCK_ROWS + lane].min(127));
+    let code =
+        |plane_bits: usize, values: &[u8]| i16::from(plane_code(values, plane_bits, lane, col));
+    let above_zero = |code: i16| 16 * code - i16::from(record[BLOCK_ROWS + lane]);
     match encoding {
-        Encoding::Dense(Width::One) => 2 * signed(code(1, values)) - 1,
-        Encoding::Ternary => signed(code(2, values)) - 1,
-        Encoding::Dense(Width::Two) => signed(code(2, values)) - zero(),
-        Encoding::Dense(Width::Three) => {
-            signed(code(2, values) | code(1, &values[64..]) << 2) - zero()
+        Encoding::Dense(Width::One) => 2 * code(1, values) - 1,
+        Encoding::Ternary => code(2, values) - 1,
+        Encoding::Dense(Width::Two) => above_zero(code(2, values)),
+        Encoding::Dense(Width::Three) => above_zero(code(2, values) | code(1, &values[64..]) << 2),
+        Encoding::Dense(Width::Four) => above_zero(code(4, values)),
+        Encoding::Dense(Width::Five) => (code(4, values) | code(1, &values[128..]) << 4) - 16,
+        Encoding::Dense(Width::Six) => (code(4, values) | code(2, &values[128..]) << 4) - 32,
+        Encoding::Dense(Width::Eight) => {
+            i16::from(values[plane_byte(col, lane, 8).0].cast_signed())
         }
-        Encoding::Dense(Width::Four) => signed(code(4, values)) - zero(),
-        Encoding::Dense(Width::Five) => signed(code(4, values) | code(1, &values[128..]) << 4) - 16,
-        Encoding::Dense(Width::Six) => signed(code(4, values) | code(2, &values[128..]) << 4) - 32,
-        Encoding::Dense(Width::Eight) => i8::from_le_bytes([values[plane_byte(col, lane, 8).0]]),
         Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => 0,
     }
 }

@@ -3,7 +3,7 @@
 use super::{Activations, LANES, TILE, fold};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
 use crate::float::f32_from_f16;
-use crate::matrix::{BitReader, SCALE_UNIT, SparseRow, half_at, level};
+use crate::matrix::{BitReader, SparseRow, half_at, level, scale_unit};
 
 /// Eight rows of a dense or ternary matrix times up to [`TILE`] tokens.
 pub(super) fn dense_block(
@@ -29,7 +29,7 @@ pub(super) fn dense_block(
     }
     for sums in &mut sums[..tile] {
         for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum *= half_at(row_scales, lane) * SCALE_UNIT;
+            *sum *= half_at(row_scales, lane) * scale_unit(encoding);
         }
     }
     sums
@@ -57,9 +57,9 @@ pub(super) fn sparse_row(
 
 /// Integer product of one group, times the integer group scale, then once times the activations' scale.
 ///
-/// At most 32 x 127 x 127 x 255 = 131,612,160: inside 32 bits.
+/// Levels reach 255, so at most 32 x 255 x 127 x 255 = 264,261,600: inside 32 bits.
 fn group_product(
-    levels: &[i8; GROUP],
+    levels: &[i16; GROUP],
     group_scale: i32,
     input: &Activations<'_>,
     token: usize,

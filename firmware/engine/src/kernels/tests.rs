@@ -225,7 +225,7 @@ fn products_are_those_of_the_dequantized_weights() {
 
 #[test]
 fn levels_stay_in_their_range() {
-    let check = |encoding, fill: u8, expected: i8| {
+    let check = |encoding, fill: u8, expected: i16| {
         let mut record = vec![fill; encoding_record(encoding)];
         if encoding.has_zero_point() {
             record[BLOCK_ROWS..2 * BLOCK_ROWS].fill(3);
@@ -242,9 +242,9 @@ fn levels_stay_in_their_range() {
     check(Encoding::Dense(Width::One), 0xff, 1);
     check(Encoding::Ternary, 0x00, -1);
     check(Encoding::Ternary, 0xaa, 1);
-    check(Encoding::Dense(Width::Two), 0xff, 0);
-    check(Encoding::Dense(Width::Three), 0xff, 4);
-    check(Encoding::Dense(Width::Four), 0xff, 12);
+    check(Encoding::Dense(Width::Two), 0xff, 45);
+    check(Encoding::Dense(Width::Three), 0xff, 109);
+    check(Encoding::Dense(Width::Four), 0xff, 237);
     check(Encoding::Dense(Width::Five), 0xff, 15);
     check(Encoding::Dense(Width::Five), 0x00, -16);
     check(Encoding::Dense(Width::Six), 0xff, 31);

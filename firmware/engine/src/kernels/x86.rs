@@ -4,7 +4,7 @@
 
 use super::{Activations, LANES, TILE, fold};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
-use crate::matrix::{SCALE_UNIT, SparseRow, half_at};
+use crate::matrix::{SparseRow, half_at, scale_unit};
 use core::arch::x86_64::*;
 
 /// Eight chunks of four columns by eight rows, as bytes.
@@ -86,7 +86,7 @@ fn dense_tile<const BITS: usize, const TOKENS: usize>(
         let codes = unpack::<BITS>(&record[header..]);
         let group_scales = widen8(record);
         let zeros = if has_zero_point {
-            _mm256_min_epi32(widen8(&record[BLOCK_ROWS..]), _mm256_set1_epi32(127))
+            widen8(&record[BLOCK_ROWS..])
         } else {
             fixed_zero
         };
@@ -96,6 +96,12 @@ fn dense_tile<const BITS: usize, const TOKENS: usize>(
             // Signs are stored as 0 and 1: level = 2 x code - 1.
             let dot = if BITS == 1 {
                 _mm256_slli_epi32::<1>(dot)
+            } else {
+                dot
+            };
+            // Zero points count sixteenths of a step.
+            let dot = if has_zero_point {
+                _mm256_slli_epi32::<4>(dot)
             } else {
                 dot
             };
@@ -116,7 +122,7 @@ fn dense_tile<const BITS: usize, const TOKENS: usize>(
     }
     let row_scales = _mm256_mul_ps(
         _mm256_cvtph_ps(load16(row_scales)),
-        _mm256_set1_ps(SCALE_UNIT),
+        _mm256_set1_ps(scale_unit(encoding)),
     );
     let mut out = [[0.0; BLOCK_ROWS]; TILE];
     for (out, sum) in out.iter_mut().zip(sums) {
