@@ -6,6 +6,7 @@
 use crate::encoding::Encoding;
 use crate::matrix::Matrix;
 use crate::shape::{Hyperparameters, Role, RopePairs};
+use crate::tokenizer::Tokenizer;
 use crate::weights::{table_index, table_len};
 
 /// First bytes of a packed file.
@@ -355,17 +356,53 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// Tokens that end an answer.
-    pub fn stop_tokens(&self) -> impl Iterator<Item = u32> + use<'a> {
-        tokens(self.section(Section::StopTokens))
-    }
-
-    /// The chat template around the user's text.
+    /// How text goes in and comes out.
     ///
     /// # Errors
-    /// When the section is cut short.
-    pub fn chat(&self) -> Result<Chat<'a>, FormatError> {
-        let mut rest = self.section(Section::Chat);
+    /// When a table of the tokenizer or the chat template is damaged.
+    pub fn text(&self) -> Result<Text<'a>, FormatError> {
+        let section = |s| self.section(s);
+        Text::new(
+            self.shape.vocab,
+            section(Section::Tokenizer),
+            section(Section::Vocabulary),
+            section(Section::Merges),
+            section(Section::Chat),
+            section(Section::StopTokens),
+        )
+    }
+}
+
+/// How text goes into a model and comes out: tokenizer, chat template, stop tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer<'a>,
+    /// What stands around the user's text.
+    pub chat: Chat<'a>,
+    stop_tokens: &'a [u8],
+}
+
+impl<'a> Text<'a> {
+    /// Binds the sections of a packed file for a model of `vocab` tokens.
+    ///
+    /// # Errors
+    /// When a table is damaged.
+    pub fn new(vocab: u32, tokenizer: &[u8], vocabulary: &'a [u8], merges: &'a [u8], chat: &'a [u8], stop_tokens: &'a [u8]) -> Result<Self, FormatError> {
+        let tokenizer = Tokenizer::new(vocab, tokenizer, vocabulary, merges)?;
+        Ok(Self { tokenizer, chat: Chat::parse(chat)?, stop_tokens })
+    }
+
+    /// Whether this token ends an answer.
+    #[must_use]
+    pub fn is_stop(&self, token: u32) -> bool {
+        tokens(self.stop_tokens).any(|t| t == token)
+    }
+}
+
+impl<'a> Chat<'a> {
+    fn parse(section: &'a [u8]) -> Result<Self, FormatError> {
+        let mut rest = section;
         let mut piece = || {
             let invalid = FormatError::Invalid("chat template");
             let (count, after) = rest.split_first_chunk::<4>().ok_or(invalid)?;
@@ -375,9 +412,8 @@ impl<'a> Packed<'a> {
                     Ok(None)
                 }
                 count => {
-                    let (ids, after) = after
-                        .split_at_checked((count as usize).checked_mul(4).ok_or(invalid)?)
-                        .ok_or(invalid)?;
+                    let bytes = (count as usize).checked_mul(4).ok_or(invalid)?;
+                    let (ids, after) = after.split_at_checked(bytes).ok_or(invalid)?;
                     rest = after;
                     Ok(Some(ids))
                 }

@@ -4,7 +4,7 @@
 //! it an arena, threads and a SIMD level, and gets the same bits whatever it lends.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 pub mod arena;

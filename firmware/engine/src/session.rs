@@ -95,6 +95,18 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Takes up a conversation whose first `position` tokens `arena` still holds, under the same
+    /// shape and limits.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when `position` is past the context.
+    pub fn resume(shape: &Hyperparameters, limits: Limits, arena: &'a mut [u32], position: usize) -> Result<Self, SessionError> {
+        if position > limits.context {
+            return Err(SessionError::ContextFull { needed: position, context: limits.context });
+        }
+        Ok(Self { position, ..Self::new(shape, limits, arena)? })
+    }
+
     /// Tokens in the KV cache.
     #[must_use]
     pub const fn position(&self) -> usize {

@@ -1,13 +1,14 @@
 //! A small tokenizer that reads its tables in place from the packed file.
 //!
 //! Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) by merge rank, over bytes or over
-//! characters with byte fallback. Text is cut first as the model's own pre-tokenizer cuts it.
+//! characters with byte fallback. Text is cut first as the model's own pre-tokenizer cuts it, but
+//! not normalized: text for models that want NFC should be in that form, as nearly all text is.
 
 mod split;
 
 pub use split::{Pretokenizer, split};
 
-use crate::format::{FormatError, Packed, Section, u32_at};
+use crate::format::{FormatError, u32_at};
 use core::cmp::Ordering;
 
 /// Turns text into tokens and back.
@@ -16,6 +17,8 @@ pub struct Tokenizer<'a> {
     pretokenizer: Pretokenizer,
     /// Put a space before the text first (SentencePiece).
     prefix_space: bool,
+    /// Take a word that is a token without merging (Llama 3).
+    whole_words: bool,
     count: usize,
     /// `[count + 1]` offsets into `text`.
     offsets: &'a [u8],
@@ -29,30 +32,28 @@ pub struct Tokenizer<'a> {
 }
 
 impl<'a> Tokenizer<'a> {
-    /// Binds the tables of a packed file.
+    /// Binds the tables of a packed file for a model of `vocab` tokens.
     ///
     /// # Errors
     /// When a table is cut short or out of order.
-    pub fn new(packed: &Packed<'a>) -> Result<Self, FormatError> {
+    pub fn new(vocab: u32, kind: &[u8], vocabulary: &'a [u8], merges: &'a [u8]) -> Result<Self, FormatError> {
         let invalid = |what| move || FormatError::Invalid(what);
-        let kind = packed.section(Section::Tokenizer);
-        if kind.len() != 12 {
+        if kind.len() != 16 {
             return Err(FormatError::Invalid("tokenizer"));
         }
         let pretokenizer =
             Pretokenizer::from_number(u32_at(kind, 0)).ok_or_else(invalid("pre-tokenizer"))?;
         let prefix_space = u32_at(kind, 4) == 1;
         let number_bytes = u32_at(kind, 8) as usize;
-        let merges = packed.section(Section::Merges);
+        let whole_words = u32_at(kind, 12) == 1;
         if !(2..=3).contains(&number_bytes) || !merges.len().is_multiple_of(4 * number_bytes) {
             return Err(FormatError::Invalid("merges"));
         }
-        let vocabulary = packed.section(Section::Vocabulary);
         let count = vocabulary
             .first_chunk::<4>()
             .map(|c| u32::from_le_bytes(*c) as usize);
         let count = count
-            .filter(|c| *c == packed.shape().vocab as usize)
+            .filter(|c| *c == vocab as usize)
             .ok_or_else(invalid("vocabulary"))?;
         let tables = 4 + 4 * (count + 1) + 4 * count;
         if vocabulary.len() < tables {
@@ -67,10 +68,7 @@ impl<'a> Tokenizer<'a> {
         {
             return Err(FormatError::Invalid("vocabulary"));
         }
-        Ok(Self {
-            pretokenizer,
-            prefix_space,
-            count,
+        Ok(Self { pretokenizer, prefix_space, whole_words, count,
             offsets,
             sorted,
             text,
@@ -134,6 +132,12 @@ impl<'a> Tokenizer<'a> {
         room: &mut [u32],
         emit: &mut dyn FnMut(u32),
     ) -> Result<(), usize> {
+        if let ([word], true) = (parts, self.whole_words)
+            && let Some(token) = self.find(word)
+        {
+            emit(token);
+            return Ok(());
+        }
         let len = parts.iter().map(|p| p.len()).sum();
         let symbols = room.get_mut(..len).ok_or(len)?;
         let mut count = 0;

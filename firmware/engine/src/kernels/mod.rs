@@ -32,6 +32,23 @@ pub(crate) const TILE: usize = 4;
 const TASK_ROWS: usize = 64;
 
 impl SimdLevel {
+    /// Every level that this processor has, plainest first. For hosts: boards know what they are.
+    #[cfg(any(feature = "std", test))]
+    pub fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let avx2 = {
+            let has = std::is_x86_feature_detected!("avx2")
+                && std::is_x86_feature_detected!("bmi2")
+                && std::is_x86_feature_detected!("f16c")
+                && std::is_x86_feature_detected!("popcnt");
+            // SAFETY: just detected.
+            has.then(|| unsafe { Self::avx2() })
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let avx2 = None;
+        core::iter::once(Self::scalar()).chain(avx2)
+    }
+
     /// 256-bit integer kernels.
     ///
     /// # Safety

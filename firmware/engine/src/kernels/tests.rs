@@ -6,20 +6,6 @@ use crate::matrix::level;
 use std::vec;
 use std::vec::Vec;
 
-/// Every level that this processor has.
-fn levels() -> Vec<SimdLevel> {
-    let mut levels = vec![SimdLevel::scalar()];
-    #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx2")
-        && std::is_x86_feature_detected!("f16c")
-        && std::is_x86_feature_detected!("bmi2")
-    {
-        // SAFETY: just detected.
-        levels.push(unsafe { SimdLevel::avx2() });
-    }
-    levels
-}
-
 struct Random(u64);
 
 impl Random {
@@ -134,7 +120,7 @@ fn every_level_equals_scalar_to_the_bit() {
             let matrix = Matrix::new(encoding, rows, cols, kept, &bytes).unwrap();
             let floats: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
             let expected = product(SimdLevel::scalar(), &matrix, &floats);
-            for level in levels() {
+            for level in SimdLevel::available() {
                 assert_eq!(
                     product(level, &matrix, &floats),
                     expected,
@@ -170,7 +156,7 @@ fn extreme_values_neither_overflow_nor_differ() {
                 .map(|i| if i % 3 == 0 { -1e4 } else { 1e4 })
                 .collect();
             let expected = product(SimdLevel::scalar(), &matrix, &floats);
-            for level in levels() {
+            for level in SimdLevel::available() {
                 assert_eq!(
                     product(level, &matrix, &floats),
                     expected,
@@ -292,7 +278,7 @@ fn attention_is_the_same_on_every_level_and_weighs_values_by_softmax() {
         out
     };
     let out = run(SimdLevel::scalar());
-    for level in levels() {
+    for level in SimdLevel::available() {
         assert_eq!(run(level), out, "{}", level.name());
     }
     // The slow obvious version, for the last head of the last token.

@@ -1,6 +1,8 @@
-//! The compression recipe: weight precision and sparsity of every tensor.
+//! What a recipe asks of one tensor: precision and sparsity, and the encoding that holds them.
 
+use super::RecipeError;
 use engine::encoding::{Encoding, Width};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bits of a weight as a recipe names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +63,19 @@ impl Precision {
         Self::ALL
             .into_iter()
             .find(|p| (p.bits() - bits).abs() < 1e-6)
+    }
+}
+
+impl Serialize for Precision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.bits())
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bits = f64::deserialize(deserializer)?;
+        Self::from_bits(bits).ok_or_else(|| serde::de::Error::custom(RecipeError::Bits(bits)))
     }
 }
 

@@ -1,0 +1,97 @@
+//! `whittle chat`: one question to a packed model.
+
+use super::Output;
+use crate::job::Job;
+use crate::packed::{Conversation, PackedModel, Question};
+use crate::workers::Processor;
+use engine::sampler::Sampling;
+use serde::Serialize;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ChatArgs {
+    /// Packed file
+    file: PathBuf,
+    /// What to ask
+    #[arg(long, value_name = "P")]
+    prompt: String,
+    /// System text
+    #[arg(long, value_name = "S")]
+    system: Option<String>,
+    /// Longest answer
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_tokens: usize,
+    /// Start of the random sequence
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// 0 takes the most likely token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f32,
+    /// Keep only the most likely tokens that together have this share
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f32,
+    /// Threads that compute; all cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Longest conversation in tokens
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    context: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    text: String,
+    tokens: Vec<u32>,
+    logits_hash: String,
+    prompt_tokens: usize,
+    prefill_tokens_per_second: f64,
+    decode_tokens_per_second: f64,
+    simd: &'static str,
+    threads: usize,
+}
+
+pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
+    let packed = PackedModel::open(&args.file, &Job::silent())?;
+    let processor = Processor::new(args.threads)?;
+    let mut conversation = Conversation::new(&packed, args.context);
+    let question = Question {
+        system: args.system.as_deref(),
+        user: &args.prompt,
+        max_tokens: args.max_tokens,
+        sampling: Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed },
+    };
+    // People read along while the model generates; JSON comes whole.
+    let mut stdout = std::io::stdout().lock();
+    let mut show = |text: &str| {
+        if output.is_json() || (write!(stdout, "{text}").is_ok() && stdout.flush().is_ok()) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    let answer = conversation.ask(&packed, &processor.host(), &question, &mut show)?;
+    drop(stdout);
+    let report = Report {
+        logits_hash: format!("{:016x}", answer.logits_hash.0),
+        prompt_tokens: answer.prompt_tokens,
+        prefill_tokens_per_second: answer.prefill_tokens_per_second(),
+        decode_tokens_per_second: answer.decode_tokens_per_second(),
+        text: answer.text,
+        tokens: answer.tokens,
+        simd: processor.level_name(),
+        threads: processor.threads(),
+    };
+    output.emit(&report, |r| {
+        format!(
+            "\n[{} tokens, prefill {:.1} and decode {:.1} tokens/s, logits {}, {} on {} threads]",
+            r.tokens.len(),
+            r.prefill_tokens_per_second,
+            r.decode_tokens_per_second,
+            r.logits_hash,
+            r.simd,
+            r.threads
+        )
+    })
+}

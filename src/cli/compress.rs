@@ -1,0 +1,95 @@
+//! `whittle compress`: a model and a recipe in, a packed file out.
+
+use super::Output;
+use super::open::open_model;
+use crate::compress::{CompressedModel, compress};
+use crate::packed::PackedModel;
+use crate::recipe::Recipe;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompressArgs {
+    /// Path or catalog name of a model
+    model: String,
+    /// Preset or path of a recipe
+    #[arg(long, value_name = "R")]
+    recipe: String,
+    /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`
+    #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
+    set: Vec<String>,
+    /// Packed file to write
+    #[arg(long, value_name = "F.whittle")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Report {
+    bytes: usize,
+    bits_per_weight: f64,
+    seconds: f64,
+    peak_rss_bytes: Option<u64>,
+    tensors: Vec<TensorReport>,
+}
+
+#[derive(Serialize)]
+struct TensorReport {
+    name: String,
+    bits: f64,
+    sparsity: f64,
+    encoding: &'static str,
+    bytes: usize,
+    nmse: f64,
+}
+
+/// The preset or file with its exceptions.
+pub(super) fn open_recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
+    let mut recipe = Recipe::open(name)?;
+    for text in set {
+        recipe.set(text)?;
+    }
+    Ok(recipe)
+}
+
+pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
+    let recipe = open_recipe(&args.recipe, &args.set)?;
+    let model = open_model(&args.model, output)?;
+    let start = Instant::now();
+    let compressed = output.with_bar(|job| compress(&model, &recipe, job))?;
+    let packed = output.with_bar(|job| PackedModel::pack(&model, &compressed, job))?;
+    packed.save(&args.out)?;
+    output.emit(&report(&compressed, &packed, start), |r| {
+        let bar = |nmse: f64| "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize);
+        let mut text = String::new();
+        for t in r.tensors.iter().filter(|t| t.encoding != "f32") {
+            text += &format!("{:28} {:>8} {:>4.0} %  {:>11} B  error {:.2e} {}\n", t.name, t.encoding, t.sparsity * 100.0, t.bytes, t.nmse, bar(t.nmse));
+        }
+        text + &format!("{}: {} bytes, {:.3} bits per weight, {:.1} s", args.out.display(), r.bytes, r.bits_per_weight, r.seconds)
+    })
+}
+
+fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) -> Report {
+    let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
+        name: t.name.clone(),
+        bits: if t.role.is_matrix() { t.setting.precision.bits() } else { 32.0 },
+        sparsity: t.setting.sparsity,
+        encoding: t.encoding.name(),
+        bytes: t.bytes.len(),
+        nmse: t.nmse,
+    };
+    Report {
+        bytes: packed.bytes().len(),
+        bits_per_weight: compressed.bits_per_weight(),
+        seconds: start.elapsed().as_secs_f64(),
+        peak_rss_bytes: peak_rss_bytes(),
+        tensors: compressed.tensors.iter().map(|t| tensor(t)).collect(),
+    }
+}
+
+/// Largest resident memory of this process so far; unknown where the system does not tell.
+pub(super) fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,54 @@
+//! `whittle eval`: quality of a packed model against its source.
+
+use super::Output;
+use super::open::open_model;
+use crate::compress::compress;
+use crate::evaluate::{evaluate, windows};
+use crate::packed::{LiveModel, PackedModel, TextSections};
+use crate::recipe::Recipe;
+use crate::workers::Processor;
+use anyhow::Context as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvalArgs {
+    /// Packed file
+    file: PathBuf,
+    /// Path or catalog name of the source model
+    #[arg(long, value_name = "MODEL")]
+    reference: String,
+    /// Text file to score
+    #[arg(long, value_name = "T")]
+    text: PathBuf,
+    /// Tokens of it to use, in windows of 512
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    tokens: usize,
+    /// Threads that compute; all cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&args.text).with_context(|| format!("cannot read {}", args.text.display()))?;
+    let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
+    let model = open_model(&args.reference, output)?;
+    let windows = windows(&model, &text, args.tokens)?;
+    let original = output.with_bar(|job| compress(&model, &Recipe::original(), job))?;
+    let reference = LiveModel::new(model.hyperparameters, Arc::new(TextSections::new(&model)?), &original)?;
+    let processor = Processor::new(args.threads)?;
+    let evaluation = output.with_bar(|job| evaluate(&packed, &reference, &windows, &processor.host(), job))?;
+    output.emit(&evaluation, |e| {
+        format!(
+            "{} tokens: perplexity {:.3} (reference {:.3}), KL {:.5} ± {:.5}, 99th percentile {:.4}, same top token {:.2} %\nreference: {} dequantized to 16 bits",
+            e.tokens,
+            e.perplexity,
+            e.reference_perplexity,
+            e.kl_mean,
+            e.kl_mean_standard_error,
+            e.kl_p99,
+            e.same_top * 100.0,
+            model.provenance.source_precision
+        )
+    })
+}

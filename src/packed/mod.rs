@@ -1,0 +1,296 @@
+//! One byte string in the engine's format: what runs, is exported, is flashed.
+
+mod chat;
+mod live;
+mod text;
+
+pub use chat::{Answer, ChatError, Conversation, Question, StopReason};
+pub use live::LiveModel;
+pub use text::TextSections;
+
+use crate::compress::{CompressedModel, CompressedTensor};
+use crate::job::{Cancelled, Job};
+use crate::model::{Model, ModelError};
+use engine::encoding::Encoding;
+use engine::format::{self, ENTRY_BYTES, FormatError, HEADER_BYTES, MAGIC, NAME_BYTES, Packed, SECTIONS, Section, TENSOR_ALIGNMENT, Text, VERSION};
+use engine::matrix::Matrix;
+use engine::shape::{Hyperparameters, RopePairs};
+use engine::weights::{Weights, WeightsError, table_index, table_len};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Why a model cannot be packed, or a packed file not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The chat template or a text of it.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The file is not a packed model, or damaged.
+    #[error("{name}: {source}")]
+    Format {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// The tensors do not make a model.
+    #[error("{name}: the tensors do not make a model: {problem:?}")]
+    Weights {
+        /// The file.
+        name: String,
+        /// The first that is missing or wrong.
+        problem: WeightsError,
+    },
+    /// The system cannot read or write the file.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The work was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Where the weights of a running model are.
+pub trait WeightSource: Send + Sync {
+    /// The numbers that every shape follows from.
+    fn shape(&self) -> &Hyperparameters;
+    /// How text goes in and comes out.
+    fn text(&self) -> Text<'_>;
+    /// Lends the tensors as they are now.
+    fn lend(&self, work: &mut dyn FnMut(&Weights<'_>));
+}
+
+/// A packed model, checked and ready to run.
+#[derive(Debug)]
+pub struct PackedModel {
+    bytes: Bytes,
+    shape: Hyperparameters,
+    /// Table place, encoding, rows, cols, kept and bytes of each tensor.
+    tensors: Vec<(usize, Encoding, usize, usize, usize, Range<usize>)>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Owned(Vec<u8>),
+    Mapped(crate::model::Map),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+impl PackedModel {
+    /// Packs a compressed model.
+    ///
+    /// # Errors
+    /// When the chat template fails or the job is cancelled.
+    pub fn pack(model: &Model, compressed: &CompressedModel, job: &Job<'_>) -> Result<Self, PackError> {
+        let text = TextSections::new(model)?;
+        let source = provenance(model, job)?;
+        let bytes = assemble(&model.hyperparameters, compressed, &text, &source, job)?;
+        Self::check("packed model", Bytes::Owned(bytes))
+    }
+
+    /// Opens a packed file and checks every checksum.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not a packed model, or is damaged.
+    pub fn open(path: &Path, job: &Job<'_>) -> Result<Self, PackError> {
+        let map = crate::model::Map::open(path)?;
+        let packed = Self::check(&path.display().to_string(), Bytes::Mapped(map))?;
+        let view = packed.view();
+        for index in 0..view.tensors() {
+            job.report("Checking", u64::from(index), u64::from(view.tensors()))?;
+            let entry = view.entry(index);
+            let found = crc32fast::hash(entry.matrix.bytes());
+            if found != entry.crc {
+                let source = FormatError::Checksum { tensor: Some(index), expected: entry.crc, found };
+                return Err(PackError::Format { name: path.display().to_string(), source });
+            }
+        }
+        Ok(packed)
+    }
+
+    fn check(name: &str, bytes: Bytes) -> Result<Self, PackError> {
+        let format = |source| PackError::Format { name: name.into(), source };
+        let packed = Packed::parse(&bytes).map_err(format)?;
+        packed.text().map_err(format)?;
+        let shape = *packed.shape();
+        let mut table = vec![None; table_len(shape.layers)];
+        packed.fill_table(&mut table).map_err(format)?;
+        Weights::new(shape, &table).map_err(|problem| PackError::Weights { name: name.into(), problem })?;
+        let tensors = packed
+            .entries()
+            .map(|e| {
+                let (m, start) = (e.matrix, e.offset);
+                (table_index(e.role, e.layer), m.encoding(), m.rows(), m.cols(), e.kept, start..start + m.bytes().len())
+            })
+            .collect();
+        Ok(Self { bytes, shape, tensors })
+    }
+
+    /// As the engine reads it.
+    #[must_use]
+    pub fn view(&self) -> Packed<'_> {
+        Packed::parse(&self.bytes).expect("checked when it was opened")
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Writes it to a file, atomically.
+    ///
+    /// # Errors
+    /// When the system cannot write the file; then an older file at the path is untouched.
+    pub fn save(&self, path: &Path) -> Result<(), PackError> {
+        let failed = |source| PackError::Io { action: "write", path: path.into(), source };
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        file.write_all(&self.bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(path).map_err(|e| failed(e.error))?;
+        // The new name lasts through a crash only once the folder is written too.
+        File::open(folder).and_then(|f| f.sync_all()).or(Ok(()))
+    }
+}
+
+impl WeightSource for PackedModel {
+    fn shape(&self) -> &Hyperparameters {
+        &self.shape
+    }
+
+    fn text(&self) -> Text<'_> {
+        self.view().text().expect("checked when it was opened")
+    }
+
+    fn lend(&self, work: &mut dyn FnMut(&Weights<'_>)) {
+        let mut table = vec![None; table_len(self.shape.layers)];
+        for (at, encoding, rows, cols, kept, range) in &self.tensors {
+            table[*at] = Matrix::new(*encoding, *rows, *cols, *kept, &self.bytes[range.clone()]).ok();
+        }
+        work(&Weights::new(self.shape, &table).expect("checked when it was opened"));
+    }
+}
+
+/// Bytes that a packed file of these tensors takes: metadata, and every tensor at a 4 KiB boundary.
+#[must_use]
+pub fn file_bytes(metadata_bytes: usize, tensors: impl IntoIterator<Item = usize>) -> usize {
+    tensors.into_iter().fold(metadata_bytes, |end, bytes| end.next_multiple_of(TENSOR_ALIGNMENT) + bytes)
+}
+
+fn provenance(model: &Model, job: &Job<'_>) -> Result<String, PackError> {
+    #[derive(serde::Serialize)]
+    struct Provenance<'a> {
+        name: &'a str,
+        file: &'a str,
+        sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        licence: Option<&'a str>,
+        precision: &'a str,
+    }
+    let source = Provenance {
+        name: &model.name,
+        file: &model.provenance.file_name,
+        sha256: model.sha256(job)?,
+        licence: model.provenance.licence.as_deref(),
+        precision: &model.provenance.source_precision,
+    };
+    Ok(toml::to_string(&source).expect("a table of texts is TOML"))
+}
+
+/// Lays out header, metadata and tensors.
+fn assemble(shape: &Hyperparameters, compressed: &CompressedModel, text: &TextSections, source: &str, job: &Job<'_>) -> Result<Vec<u8>, PackError> {
+    let recipe = compressed.recipe.to_toml();
+    let directory_bytes = compressed.tensors.len() * ENTRY_BYTES;
+    let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+    sections[Section::Tokenizer as usize] = &text.tokenizer;
+    sections[Section::Vocabulary as usize] = &text.vocabulary;
+    sections[Section::Merges as usize] = &text.merges;
+    sections[Section::Chat as usize] = &text.chat;
+    sections[Section::StopTokens as usize] = &text.stop_tokens;
+    sections[Section::Recipe as usize] = recipe.as_bytes();
+    sections[Section::Provenance as usize] = source.as_bytes();
+    let lengths = sections.map(|s| s.len().next_multiple_of(4));
+    let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
+    let mut bytes = vec![0; file_bytes(metadata_bytes, compressed.tensors.iter().map(|t| t.bytes.len()))];
+
+    let mut end = metadata_bytes;
+    for (index, tensor) in compressed.tensors.iter().enumerate() {
+        job.report("Packing", index as u64, compressed.tensors.len() as u64)?;
+        let offset = end.next_multiple_of(TENSOR_ALIGNMENT);
+        end = offset + tensor.bytes.len();
+        bytes[offset..end].copy_from_slice(&tensor.bytes);
+        put_entry(&mut bytes[HEADER_BYTES + index * ENTRY_BYTES..][..ENTRY_BYTES], tensor, offset);
+    }
+    let mut at = HEADER_BYTES;
+    for (index, section) in sections.iter().enumerate() {
+        let len = if index == Section::Directory as usize { directory_bytes } else { section.len() };
+        bytes[at..at + section.len()].copy_from_slice(section);
+        put_u32(&mut bytes, 72 + 8 * index, number(at));
+        put_u32(&mut bytes, 76 + 8 * index, number(len));
+        at += len.next_multiple_of(4);
+    }
+    put_header(&mut bytes, shape, compressed.tensors.len(), metadata_bytes);
+    Ok(bytes)
+}
+
+fn put_entry(entry: &mut [u8], tensor: &CompressedTensor, offset: usize) {
+    let name = &tensor.name.as_bytes()[..tensor.name.len().min(NAME_BYTES)];
+    entry[..name.len()].copy_from_slice(name);
+    entry[40] = tensor.role as u8;
+    entry[41] = tensor.encoding.number();
+    put_u32(entry, 44, tensor.layer.unwrap_or(0));
+    put_u32(entry, 48, number(tensor.rows));
+    put_u32(entry, 52, number(tensor.cols));
+    put_u32(entry, 56, number(tensor.kept));
+    entry[60..68].copy_from_slice(&(offset as u64).to_le_bytes());
+    entry[68..76].copy_from_slice(&(tensor.bytes.len() as u64).to_le_bytes());
+    put_u32(entry, 76, crc32fast::hash(&tensor.bytes));
+}
+
+fn put_header(bytes: &mut [u8], shape: &Hyperparameters, tensors: usize, metadata_bytes: usize) {
+    let file_bytes = bytes.len() as u64;
+    bytes[..8].copy_from_slice(&MAGIC);
+    put_u32(bytes, 8, VERSION);
+    put_u32(bytes, 12, number(metadata_bytes));
+    put_u32(bytes, 20, number(tensors));
+    bytes[24..32].copy_from_slice(&file_bytes.to_le_bytes());
+    let Hyperparameters { layers, hidden, feed_forward, heads, kv_heads, head_dim, vocab, context, norm_epsilon, rope_pairs } = *shape;
+    let pairs = match rope_pairs {
+        RopePairs::Adjacent => 0,
+        RopePairs::Halves => 1,
+    };
+    let numbers = [layers, hidden, feed_forward, heads, kv_heads, head_dim, vocab, context, norm_epsilon.to_bits(), pairs];
+    numbers.into_iter().enumerate().for_each(|(i, n)| put_u32(bytes, 32 + 4 * i, n));
+    let crc = crc32fast::hash(&bytes[24..metadata_bytes]);
+    put_u32(bytes, 16, crc);
+}
+
+fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Sections and shapes are far below 4 GiB: a vocabulary has at most 2^20 tokens of at most 1 kB.
+fn number(value: usize) -> u32 {
+    u32::try_from(value).expect("metadata and shapes stay below 4 GiB")
+}
+
+const _: () = assert!(HEADER_BYTES >= 72 + 8 * SECTIONS && format::VERSION == 0);

@@ -1,0 +1,164 @@
+//! Which tensors a rule means: `attention.*`, `feed-forward.down@0..4`, `blk.3.attn_q.weight`.
+
+use super::RecipeError;
+use engine::shape::Role;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A set of tensors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Pattern {
+    /// As it was written.
+    text: String,
+    roles: Vec<Role>,
+    layers: Layers,
+}
+
+/// A range of layers; negative numbers count from the last layer, as in `-2..`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    /// All layers, and the tensors that stand alone.
+    All,
+    /// From the first to before the second; `None` is the end.
+    Range(i32, Option<i32>),
+}
+
+impl Layers {
+    fn contains(self, layer: Option<u32>, layers: u32) -> bool {
+        let resolve = |n: i32| if n < 0 { i64::from(n) + i64::from(layers) } else { i64::from(n) };
+        match (self, layer) {
+            (Self::All, _) => true,
+            (Self::Range(..), None) => false,
+            (Self::Range(from, to), Some(layer)) => {
+                let layer = i64::from(layer);
+                layer >= resolve(from) && to.is_none_or(|to| layer < resolve(to))
+            }
+        }
+    }
+}
+
+/// The names that recipes give to groups of matrices.
+const GROUPS: [(&str, &[Role]); 14] = [
+    ("*", &[Role::Embedding, Role::Query, Role::Key, Role::Value, Role::AttentionOutput, Role::Gate, Role::Up, Role::Down, Role::Output]),
+    ("embedding", &[Role::Embedding]),
+    ("output", &[Role::Output]),
+    ("attention.*", &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput]),
+    ("attention", &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput]),
+    ("attention.q", &[Role::Query]),
+    ("attention.k", &[Role::Key]),
+    ("attention.v", &[Role::Value]),
+    ("attention.o", &[Role::AttentionOutput]),
+    ("feed-forward.*", &[Role::Gate, Role::Up, Role::Down]),
+    ("feed-forward", &[Role::Gate, Role::Up, Role::Down]),
+    ("feed-forward.gate", &[Role::Gate]),
+    ("feed-forward.up", &[Role::Up]),
+    ("feed-forward.down", &[Role::Down]),
+];
+
+impl Pattern {
+    /// The pattern of exactly one tensor.
+    #[must_use]
+    pub fn one(role: Role, layer: Option<u32>) -> Self {
+        let name = role.gguf_name();
+        let text = layer.map_or_else(|| name.to_owned(), |layer| format!("blk.{layer}.{name}"));
+        let layers = layer.map_or(Layers::All, single);
+        Self { text, roles: vec![role], layers }
+    }
+
+    /// Whether it means the tensor with this role and layer in a model of `layers` layers.
+    #[must_use]
+    pub fn matches(&self, role: Role, layer: Option<u32>, layers: u32) -> bool {
+        self.roles.contains(&role) && self.layers.contains(layer, layers)
+    }
+}
+
+fn single(layer: u32) -> Layers {
+    let layer = i32::try_from(layer).unwrap_or(i32::MAX - 1);
+    Layers::Range(layer, Some(layer + 1))
+}
+
+impl FromStr for Pattern {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let wrong = || RecipeError::Pattern(text.to_owned());
+        let pattern = |roles: &[Role], layers| Self { text: text.to_owned(), roles: roles.to_vec(), layers };
+        if let Some(rest) = text.strip_prefix("blk.") {
+            let (layer, name) = rest.split_once('.').ok_or_else(wrong)?;
+            let layers = if layer == "*" { Layers::Range(0, None) } else { single(layer.parse().map_err(|_| wrong())?) };
+            let roles: Vec<Role> = Role::ALL
+                .into_iter()
+                .filter(|r| r.is_matrix() && r.is_per_layer() && (name == "*" || r.gguf_name() == name))
+                .collect();
+            return if roles.is_empty() { Err(wrong()) } else { Ok(pattern(&roles, layers)) };
+        }
+        let (group, layers) = match text.split_once('@') {
+            None => (text, Layers::All),
+            Some((group, range)) => {
+                let (from, to) = range.split_once("..").ok_or_else(wrong)?;
+                let number = |s: &str| s.parse::<i32>().map_err(|_| wrong());
+                let from = if from.is_empty() { 0 } else { number(from)? };
+                let to = if to.is_empty() { None } else { Some(number(to)?) };
+                (group, Layers::Range(from, to))
+            }
+        };
+        let named = GROUPS.iter().find(|(name, _)| *name == group).map(|(_, roles)| pattern(roles, layers));
+        let exact = || Role::ALL.into_iter().find(|r| r.is_matrix() && !r.is_per_layer() && r.gguf_name() == group);
+        named.or_else(|| exact().map(|role| pattern(&[role], layers))).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = RecipeError;
+
+    fn try_from(text: String) -> Result<Self, RecipeError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_count_from_both_ends() {
+        let check = |text: &str, layer: Option<u32>, expected: bool| {
+            let pattern: Pattern = text.parse().unwrap();
+            let role = if layer.is_some() { Role::Down } else { Role::Embedding };
+            assert_eq!(pattern.matches(role, layer, 30), expected, "{text} {layer:?}");
+        };
+        check("*", Some(29), true);
+        check("*", None, true);
+        check("feed-forward.*@0..4", Some(3), true);
+        check("feed-forward.*@0..4", Some(4), false);
+        check("feed-forward.*@-2..", Some(28), true);
+        check("feed-forward.*@-2..", Some(27), false);
+        check("*@..1", None, false);
+        check("blk.*.ffn_down.weight", Some(7), true);
+        check("blk.6.ffn_down.weight", Some(7), false);
+        check("attention.*", Some(7), false);
+        check("token_embd.weight", None, true);
+    }
+
+    #[test]
+    fn the_pattern_of_one_tensor_reads_back_as_itself() {
+        for (role, layer) in [(Role::Down, Some(3)), (Role::Embedding, None), (Role::Output, None)] {
+            let pattern = Pattern::one(role, layer);
+            assert_eq!(pattern.to_string().parse::<Pattern>().unwrap(), pattern);
+        }
+    }
+}
