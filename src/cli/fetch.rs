@@ -39,7 +39,9 @@ pub(super) fn run(args: &FetchArgs, output: &Output) -> anyhow::Result<()> {
             Err(error) => failures.push(error.to_string()),
         }
     }
-    output.emit(&json!({ "models": models }), |_| lines.join("\n"))?;
+    if !models.is_empty() {
+        output.emit(&json!({ "models": models }), |_| lines.join("\n"))?;
+    }
     if !failures.is_empty() {
         bail!(failures.join("\n"));
     }
