@@ -8,6 +8,8 @@ EACH_FEATURE := gui voice flash
 run:
 	sh scripts/install-run.sh
 	cargo build --release
+	@# The window opens without the models too, and says what is missing.
+	$(TARGET)/release/whittle fetch || echo "Going on without the models above." >&2
 	sh scripts/start.sh $(TARGET)/release/whittle
 
 test: install-test test-fast test-slow
@@ -20,11 +22,13 @@ test-fast:
 # Real models, a real window, a sound server, emulated boards.
 test-slow: install-test
 	@echo "== slow tests =="
+	cargo run --quiet -- fetch
 	cargo test --test slow -- --test-threads=1
 
 # Models of a gigabyte and more.
 test-large: install-test
 	@echo "== large tests =="
+	cargo run --quiet -- fetch qwen2.5-coder-1.5b
 	cargo test --test slow -- --test-threads=1 --ignored
 
 .PHONY: install-test

@@ -4,6 +4,8 @@
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
 mod boards;
+mod fetch;
+mod models;
 mod output;
 
 pub use output::Output;
@@ -25,6 +27,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Boards(boards::BoardsArgs),
+    Fetch(fetch::FetchArgs),
+    Models(models::ModelsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -36,6 +40,8 @@ pub fn main() -> ExitCode {
         None => Ok(()),
         Some(command) => match command {
             Command::Boards(args) => boards::run(&args, &output),
+            Command::Fetch(args) => fetch::run(&args, &output),
+            Command::Models(args) => models::run(&args, &output),
         },
     };
     output.finish(result)

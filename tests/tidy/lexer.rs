@@ -1,15 +1,15 @@
 //! Separates Rust code from its comments and the insides of its strings; every line keeps its number.
 
 /// The two readings of a source text; both have as many lines as it.
-pub struct Split {
+pub(crate) struct Split {
     /// The text with comments and the insides of literals blanked.
-    pub code: String,
+    pub(crate) code: String,
     /// The text with everything but comments blanked.
-    pub comments: String,
+    pub(crate) comments: String,
 }
 
 /// Splits `text`; an unfinished literal or comment ends with the text.
-pub fn split(text: &str) -> Split {
+pub(crate) fn split(text: &str) -> Split {
     let mut lexer = Lexer {
         chars: text.chars().collect(),
         at: 0,
@@ -147,7 +147,7 @@ impl Lexer {
 }
 
 /// Whether `c` may stand in a name.
-pub fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 

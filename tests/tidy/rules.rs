@@ -39,7 +39,7 @@ const LONGEST: usize = 800;
 
 /// One place that breaks a rule.
 #[derive(Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     path: String,
     line: usize,
     message: String,
@@ -52,7 +52,7 @@ impl fmt::Display for Finding {
 }
 
 /// One Rust file, read once for all rules.
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     path: &'a str,
     text: &'a str,
     split: Split,
@@ -66,7 +66,7 @@ struct Word {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(path: &'a str, text: &'a str) -> Self {
+    pub(crate) fn new(path: &'a str, text: &'a str) -> Self {
         let split = split(text);
         let words = words(&split.code);
         Self {
@@ -120,7 +120,7 @@ fn words(code: &str) -> Vec<Word> {
 }
 
 /// All rules.
-pub const RULES: &[fn(&Source<'_>) -> Vec<Finding>] = &[
+pub(crate) const RULES: &[fn(&Source<'_>) -> Vec<Finding>] = &[
     layering,
     engine_stands_alone,
     doors,

