@@ -1,0 +1,6 @@
+//! Slow tests with real models and devices: `cargo test --test slow`.
+
+#[cfg(feature = "voice")]
+mod voice;
+#[cfg(feature = "voice")]
+mod word_errors;
