@@ -1,1 +1,3 @@
-//! To come.
+//! The voice loop: everything from audio in to audio out.
+
+pub mod recognize;

@@ -1,1 +1,7 @@
 //! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
+//! Slow tests with real models and devices: `cargo test --test slow`.
+
+#[cfg(feature = "voice")]
+mod voice;
+#[cfg(feature = "voice")]
+mod word_errors;
