@@ -4,6 +4,7 @@
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
 mod boards;
+mod estimate;
 mod output;
 
 pub use output::Output;
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Boards(boards::BoardsArgs),
+    Estimate(estimate::EstimateArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
         None => Ok(()),
         Some(command) => match command {
             Command::Boards(args) => boards::run(&args, &output),
+            Command::Estimate(args) => estimate::run(&args, &output),
         },
     };
     output.finish(result)
