@@ -6,6 +6,7 @@
 mod boards;
 mod fetch;
 mod models;
+mod estimate;
 mod output;
 
 pub use output::Output;
@@ -29,6 +30,7 @@ enum Command {
     Boards(boards::BoardsArgs),
     Fetch(fetch::FetchArgs),
     Models(models::ModelsArgs),
+    Estimate(estimate::EstimateArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
             Command::Boards(args) => boards::run(&args, &output),
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
+            Command::Estimate(args) => estimate::run(&args, &output),
         },
     };
     output.finish(result)

@@ -1,0 +1,224 @@
+//! What a model needs of a board's memories, and by how much it exceeds them.
+
+use super::shape::{ModelShape, TensorPlan};
+use crate::board::{Board, FlashMethod, Memory};
+use serde::Serialize;
+use std::fmt;
+
+/// Tensors start at a flash sector, so that a changed one can be written alone.
+pub const SECTOR_BYTES: u64 = 4096;
+/// A model starts at a page of the flash mapping of Espressif chips.
+pub const MODEL_ALIGNMENT_BYTES: u64 = 0x1_0000;
+/// Bootloader, partition table and settings before the application on Espressif chips.
+pub const APP_OFFSET_BYTES: u64 = 0x1_0000;
+/// Assumed size of the firmware until it is built: the engine is about 100 kB, drivers as much again.
+pub const FIRMWARE_FLASH_BYTES: u64 = 256 * 1024;
+/// Assumed RAM of the firmware itself: stack, statics, the chip's caches.
+pub const FIRMWARE_RAM_BYTES: u64 = 64 * 1024;
+
+/// RAM and metadata of a session, as the engine lays them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimeMemory {
+    /// Activations, scores and logits of one forward pass.
+    pub arena_bytes: u64,
+    /// Keys and values of the whole context.
+    pub kv_bytes: u64,
+}
+
+impl RuntimeMemory {
+    /// Sizes of a session over `context` tokens: keys and values in 8 bits with one 32-bit scale a
+    /// head and token; two residual streams, the widest layers' activations once in 32 bits and
+    /// once in 8, the scores of one head and the logits in 32 bits.
+    #[must_use]
+    pub fn of(shape: &ModelShape, context: u32) -> Self {
+        let h = &shape.hyperparameters;
+        let [hidden, feed_forward, vocab, query, kv] = [
+            h.hidden,
+            h.feed_forward,
+            h.vocab,
+            h.query_width(),
+            h.kv_width(),
+        ]
+        .map(u64::from);
+        let widest = hidden.max(feed_forward).max(query);
+        let floats =
+            2 * hidden + 2 * feed_forward + 2 * query + 2 * kv + u64::from(context) + vocab;
+        Self {
+            arena_bytes: floats * 4 + 2 * widest,
+            kv_bytes: u64::from(context) * kv_bytes_per_position(shape),
+        }
+    }
+}
+
+/// Bytes that one token adds to the keys and values of all layers.
+pub(super) fn kv_bytes_per_position(shape: &ModelShape) -> u64 {
+    let h = &shape.hyperparameters;
+    2 * u64::from(h.layers) * u64::from(h.kv_heads) * (u64::from(h.head_dim) + 4)
+}
+
+/// Where the weights are while the model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// Flash or MRAM on the chip.
+    InternalFlash,
+    /// Flash behind a serial bus.
+    SerialFlash,
+    /// Copied to external RAM when the board starts.
+    Psram,
+}
+
+/// Which memory is too small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scarce {
+    /// Flash, for weights and firmware.
+    Flash,
+    /// RAM, for the session.
+    Ram,
+}
+
+/// A memory that is too small, and by how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// The memory.
+    pub memory: Scarce,
+    /// What the model needs.
+    pub needs_bytes: u64,
+    /// What the board has.
+    pub has_bytes: u64,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = match self.memory {
+            Scarce::Flash => "flash",
+            Scarce::Ram => "RAM",
+        };
+        // Rounded apart, so that the two numbers never look equal.
+        let (needs, has) = (self.needs_bytes.div_ceil(1000), self.has_bytes / 1000);
+        write!(f, "needs {needs} kB of {memory}, board has {has} kB")
+    }
+}
+
+/// Bytes of the packed model: each tensor and the metadata rounded up to a sector, and a sector of
+/// header.
+#[must_use]
+pub fn model_bytes(tensors: &[TensorPlan], metadata_bytes: u64) -> u64 {
+    let sectors = |bytes: u64| bytes.next_multiple_of(SECTOR_BYTES);
+    tensors
+        .iter()
+        .map(|tensor| sectors(tensor.bytes))
+        .sum::<u64>()
+        + sectors(metadata_bytes)
+        + SECTOR_BYTES
+}
+
+/// Flash in use, and where the weights went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FlashUse {
+    pub(super) store: Store,
+    pub(super) bytes: u64,
+    pub(super) limit: Option<Limit>,
+}
+
+/// Puts the model beside the firmware where that fits, else alone into the serial flash.
+pub(super) fn place(board: &Board, model_bytes: u64) -> FlashUse {
+    let beside_firmware = match board.flash_method {
+        FlashMethod::EspressifSerial => APP_OFFSET_BYTES + FIRMWARE_FLASH_BYTES,
+        FlashMethod::JLink | FlashMethod::StLink | FlashMethod::Uf2 => FIRMWARE_FLASH_BYTES,
+    }
+    .next_multiple_of(MODEL_ALIGNMENT_BYTES)
+        + model_bytes;
+    let try_in = |store, memory: &Memory, needs_bytes: u64| {
+        let has_bytes = memory.bytes.value;
+        let limit = Limit {
+            memory: Scarce::Flash,
+            needs_bytes,
+            has_bytes,
+        };
+        FlashUse {
+            store,
+            bytes: needs_bytes,
+            limit: (needs_bytes > has_bytes).then_some(limit),
+        }
+    };
+    let internal = board
+        .internal_flash
+        .as_ref()
+        .map(|m| try_in(Store::InternalFlash, m, beside_firmware));
+    let serial_needs = if board.internal_flash.is_some() {
+        model_bytes
+    } else {
+        beside_firmware
+    };
+    let serial = board
+        .serial_flash
+        .as_ref()
+        .map(|m| try_in(Store::SerialFlash, m, serial_needs));
+    match (internal, serial) {
+        (Some(internal), Some(serial)) => {
+            if internal.limit.is_none() {
+                internal
+            } else {
+                serial
+            }
+        }
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => unreachable!("Board::parse asks for one of the two"),
+    }
+}
+
+/// Whether the session sits in external RAM, and what is missing if it fits in neither.
+///
+/// The arena is one slice: it lies in the chip's own RAM, beside the firmware's, or whole in the
+/// external RAM, beside `copied_weights_bytes`.
+pub(super) fn place_session(
+    board: &Board,
+    memory: RuntimeMemory,
+    copied_weights_bytes: u64,
+) -> (SessionIn, Option<Limit>) {
+    let session = memory.arena_bytes + memory.kv_bytes;
+    let has_bytes = board.sram_bytes.value;
+    let psram = board.psram.as_ref().map_or(0, |memory| memory.bytes.value);
+    if copied_weights_bytes > psram {
+        let limit = Limit {
+            memory: Scarce::Ram,
+            needs_bytes: copied_weights_bytes,
+            has_bytes: psram,
+        };
+        return (SessionIn::Sram, Some(limit));
+    }
+    let needs_bytes = session + FIRMWARE_RAM_BYTES;
+    if needs_bytes <= has_bytes {
+        (SessionIn::Sram, None)
+    } else if session + copied_weights_bytes <= psram {
+        (SessionIn::Psram, None)
+    } else if psram > has_bytes {
+        let needs_bytes = session + copied_weights_bytes;
+        (
+            SessionIn::Psram,
+            Some(Limit {
+                memory: Scarce::Ram,
+                needs_bytes,
+                has_bytes: psram,
+            }),
+        )
+    } else {
+        (
+            SessionIn::Sram,
+            Some(Limit {
+                memory: Scarce::Ram,
+                needs_bytes,
+                has_bytes,
+            }),
+        )
+    }
+}
+
+/// Where a session's arena lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionIn {
+    Sram,
+    Psram,
+}
