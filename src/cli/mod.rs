@@ -3,6 +3,8 @@
 //! Every command prints for people, or with `--json` one object on standard output. Diagnostics go
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
+mod info;
+mod open;
 mod output;
 
 pub use output::Output;
@@ -22,7 +24,9 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Info(info::InfoArgs),
+}
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
 #[must_use]
@@ -31,7 +35,9 @@ pub fn main() -> ExitCode {
     let output = Output::new(cli.json);
     let result: anyhow::Result<()> = match cli.command {
         None => Ok(()),
-        Some(command) => match command {},
+        Some(command) => match command {
+            Command::Info(args) => info::run(&args, &output),
+        },
     };
     output.finish(result)
 }
