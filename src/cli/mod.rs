@@ -7,6 +7,8 @@ mod boards;
 mod fetch;
 mod models;
 mod estimate;
+mod info;
+mod open;
 mod output;
 
 pub use output::Output;
@@ -31,6 +33,7 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Models(models::ModelsArgs),
     Estimate(estimate::EstimateArgs),
+    Info(info::InfoArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
             Command::Estimate(args) => estimate::run(&args, &output),
+            Command::Info(args) => info::run(&args, &output),
         },
     };
     output.finish(result)

@@ -5,3 +5,6 @@
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;
+//! Tests with real models and devices: slower, and each says what it needs.
+
+mod model;
