@@ -3,11 +3,15 @@
 //! Every command prints for people, or with `--json` one object on standard output. Diagnostics go
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
+mod bench;
 mod boards;
-mod fetch;
-mod models;
+mod chat;
+mod compress;
 mod estimate;
+mod eval;
+mod fetch;
 mod info;
+mod models;
 mod open;
 mod output;
 
@@ -29,11 +33,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::BenchArgs),
     Boards(boards::BoardsArgs),
-    Fetch(fetch::FetchArgs),
-    Models(models::ModelsArgs),
+    Chat(chat::ChatArgs),
+    Compress(compress::CompressArgs),
     Estimate(estimate::EstimateArgs),
+    Eval(eval::EvalArgs),
+    Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
+    Models(models::ModelsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -44,11 +52,15 @@ pub fn main() -> ExitCode {
     let result: anyhow::Result<()> = match cli.command {
         None => Ok(()),
         Some(command) => match command {
+            Command::Bench(args) => bench::run(&args, &output),
             Command::Boards(args) => boards::run(&args, &output),
-            Command::Fetch(args) => fetch::run(&args, &output),
-            Command::Models(args) => models::run(&args, &output),
+            Command::Chat(args) => chat::run(&args, &output),
+            Command::Compress(args) => compress::run(&args, &output),
             Command::Estimate(args) => estimate::run(&args, &output),
+            Command::Eval(args) => eval::run(&args, &output),
+            Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
+            Command::Models(args) => models::run(&args, &output),
         },
     };
     output.finish(result)

@@ -1,13 +1,32 @@
 //! What a MODEL argument stands for.
 
 use super::Output;
+use crate::catalog::{Cache, Catalog};
 use crate::model::Model;
 use anyhow::Context as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Loads the model that `spec` names: the path of a GGUF file or of a Hugging Face folder.
+/// Loads the model that `spec` names: a model of the catalog, the path of a GGUF file, or that of a
+/// Hugging Face folder.
 pub(super) fn open_model(spec: &str, output: &Output) -> anyhow::Result<Model> {
+    let path = model_path(spec)?;
     output
-        .with_bar(|job| Model::load(Path::new(spec), job))
+        .with_bar(|job| Model::load(&path, job))
         .with_context(|| format!("cannot load {spec}"))
+}
+
+/// The file or folder of a model; a name of the catalog stands for what was fetched.
+fn model_path(spec: &str) -> anyhow::Result<PathBuf> {
+    let path = Path::new(spec);
+    let catalog = Catalog::builtin();
+    let Some(entry) = catalog.entry(spec).filter(|_| !path.exists()) else {
+        return Ok(path.to_owned());
+    };
+    let folder = Cache::from_environment()?
+        .installed(entry)
+        .with_context(|| format!("{spec} is not on this machine yet ({:.0} MB): run `whittle fetch {spec}`", entry.bytes() as f64 / 1e6))?;
+    let files = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|e| e == "gguf");
+    let gguf = files.filter_map(|file| file.ok().map(|f| f.path())).find(is_gguf);
+    Ok(gguf.unwrap_or(folder))
 }

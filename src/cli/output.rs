@@ -25,6 +25,11 @@ impl Output {
         Self { json, bar }
     }
 
+    /// Whether one JSON object is wanted, so that nothing else may go to standard output.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Runs `work` with a job that draws a progress bar on standard error when that is a terminal.
     pub fn with_bar<T>(&self, work: impl FnOnce(&Job<'_>) -> T) -> T {
         let draw = |p: Progress<'_>| {

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::path::Path;
 
 /// The bytes of one model file, mapped from disk or held in memory.
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     /// A read-only map of a file.
     Mapped(memmap2::Mmap),
     /// Bytes that never were a file.
@@ -20,7 +20,7 @@ impl Bytes {
     ///
     /// # Errors
     /// When the file cannot be opened, is not a regular file, or changes its length meanwhile.
-    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::Read {
             path: path.to_owned(),
             source,

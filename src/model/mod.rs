@@ -23,7 +23,7 @@ pub use tokenizer::{
 
 use crate::job::{Cancelled, Job};
 use engine::shape::{Hyperparameters, Role};
-use map::Bytes;
+pub(crate) use map::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
