@@ -20,7 +20,7 @@ fn load(file: &GgufWriter) -> Result<Model, ModelError> {
 fn refusal(change: impl FnOnce(&mut GgufWriter)) -> String {
     let mut file = TinyModel::default().writer();
     change(&mut file);
-    load(&file).unwrap_err().to_string()
+    load(&file).expect_err("a file to refuse").to_string()
 }
 
 #[test]

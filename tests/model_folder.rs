@@ -19,7 +19,7 @@ use whittle::model::{
 };
 
 fn tiny_folder(tiny: &TinyModel, shards: usize) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     write_folder(tiny, folder.path(), shards);
     folder
 }
@@ -31,16 +31,18 @@ fn load(folder: &Path) -> Result<Model, ModelError> {
 /// Changes one JSON file of a folder.
 fn edit(folder: &Path, name: &str, change: impl FnOnce(&mut Value)) {
     let path = folder.join(name);
-    let mut value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let bytes = std::fs::read(&path).expect("a file of the folder");
+    let mut value = serde_json::from_slice(&bytes).expect("JSON");
     change(&mut value);
-    std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+    std::fs::write(path, value.to_string()).expect("a writable file");
 }
 
 /// The refusal of a folder with one changed file.
 fn refusal(name: &str, change: impl FnOnce(&mut Value)) -> String {
     let folder = tiny_folder(&TinyModel::default(), 1);
     edit(folder.path(), name, change);
-    load(folder.path()).unwrap_err().to_string()
+    let refused = load(folder.path()).expect_err("a folder to refuse");
+    refused.to_string()
 }
 
 #[test]

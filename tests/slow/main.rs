@@ -1,3 +1,4 @@
-//! Tests with real models and devices: slower, and each says what it needs.
+//! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
+//! Slow tests with real models and devices: `cargo test --test slow`.
 
 mod model;

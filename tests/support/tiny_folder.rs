@@ -7,9 +7,10 @@ use std::path::Path;
 /// Writes `config.json`, `tokenizer.json`, `tokenizer_config.json` and one or more shards, with
 /// random BF16 weights.
 pub(crate) fn write_folder(tiny: &TinyModel, folder: &Path, shards: usize) {
-    let put = |name: &str, value: &Value| {
-        std::fs::write(folder.join(name), serde_json::to_vec(value).unwrap()).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).expect("a writable folder");
     };
+    let put = |name: &str, value: &Value| write(name, value.to_string().as_bytes());
     put("config.json", &config(tiny));
     put("tokenizer.json", &tokenizer());
     put(
@@ -20,11 +21,7 @@ pub(crate) fn write_folder(tiny: &TinyModel, folder: &Path, shards: usize) {
             "chat_template": CHAT_TEMPLATE,
         }),
     );
-    std::fs::write(
-        folder.join("README.md"),
-        "---\nlicense: cc0-1.0\n---\n# Tiny\n",
-    )
-    .unwrap();
+    write("README.md", b"---\nlicense: cc0-1.0\n---\n# Tiny\n");
     let mut random = Random(tiny.seed);
     let tensors = tiny.tensors();
     let mut weight_map = Map::new();
@@ -49,9 +46,9 @@ pub(crate) fn write_folder(tiny: &TinyModel, folder: &Path, shards: usize) {
             header.insert(hugging_face_name(tensor), entry);
             weight_map.insert(hugging_face_name(tensor), name.clone().into());
         }
-        let header = serde_json::to_vec(&header).unwrap();
+        let header = Value::from(header).to_string();
         let length = (header.len() as u64).to_le_bytes();
-        std::fs::write(folder.join(name), [&length[..], &header, &data].concat()).unwrap();
+        write(&name, &[&length[..], header.as_bytes(), &data].concat());
     }
     if shards > 1 {
         put(
@@ -117,8 +114,10 @@ fn hugging_face_name(gguf: &str) -> String {
         "output_norm.weight" => "model.norm.weight".to_owned(),
         "output.weight" => "lm_head.weight".to_owned(),
         other => {
-            let (layer, rest) = other.strip_prefix("blk.").unwrap().split_once('.').unwrap();
-            let (part, kind) = rest.split_once('.').unwrap();
+            let parts: Vec<&str> = other.split('.').collect();
+            let &["blk", layer, part, kind] = parts.as_slice() else {
+                panic!("no such tensor: {other}");
+            };
             let part = match part {
                 "attn_norm" => "input_layernorm",
                 "attn_q" => "self_attn.q_proj",
