@@ -20,7 +20,7 @@ fn load(file: &GgufWriter) -> Result<Model, ModelError> {
 fn refusal(change: impl FnOnce(&mut GgufWriter)) -> String {
     let mut file = TinyModel::default().writer();
     change(&mut file);
-    load(&file).unwrap_err().to_string()
+    load(&file).expect_err("a file to refuse").to_string()
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_missing_or_misshapen_tensor_is_named() {
 
 #[test]
 fn a_model_that_the_engine_would_compute_wrongly_is_refused() {
-    let mut check = |key: &str, number: u32, part: &str| {
+    let check = |key: &str, number: u32, part: &str| {
         let text = refusal(|f| {
             f.u32(key, number);
         });
@@ -448,6 +448,48 @@ fn tensors_must_lie_inside_the_file_and_apart() {
     assert!(text.contains("IQ2_XXS is not supported"), "{text}");
 }
 
+#[test]
+fn info_prints_numbers_and_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    std::fs::write(&path, TinyModel::default().gguf()).unwrap();
+    let run = |arguments: &[&str]| {
+        let whittle = std::process::Command::new(env!("CARGO_BIN_EXE_whittle"))
+            .args(arguments)
+            .arg(&path)
+            .output()
+            .unwrap();
+        (
+            whittle.status.code(),
+            String::from_utf8(whittle.stdout).unwrap(),
+        )
+    };
+    let (code, text) = run(&["--json", "info"]);
+    let info: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, Some(0));
+    assert_eq!(info["architecture"], "llama");
+    assert_eq!(
+        (&info["layers"], &info["hidden"], &info["vocab"]),
+        (&2.into(), &64.into(), &300.into())
+    );
+    assert_eq!(info["bits_per_weight"], 32.0);
+    assert_eq!(info["file_bytes"], std::fs::metadata(&path).unwrap().len());
+    let tensors = info["tensors"].as_array().unwrap();
+    let product =
+        |t: &serde_json::Value| t["shape"][0].as_u64().unwrap() * t["shape"][1].as_u64().unwrap();
+    assert_eq!(info["parameters"], tensors.iter().map(product).sum::<u64>());
+    assert_eq!(
+        tensors[2],
+        serde_json::json!({"name": "blk.0.attn_q.weight", "role": "query", "shape": [64, 64],
+            "type": "F32", "bits": 32.0, "bytes": 16384})
+    );
+    let (code, text) = run(&["info"]);
+    assert_eq!((code, text.lines().count()), (Some(0), 14 + 1 + 20));
+
+    std::fs::write(&path, b"GGUF").unwrap();
+    assert_eq!(run(&["info"]).0, Some(1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -476,7 +518,7 @@ proptest! {
         if let Ok(model) = Model::from_gguf("x", bytes, &Job::silent()) {
             let tokens = model.tokenizer.encode("<|im_start|>hello, the world", Specials::Parse);
             if let Ok(tokens) = tokens {
-                model.tokenizer.decode(&tokens);
+                drop(model.tokenizer.decode(&tokens));
             }
             drop(model.chat.pieces());
             for tensor in &model.tensors {

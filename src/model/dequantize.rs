@@ -102,7 +102,7 @@ impl SourceType {
     #[must_use]
     pub fn bytes(self, rows: u64, cols: u64) -> Option<u64> {
         let values = self.block_values() as u64;
-        if cols % values != 0 {
+        if !cols.is_multiple_of(values) {
             return None;
         }
         (cols / values)

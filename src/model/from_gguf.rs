@@ -163,7 +163,7 @@ fn rope_scaling(gguf: &Gguf<'_>, name: &str, bytes: &[u8]) -> Result<RopeScaling
     match (kind, factor) {
         (Some("none"), _) | (None | Some("linear"), None) => Ok(RopeScaling::None),
         // 0 stands for "not set" in llama.cpp.
-        (None | Some("linear"), Some(factor)) if factor == 0.0 => Ok(RopeScaling::None),
+        (None | Some("linear"), Some(0.0)) => Ok(RopeScaling::None),
         (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
         (Some(other), _) => Err(ModelError::unsupported(
             "rope scaling",

@@ -235,7 +235,7 @@ fn place<'a>(
     } in listed
     {
         let place = || format!("tensor {name}");
-        if offset % alignment != 0 {
+        if !offset.is_multiple_of(alignment) {
             return Err(ModelError::malformed(
                 place(),
                 format_args!("an offset that is a multiple of {alignment}"),

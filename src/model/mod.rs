@@ -7,10 +7,12 @@ mod architecture;
 mod chat;
 mod dequantize;
 mod error;
+mod from_folder;
 mod from_gguf;
 mod gguf;
 mod map;
 mod rope;
+mod safetensors;
 mod tokenizer;
 
 pub use chat::{ChatPieces, ChatTemplate, Generation, Message, TemplateSource};
@@ -96,7 +98,11 @@ impl Model {
             Some(name) => name.to_string_lossy().into_owned(),
             None => path.to_string_lossy().into_owned(),
         };
-        from_gguf::load(file_name, Bytes::open(path)?, job)
+        if path.is_dir() {
+            from_folder::load(file_name, path, job)
+        } else {
+            from_gguf::load(file_name, Bytes::open(path)?, job)
+        }
     }
 
     /// Reads a GGUF file that is already in memory; `file_name` is kept as its provenance.

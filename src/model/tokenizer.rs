@@ -7,6 +7,7 @@
 
 mod byte_level;
 mod from_gguf;
+mod from_json;
 mod vocabulary;
 
 pub use vocabulary::{
@@ -32,6 +33,16 @@ pub enum Specials {
     Parse,
     /// `<|im_end|>` is spelled out like any other text: for what people type or say.
     Plain,
+}
+
+/// What files beside `tokenizer.json` say about special tokens.
+#[derive(Debug, Default)]
+pub(super) struct SpecialNames {
+    pub(super) bos: Option<String>,
+    pub(super) eos: Option<String>,
+    pub(super) adds_bos: Option<bool>,
+    /// Tokens that end a turn.
+    pub(super) ends: Vec<u32>,
 }
 
 /// Text to tokens and back.

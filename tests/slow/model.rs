@@ -16,7 +16,7 @@ fn smollm2() -> Option<Model> {
             .to_owned(),
     };
     let path = find(&cache.join("models/smollm2-135m"), 4)?;
-    Some(Model::load(&path, &Job::silent()).unwrap())
+    Some(Model::load(&path, &Job::silent()).expect("a whole model"))
 }
 
 fn find(folder: &Path, depth: u32) -> Option<PathBuf> {

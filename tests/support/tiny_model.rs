@@ -182,7 +182,7 @@ fn byte_char(byte: u8) -> char {
         char::from(byte)
     } else {
         let nth = (0..byte).filter(|&b| !printable(b)).count() as u32;
-        char::from_u32(256 + nth).unwrap()
+        char::from_u32(256 + nth).expect("a letter")
     }
 }
 
