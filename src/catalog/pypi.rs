@@ -230,7 +230,7 @@ fn reason_of(messages: &str, status: ExitStatus) -> String {
         line.to_owned()
     } else {
         lines()
-            .last()
+            .next_back()
             .map_or_else(|| format!("it ended with {status}"), str::to_owned)
     }
 }
