@@ -5,6 +5,7 @@
 
 mod fetch;
 mod models;
+mod boards;
 mod output;
 
 pub use output::Output;
@@ -27,6 +28,7 @@ struct Cli {
 enum Command {
     Fetch(fetch::FetchArgs),
     Models(models::ModelsArgs),
+    Boards(boards::BoardsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
         Some(command) => match command {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
+            Command::Boards(args) => boards::run(&args, &output),
         },
     };
     output.finish(result)
