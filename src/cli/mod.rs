@@ -3,9 +3,9 @@
 //! Every command prints for people, or with `--json` one object on standard output. Diagnostics go
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
+mod boards;
 mod fetch;
 mod models;
-mod boards;
 mod output;
 
 pub use output::Output;
