@@ -2,8 +2,11 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 EACH_FEATURE := gui voice flash
+# One test beside the library and the binary: with it cargo gives the dependencies the same features as in the step
+# before, and compiles next to none of them again.
+CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-slow test-large lint fmt
+.PHONY: run test test-fast test-slow test-large install-test lint fmt
 
 run:
 	sh scripts/install-run.sh
@@ -19,19 +22,21 @@ test-fast:
 	@echo "== fast tests =="
 	cargo test --workspace
 
-# Real models, a real window, a sound server, emulated boards.
+# Real models, a real window, a sound server, emulated boards. The binary is the one that the tests build: `cargo run`
+# would compile half of the dependencies again, without the features that the tests' own dependencies add.
 test-slow: install-test
 	@echo "== slow tests =="
-	cargo run --quiet -- fetch
+	cargo test --test slow --no-run
+	$(TARGET)/debug/whittle fetch
 	cargo test --test slow -- --test-threads=1
 
 # Models of a gigabyte and more.
 test-large: install-test
 	@echo "== large tests =="
-	cargo run --quiet -- fetch qwen2.5-coder-1.5b
+	cargo test --test slow --no-run
+	$(TARGET)/debug/whittle fetch qwen2.5-coder-1.5b
 	cargo test --test slow -- --test-threads=1 --ignored
 
-.PHONY: install-test
 install-test:
 	sh scripts/install-run.sh
 	sh scripts/install-test.sh
@@ -39,9 +44,9 @@ install-test:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
+	$(CLIPPY_PART) -- -D warnings
 	for feature in $(EACH_FEATURE); do \
-		cargo clippy --no-default-features --features $$feature -- -D warnings || exit 1; \
+		$(CLIPPY_PART) --features $$feature -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	sh scripts/lint-tools.sh

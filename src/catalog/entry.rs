@@ -201,25 +201,29 @@ fn entry(model: EntryToml, base: &str) -> Result<Entry, String> {
 }
 
 fn source(from: SourceToml, base: &str) -> Result<Source, String> {
-    let packaged = from.package.is_some() || from.file.iter().all(|file| !file.parts.is_empty());
+    if from.file.is_empty() {
+        return Err("a source has no file".to_owned());
+    }
+    let names_packages =
+        from.package.is_some() || from.file.iter().any(|file| !file.parts.is_empty());
+    let every_file_has_parts = from.file.iter().all(|file| !file.parts.is_empty());
     let origin = match (from.repo, from.revision) {
-        (Some(repo), Some(revision)) if !packaged => Origin::Hub {
+        (Some(_), Some(_)) if names_packages => {
+            return Err("a source has both a repo and packages".to_owned());
+        }
+        (Some(repo), Some(revision)) => Origin::Hub {
             base: base.to_owned(),
             repo,
             revision,
         },
-        (Some(_), Some(_)) => {
-            return Err("a source has both a repo and packages: parts are for packages".to_owned());
-        }
         (Some(_), None) | (None, Some(_)) => {
             return Err("a repo and its revision belong together".to_owned());
         }
-        (None, None) if packaged => Origin::PyPi,
-        (None, None) => return Err("a source has neither a repo nor a package".to_owned()),
+        (None, None) if from.package.is_some() || every_file_has_parts => Origin::PyPi,
+        (None, None) => {
+            return Err("a source has neither a repo nor a package for each file".to_owned());
+        }
     };
-    if from.file.is_empty() {
-        return Err("a source has no file".to_owned());
-    }
     let package = from.package.unwrap_or_default();
     let files = from
         .file

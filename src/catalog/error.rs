@@ -12,14 +12,12 @@ pub enum FetchError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// No space is left.
-    #[error("the disk is full: {path} has room for {written} of {expected} bytes")]
+    #[error("the disk is full: {path} needs {missing} bytes more")]
     DiskFull {
-        /// The file that did not fit.
+        /// The file or folder that did not fit.
         path: PathBuf,
-        /// Bytes that fitted.
-        written: u64,
-        /// Bytes of the whole file.
-        expected: u64,
+        /// Bytes that are still to come.
+        missing: u64,
     },
     /// The cache cannot be read or written.
     #[error("cannot write {path}: {error}")]
@@ -136,17 +134,13 @@ fn list(failures: &[(String, FetchError)]) -> String {
 }
 
 impl FetchError {
-    /// An error of the file system while `path` of `expected` bytes was being written and had `written`.
-    pub(super) fn disk(path: &Path, error: io::Error, written: u64, expected: u64) -> Self {
+    /// An error of the file system while `missing` bytes of `path` were still to be written.
+    pub(super) fn disk(path: &Path, error: io::Error, missing: u64) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::DiskFull {
-                path,
-                written,
-                expected,
-            },
+            | io::ErrorKind::FileTooLarge => Self::DiskFull { path, missing },
             _ => Self::Disk { path, error },
         }
     }
@@ -178,15 +172,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_how_much_fitted() {
-        let error = FetchError::disk(
-            Path::new("m.gguf"),
-            io::ErrorKind::StorageFull.into(),
-            412,
-            1000,
-        );
+        let error = FetchError::disk(Path::new("m.gguf"), io::ErrorKind::StorageFull.into(), 412);
         assert_eq!(
             error.to_string(),
-            "the disk is full: m.gguf has room for 412 of 1000 bytes"
+            "the disk is full: m.gguf needs 412 bytes more"
         );
         assert!(error.concerns_every_source());
     }

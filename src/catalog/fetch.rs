@@ -37,7 +37,7 @@ pub fn fetch(entry: &Entry, cache: &Cache, job: &Job<'_>) -> Result<Fetched, Fet
     if let Some(source) = cache.installed_source(entry) {
         return Ok(fetched(folder, source));
     }
-    let disk = |error| FetchError::disk(&folder, error, 0, entry.bytes());
+    let disk = |error| FetchError::disk(&folder, error, entry.bytes());
     fs::create_dir_all(&folder).map_err(disk)?;
     let lock = fs::File::create(folder.join(".lock")).map_err(disk)?;
     wait_for(&lock, job, &disk)?;

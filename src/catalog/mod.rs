@@ -130,15 +130,33 @@ mod tests {
         check("\"m.gguf\"", "\"../m.gguf\"", "file name \"../m.gguf\"");
         check("\"m.gguf\"", "\"\"", "file name \"\"");
         check("name = \"m\"", "name = \"a/m\"", "model name \"a/m\"");
-        check("ba7816", "xx7816", "64 hexadecimal digits");
-        check("ba7816", "7816", "64 hexadecimal digits");
+        check("ba7816bf", "xx7816bf", "64 hexadecimal digits");
+        check("ba7816bf8", "7816bf8", "64 hexadecimal digits");
         check("bytes = 3", "bytes = 0", "0 bytes");
-        check("repo = \"a/b\"", "", "neither");
-        check("revision = \"main\"", "", "revision");
+        check("repo = \"a/b\"", "", "a repo and its revision");
+        check("revision = \"main\"", "", "a repo and its revision");
         check(
-            "bytes = 3",
-            "bytes = 3\nparts = [{ package = \"p==1\", path = \"x\", bytes = 2 }]",
-            "parts",
+            "repo = \"a/b\"\n            revision = \"main\"",
+            "",
+            "neither",
+        );
+        check(
+            "repo = \"a/b\"",
+            "repo = \"a/b\"\npackage = \"p==1\"",
+            "both",
+        );
+        let origin = "repo = \"a/b\"\n            revision = \"main\"\n";
+        let parts = "parts = [{ package = \"p==1\", path = \"x\", bytes = 2 }]";
+        check("bytes = 3", &format!("bytes = 3\n{parts}"), "both");
+        let halved =
+            good.replacen(origin, "", 1)
+                .replacen("bytes = 3", &format!("bytes = 3\n{parts}"), 1);
+        let message = Catalog::parse(&halved)
+            .expect_err("a part too short")
+            .to_string();
+        assert_eq!(
+            message,
+            "catalog, model m: the parts of m.gguf must add up to 3 bytes"
         );
         check("kind = \"language\"", "kind = \"poem\"", "poem");
         check("license = \"MIT\"", "licence = \"MIT\"", "licence");

@@ -156,6 +156,6 @@ impl<'a> Partial<'a> {
     }
 
     fn disk(&self, error: io::Error, written: u64) -> FetchError {
-        FetchError::disk(&self.path, error, written, self.file.bytes)
+        FetchError::disk(&self.path, error, self.file.bytes.saturating_sub(written))
     }
 }

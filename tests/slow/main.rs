@@ -8,3 +8,5 @@ mod word_errors;
 //! Tests with real models and devices: slower, and each says what it needs.
 
 mod model;
+
+mod models;

@@ -63,10 +63,14 @@ impl Hyperparameters {
             () if !in_range(self.hidden, MAX_DIMENSION) => Err("hidden"),
             () if !in_range(self.feed_forward, MAX_DIMENSION) => Err("feed_forward"),
             () if !in_range(self.heads, 1 << 10) => Err("heads"),
-            () if !in_range(self.kv_heads, self.heads) || self.heads % self.kv_heads != 0 => {
+            () if !in_range(self.kv_heads, self.heads)
+                || !self.heads.is_multiple_of(self.kv_heads) =>
+            {
                 Err("kv_heads")
             }
-            () if !in_range(self.head_dim, 1 << 10) || self.head_dim % 2 != 0 => Err("head_dim"),
+            () if !in_range(self.head_dim, 1 << 10) || !self.head_dim.is_multiple_of(2) => {
+                Err("head_dim")
+            }
             () if !in_range(self.vocab, MAX_DIMENSION) => Err("vocab"),
             () if !in_range(self.context, 1 << 24) => Err("context"),
             () if !(self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) => Err("norm_epsilon"),
