@@ -5,6 +5,8 @@
 
 mod boards;
 mod estimate;
+#[cfg(feature = "flash")]
+mod flash;
 mod output;
 
 pub use output::Output;
@@ -27,6 +29,10 @@ struct Cli {
 enum Command {
     Boards(boards::BoardsArgs),
     Estimate(estimate::EstimateArgs),
+    #[cfg(feature = "flash")]
+    Flash(flash::FlashArgs),
+    #[cfg(feature = "flash")]
+    Ports(flash::PortsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -39,6 +45,10 @@ pub fn main() -> ExitCode {
         Some(command) => match command {
             Command::Boards(args) => boards::run(&args, &output),
             Command::Estimate(args) => estimate::run(&args, &output),
+            #[cfg(feature = "flash")]
+            Command::Flash(args) => flash::run(&args, &output),
+            #[cfg(feature = "flash")]
+            Command::Ports(args) => flash::list(&args, &output),
         },
     };
     output.finish(result)
