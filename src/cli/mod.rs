@@ -13,6 +13,8 @@ mod fetch;
 mod info;
 mod models;
 mod open;
+#[cfg(feature = "flash")]
+mod flash;
 mod output;
 
 pub use output::Output;
@@ -43,6 +45,10 @@ enum Command {
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
     Boards(boards::BoardsArgs),
+    #[cfg(feature = "flash")]
+    Flash(flash::FlashArgs),
+    #[cfg(feature = "flash")]
+    Ports(flash::PortsArgs),
 }
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
@@ -63,6 +69,10 @@ pub fn main() -> ExitCode {
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
             Command::Boards(args) => boards::run(&args, &output),
+            #[cfg(feature = "flash")]
+            Command::Flash(args) => flash::run(&args, &output),
+            #[cfg(feature = "flash")]
+            Command::Ports(args) => flash::list(&args, &output),
         },
     };
     output.finish(result)

@@ -1,1 +1,243 @@
-//! To come.
+//! Writing a model to a board over a serial port: the only door to espflash.
+//!
+//! [`Image::new`] lays out bootloader, partition table, firmware and model; [`flash`] writes what
+//! changed of it in pieces of 64 KiB, compares each piece's MD5 with the board's, and starts over
+//! when a frame gets lost. [`FakeBoard`] stands in for hardware.
+
+mod elf;
+#[cfg(unix)]
+pub mod fake_board;
+#[cfg(unix)]
+mod fake_rom;
+mod image;
+mod session;
+
+#[cfg(unix)]
+pub use fake_board::FakeBoard;
+pub use image::{Image, ImageError, Part, Segment};
+
+use crate::job::{Cancelled, Job};
+use serde::Serialize;
+use session::Failure;
+
+/// A serial port that a board may be on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// What [`flash`] takes: `/dev/ttyACM0`, `COM3`.
+    pub name: String,
+    /// What the device on it calls itself.
+    pub product: Option<String>,
+    /// USB vendor and product number.
+    pub usb_id: Option<(u16, u16)>,
+}
+
+/// How the board gets into its loader and back into the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Through the lines or the USB unit that boards have for it.
+    Board,
+    /// Not at all: for boards that are in the loader already, and for pseudo-terminals.
+    None,
+}
+
+/// Which program on the board writes the flash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// One that is sent first; it takes compressed data.
+    Stub,
+    /// The one in the chip's ROM.
+    Rom,
+}
+
+/// How to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlashOptions {
+    /// Into the loader and back.
+    pub reset: Reset,
+    /// Who writes.
+    pub loader: Loader,
+    /// Line rate after connecting.
+    pub baud: u32,
+    /// Sessions to try before giving up, at least 1; each writes only what is still missing.
+    pub attempts: u32,
+}
+
+impl Default for FlashOptions {
+    fn default() -> Self {
+        Self {
+            reset: Reset::Board,
+            loader: Loader::Stub,
+            baud: 921_600,
+            attempts: 3,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flashed {
+    /// The chip that answered.
+    pub chip: String,
+    /// Its address, where it tells.
+    pub mac: Option<String>,
+    /// Flash that the board has.
+    pub flash_bytes: u64,
+    /// Written in the last session.
+    pub written_bytes: u64,
+    /// Already there.
+    pub unchanged_bytes: u64,
+    /// Compared with the board's own MD5: everything.
+    pub verified_bytes: u64,
+    /// Sessions that it took.
+    pub attempts: u32,
+}
+
+/// Why a board was not, or not wholly, written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlashError {
+    /// The person who started it stopped it; the last piece begun is whole.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// The port could not be opened.
+    #[error("cannot open {port}")]
+    Port {
+        /// The port.
+        port: String,
+        /// Why.
+        source: serialport::Error,
+    },
+    /// The system does not list its ports.
+    #[error("cannot list serial ports")]
+    Ports(#[source] serialport::Error),
+    /// The port is no longer there.
+    #[error("the board on {port} went away while it was written: check the cable and start again")]
+    Unplugged {
+        /// The port.
+        port: String,
+    },
+    /// The image is for another chip.
+    #[error("the image is for {expected}, the board on {port} is {found}")]
+    WrongChip {
+        /// The port.
+        port: String,
+        /// Chip of the image.
+        expected: String,
+        /// Chip of the board.
+        found: String,
+    },
+    /// The board's flash is smaller than its description says.
+    #[error("needs {needs_bytes} bytes of flash, the board on {port} has {has_bytes}")]
+    SmallFlash {
+        /// The port.
+        port: String,
+        /// End of the image.
+        needs_bytes: u64,
+        /// Flash of the board.
+        has_bytes: u64,
+    },
+    /// The chip is locked by its eFuses.
+    #[error("the board on {port} is in secure download mode, which Whittle does not write")]
+    Locked {
+        /// The port.
+        port: String,
+    },
+    /// The flash holds something else than was written.
+    #[error("the {bytes} bytes at {address:#x} do not read back as written: the flash may be worn")]
+    Verify {
+        /// Offset of the piece in flash.
+        address: u32,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The board did not answer, or not in its protocol.
+    #[error("the board on {port} failed {attempts} times: {reason}")]
+    Failed {
+        /// The port.
+        port: String,
+        /// Sessions tried.
+        attempts: u32,
+        /// What went wrong in the last.
+        reason: String,
+    },
+}
+
+/// The serial ports of this machine.
+///
+/// # Errors
+/// When the system does not list them.
+pub fn ports() -> Result<Vec<Port>, FlashError> {
+    let found = serialport::available_ports().map_err(FlashError::Ports)?;
+    let port = |info: serialport::SerialPortInfo| match info.port_type {
+        serialport::SerialPortType::UsbPort(usb) => Port {
+            name: info.port_name,
+            product: usb.product,
+            usb_id: Some((usb.vid, usb.pid)),
+        },
+        serialport::SerialPortType::PciPort
+        | serialport::SerialPortType::BluetoothPort
+        | serialport::SerialPortType::Unknown => Port {
+            name: info.port_name,
+            product: None,
+            usb_id: None,
+        },
+    };
+    Ok(found.into_iter().map(port).collect())
+}
+
+/// Writes what differs of `image` to the board on `port` and verifies all of it.
+///
+/// A session that loses a frame is started again, up to `options.attempts` times. Cancelling takes
+/// effect between two pieces, at most 0.7 s at 921,600 baud, and leaves whole pieces.
+///
+/// # Errors
+/// See [`FlashError`]; after any of them a new call writes only what is still missing.
+pub fn flash(
+    port: &str,
+    image: &Image,
+    options: &FlashOptions,
+    job: &Job<'_>,
+) -> Result<Flashed, FlashError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match session::run(port, image, options, job) {
+            Ok(flashed) => {
+                return Ok(Flashed {
+                    attempts,
+                    ..flashed
+                });
+            }
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Link(_)) if !session::exists(port) => {
+                return Err(FlashError::Unplugged {
+                    port: port.to_owned(),
+                });
+            }
+            Err(Failure::Link(_)) if attempts < options.attempts => job.check()?,
+            Err(Failure::Link(reason)) => {
+                return Err(FlashError::Failed {
+                    port: port.to_owned(),
+                    attempts,
+                    reason,
+                });
+            }
+        }
+    }
+}
+
+/// An error and its causes in one sentence: espflash shows the cause only through `source`.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut sentence = String::new();
+    for text in causes.map(ToString::to_string) {
+        if sentence.contains(&text) {
+            continue;
+        }
+        if !sentence.is_empty() {
+            sentence.push_str(": ");
+        }
+        sentence.push_str(&text);
+    }
+    sentence
+}

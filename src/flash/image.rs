@@ -1,0 +1,241 @@
+//! What goes where in a board's flash: bootloader, partition table, firmware, packed model.
+//!
+//! The model has a partition of its own, aligned to the pages of the flash mapping, that takes the
+//! rest of the flash: a larger model later leaves the partition table as it is.
+
+use super::elf;
+use crate::board::{Board, FlashMethod};
+use crate::estimate::{APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, MODEL_ALIGNMENT_BYTES};
+use espflash::flasher::{FlashData, FlashMode, FlashSettings, FlashSize};
+use espflash::image_format::idf::{IdfBootloaderFormat, check_idf_bootloader};
+use espflash::target::Chip;
+use serde::Serialize;
+use std::io::Write as _;
+
+/// Where the bundled bootloaders look for the partition table.
+const TABLE_OFFSET_BYTES: u32 = 0x8000;
+
+/// Part of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Second-stage bootloader.
+    Bootloader,
+    /// Partition table.
+    PartitionTable,
+    /// Firmware.
+    Firmware,
+    /// Packed model.
+    Model,
+}
+
+/// Bytes that belong at one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// What they are.
+    pub part: Part,
+    /// Offset in flash.
+    pub address: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Everything that a board's flash shall hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The chip it is for.
+    pub(super) chip: Chip,
+    /// In ascending order of addresses, not overlapping.
+    pub segments: Vec<Segment>,
+    /// Flash that the image was laid out for.
+    pub flash_bytes: u64,
+}
+
+/// Why an image could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Whittle cannot write boards of this kind.
+    #[error("{board} is not written over a serial port: {way}")]
+    Unsupported {
+        /// The board.
+        board: String,
+        /// What to do instead.
+        way: &'static str,
+    },
+    /// The board's chip or flash size is not one that exists.
+    #[error("the board says \"{found}\", which is no {expected} that can be flashed")]
+    Unknown {
+        /// Chip or flash size.
+        expected: &'static str,
+        /// What the board says.
+        found: String,
+    },
+    /// The firmware is not a program for this board.
+    #[error("the firmware is not an ELF file for this board: {0}")]
+    Firmware(String),
+    /// Something is larger than its place.
+    #[error("{what} needs {needs_bytes} bytes, the board has {has_bytes} for it: {} too many", needs_bytes - has_bytes)]
+    DoesNotFit {
+        /// Model or firmware.
+        what: &'static str,
+        /// What it takes.
+        needs_bytes: u64,
+        /// What there is.
+        has_bytes: u64,
+    },
+    /// The partition table could not be handed over.
+    #[error("cannot write a temporary file")]
+    Temporary(#[from] std::io::Error),
+}
+
+impl Image {
+    /// Lays out an image for `board` from a firmware ELF file and a packed model.
+    ///
+    /// # Errors
+    /// When the board is not flashed over a serial port, the firmware is not an ELF file for it, or
+    /// something does not fit.
+    pub fn new(board: &Board, firmware: &[u8], model: &[u8]) -> Result<Self, ImageError> {
+        let chip = chip(board)?;
+        let flash_bytes = board
+            .serial_flash
+            .as_ref()
+            .map_or(0, |memory| memory.bytes.value);
+        let size = flash_size(flash_bytes)?;
+        elf::check(firmware, board.isa).map_err(ImageError::Firmware)?;
+
+        // Once to learn the size of the firmware, once more with the partitions that follow from it.
+        let roomy = flash_bytes.saturating_sub(APP_OFFSET_BYTES + MODEL_ALIGNMENT_BYTES);
+        let draft = build(chip, size, firmware, roomy, MODEL_ALIGNMENT_BYTES)?;
+        let app_bytes = draft.last().map_or(0, |segment| segment.bytes.len() as u64);
+        let app_partition_bytes = app_bytes
+            .max(FIRMWARE_FLASH_BYTES)
+            .next_multiple_of(MODEL_ALIGNMENT_BYTES);
+        let model_address = APP_OFFSET_BYTES + app_partition_bytes;
+        let has_bytes = flash_bytes.saturating_sub(model_address);
+        let needs_bytes = model.len() as u64;
+        if needs_bytes > has_bytes || has_bytes == 0 {
+            return Err(ImageError::DoesNotFit {
+                what: "the model",
+                needs_bytes,
+                has_bytes,
+            });
+        }
+        let mut segments = build(chip, size, firmware, app_partition_bytes, has_bytes)?;
+        segments.push(Segment {
+            part: Part::Model,
+            address: fits_u32(model_address),
+            bytes: model.to_vec(),
+        });
+        Ok(Self {
+            chip,
+            segments,
+            flash_bytes,
+        })
+    }
+
+    /// Bytes to write.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.bytes.len() as u64)
+            .sum()
+    }
+
+    /// First byte after the image in flash.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| {
+            u64::from(segment.address) + segment.bytes.len() as u64
+        })
+    }
+}
+
+fn chip(board: &Board) -> Result<Chip, ImageError> {
+    let way = match board.flash_method {
+        FlashMethod::EspressifSerial => {
+            let unknown = |_| ImageError::Unknown {
+                expected: "chip",
+                found: board.chip.clone(),
+            };
+            return board.chip.parse().map_err(unknown);
+        }
+        FlashMethod::JLink => {
+            "write the packed model with a J-Link probe (J-Link Commander, loadbin)"
+        }
+        FlashMethod::StLink => "write the packed model with an ST-LINK probe (STM32CubeProgrammer)",
+        FlashMethod::Uf2 => "write the packed model with picotool load",
+    };
+    Err(ImageError::Unsupported {
+        board: board.name.clone(),
+        way,
+    })
+}
+
+fn flash_size(bytes: u64) -> Result<FlashSize, ImageError> {
+    use FlashSize::{_1Mb, _2Mb, _4Mb, _8Mb, _16Mb, _32Mb, _64Mb, _128Mb};
+    [_1Mb, _2Mb, _4Mb, _8Mb, _16Mb, _32Mb, _64Mb, _128Mb]
+        .into_iter()
+        .find(|size| u64::from(size.size()) == bytes)
+        .ok_or_else(|| ImageError::Unknown {
+            expected: "flash size",
+            found: format!("{bytes} bytes"),
+        })
+}
+
+/// Bootloader, table and firmware for these partition sizes.
+fn build(
+    chip: Chip,
+    size: FlashSize,
+    firmware: &[u8],
+    app_bytes: u64,
+    model_bytes: u64,
+) -> Result<Vec<Segment>, ImageError> {
+    let model_address = APP_OFFSET_BYTES + app_bytes;
+    // espflash's parser panics on numbers as a subtype of data, hence "undefined".
+    let table = format!(
+        "nvs,data,nvs,0x9000,0x6000,\n\
+         phy_init,data,phy,0xf000,0x1000,\n\
+         factory,app,factory,{APP_OFFSET_BYTES:#x},{app_bytes:#x},\n\
+         model,data,undefined,{model_address:#x},{model_bytes:#x},\n"
+    );
+    let mut file = tempfile::Builder::new().suffix(".csv").tempfile()?;
+    file.write_all(table.as_bytes())?;
+    // Two data lines: every module can do it, quad needs a bit set in some flash chips.
+    let settings = FlashSettings::new(Some(FlashMode::Dio), Some(size), None);
+    let data = FlashData::new(settings, 0, None, chip, chip.default_xtal_frequency());
+    let said = |error: &dyn std::error::Error| ImageError::Firmware(super::chain(error));
+    check_idf_bootloader(&firmware.to_vec())
+        .map_err(|report| ImageError::Firmware(report.to_string()))?;
+    // espflash indexes without checks in places; a malformed file must not end the program.
+    let built = std::panic::catch_unwind(|| {
+        let table = Some(TABLE_OFFSET_BYTES);
+        IdfBootloaderFormat::new(firmware, &data, Some(file.path()), None, table, None)
+    })
+    .map_err(|_| ImageError::Firmware("its sections contradict each other".to_owned()))?;
+    let image = built.map_err(|error| match error {
+        espflash::Error::ElfTooBig(needs, has) => ImageError::DoesNotFit {
+            what: "the firmware",
+            needs_bytes: needs.into(),
+            has_bytes: has.into(),
+        },
+        other => said(&other),
+    })?;
+    let parts = [Part::Bootloader, Part::PartitionTable, Part::Firmware];
+    let mut segments: Vec<_> = parts
+        .into_iter()
+        .zip(image.flash_segments())
+        .map(|(part, segment)| Segment {
+            part,
+            address: segment.addr,
+            bytes: segment.data().to_vec(),
+        })
+        .collect();
+    segments.sort_by_key(|segment| segment.address);
+    Ok(segments)
+}
+
+fn fits_u32(bytes: u64) -> u32 {
+    u32::try_from(bytes).expect("the flash sizes above end at 128 MB")
+}

@@ -1,0 +1,252 @@
+//! One session with a board's loader: connect, check, write the pieces that differ, verify, reset.
+
+use super::{FlashError, FlashOptions, Flashed, Image, Loader, Part, Reset, chain};
+use crate::job::Job;
+use espflash::connection::{Connection, ResetAfterOperation, ResetBeforeOperation};
+use espflash::flasher::{Flasher, SpiAttachParams};
+use espflash::target::ProgressCallbacks;
+use serialport::{ClearBuffer, FlowControl, SerialPort as _, SerialPortType, UsbPortInfo};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+/// Written, verified and skipped as a whole: a block of flash, and how soon a cancel takes effect.
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
+/// Rate at which every loader listens at first.
+const CONNECT_BAUD: u32 = 115_200;
+/// How long a loader may take to answer while connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a session ended early.
+pub(super) enum Failure {
+    /// Trying again would not help.
+    Final(FlashError),
+    /// The talk with the board broke down, and why.
+    Link(String),
+}
+
+/// A breakdown in the library's words.
+fn link(error: espflash::Error) -> Failure {
+    Failure::Link(chain(&error))
+}
+
+impl From<FlashError> for Failure {
+    fn from(error: FlashError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Runs one session; `attempts` of the result is 1.
+pub(super) fn run(
+    port: &str,
+    image: &Image,
+    options: &FlashOptions,
+    job: &Job<'_>,
+) -> Result<Flashed, Failure> {
+    // espflash indexes into answers without asking their length: noise on the line must end the
+    // session, not the program. Nothing outlives the session that a panic could leave half done.
+    let talk = AssertUnwindSafe(|| talk(port, image, options, job));
+    let noise = "an answer was too short for the loader's protocol";
+    catch_unwind(talk).unwrap_or_else(|_| Err(Failure::Link(noise.to_owned())))
+}
+
+fn talk(
+    port: &str,
+    image: &Image,
+    options: &FlashOptions,
+    job: &Job<'_>,
+) -> Result<Flashed, Failure> {
+    job.report("Connecting", 0, 0).map_err(FlashError::from)?;
+    let mut flasher = connect(port, image, options)?;
+    if flasher.secure_download_mode() {
+        return Err(FlashError::Locked {
+            port: port.to_owned(),
+        }
+        .into());
+    }
+    let info = flasher.device_info().map_err(link)?;
+    let has_bytes = u64::from(info.flash_size.size());
+    if image.end() > has_bytes {
+        let (port, needs_bytes) = (port.to_owned(), image.end());
+        return Err(FlashError::SmallFlash {
+            port,
+            needs_bytes,
+            has_bytes,
+        }
+        .into());
+    }
+    let (written_bytes, unchanged_bytes) = write(&mut flasher, image, options, job)?;
+    Ok(Flashed {
+        chip: info.chip.to_string(),
+        mac: info.mac_address,
+        flash_bytes: has_bytes,
+        written_bytes,
+        unchanged_bytes,
+        verified_bytes: written_bytes + unchanged_bytes,
+        attempts: 1,
+    })
+}
+
+/// Whether the port is still there; ports of Windows have no path and count as there.
+pub(super) fn exists(port: &str) -> bool {
+    !port.starts_with('/') || Path::new(port).exists()
+}
+
+fn connect(port: &str, image: &Image, options: &FlashOptions) -> Result<Flasher, Failure> {
+    let failed = |source| FlashError::Port {
+        port: port.to_owned(),
+        source,
+    };
+    let serial = serialport::new(port, CONNECT_BAUD)
+        .flow_control(FlowControl::None)
+        .timeout(CONNECT_TIMEOUT)
+        // A pseudo-terminal would stay locked after we close it, for its other side is open.
+        .exclusive(options.reset == Reset::Board)
+        .open_native()
+        .map_err(failed)?;
+    // What a session before this one left unread would pass for an answer.
+    serial.clear(ClearBuffer::All).map_err(failed)?;
+    let (after, before) = match options.reset {
+        Reset::Board => (
+            ResetAfterOperation::HardReset,
+            ResetBeforeOperation::DefaultReset,
+        ),
+        Reset::None => (
+            ResetAfterOperation::NoResetNoStub,
+            ResetBeforeOperation::NoReset,
+        ),
+    };
+    let connection = Connection::new(serial, usb_info(port), after, before, CONNECT_BAUD);
+    let stub = options.loader == Loader::Stub;
+    let (verify, skip) = (true, true);
+    Flasher::connect(
+        connection,
+        stub,
+        verify,
+        skip,
+        Some(image.chip),
+        Some(options.baud),
+    )
+    .map_err(|error| match error {
+        espflash::Error::ChipMismatch(expected, found) => Failure::Final(FlashError::WrongChip {
+            port: port.to_owned(),
+            expected,
+            found,
+        }),
+        other => link(other),
+    })
+}
+
+/// What the reset through USB needs to know; zeros where the port is no USB device.
+fn usb_info(port: &str) -> UsbPortInfo {
+    let listed = serialport::available_ports().unwrap_or_default();
+    let here = listed.into_iter().find(|info| info.port_name == port);
+    match here.map(|info| info.port_type) {
+        Some(SerialPortType::UsbPort(usb)) => usb,
+        Some(SerialPortType::PciPort | SerialPortType::BluetoothPort | SerialPortType::Unknown)
+        | None => UsbPortInfo {
+            vid: 0,
+            pid: 0,
+            serial_number: None,
+            manufacturer: None,
+            product: None,
+        },
+    }
+}
+
+/// Writes the pieces that differ; returns bytes written and bytes that were there already.
+///
+/// The calls below `Flasher::write_bins_to_flash`, with a chance to cancel before each piece.
+fn write(
+    flasher: &mut Flasher,
+    image: &Image,
+    options: &FlashOptions,
+    job: &Job<'_>,
+) -> Result<(u64, u64), Failure> {
+    let stub = options.loader == Loader::Stub;
+    let mut target = image
+        .chip
+        .flash_target(SpiAttachParams::default(), stub, true, true);
+    target.begin(flasher.connection()).map_err(link)?;
+    let (mut written, mut unchanged) = (0, 0);
+    for segment in &image.segments {
+        let stage = match segment.part {
+            Part::Bootloader => "Writing bootloader",
+            Part::PartitionTable => "Writing partition table",
+            Part::Firmware => "Writing firmware",
+            Part::Model => "Writing model",
+        };
+        let mut address = segment.address;
+        for bytes in segment.bytes.chunks(PIECE_BYTES) {
+            let done = written + unchanged;
+            job.report(stage, done, image.bytes())
+                .map_err(FlashError::from)?;
+            let mut piece = Piece {
+                job,
+                stage,
+                done,
+                bytes: bytes.len() as u64,
+                total: image.bytes(),
+                blocks: 0,
+                skipped: false,
+            };
+            let source = espflash::image_format::Segment::new(address, bytes);
+            target
+                .write_segment(flasher.connection(), source, &mut piece)
+                .map_err(|error| match error {
+                    espflash::Error::VerifyFailed => Failure::Final(FlashError::Verify {
+                        address,
+                        bytes: bytes.len(),
+                    }),
+                    other => link(other),
+                })?;
+            *(if piece.skipped {
+                &mut unchanged
+            } else {
+                &mut written
+            }) += bytes.len() as u64;
+            address += u32::try_from(bytes.len()).expect("a piece is 64 KiB");
+        }
+    }
+    let finished = target.finish(flasher.connection(), true);
+    match (finished, options.loader) {
+        (Ok(()), _) => {}
+        // Some ROMs answer the end with an error after a write that has just been verified.
+        (Err(espflash::Error::RomError(_)), Loader::Rom) => {}
+        (Err(error), Loader::Rom | Loader::Stub) => return Err(link(error)),
+    }
+    job.report("Writing model", image.bytes(), image.bytes())
+        .map_err(FlashError::from)?;
+    Ok((written, unchanged))
+}
+
+/// Passes on how far a piece is. It cannot stop one: the next piece asks.
+struct Piece<'a> {
+    job: &'a Job<'a>,
+    stage: &'a str,
+    done: u64,
+    bytes: u64,
+    total: u64,
+    blocks: u64,
+    skipped: bool,
+}
+
+impl ProgressCallbacks for Piece<'_> {
+    fn init(&mut self, _address: u32, blocks: usize) {
+        self.blocks = blocks as u64;
+    }
+
+    fn update(&mut self, block: usize) {
+        let within = self.bytes * block as u64 / self.blocks.max(1);
+        // A cancelled job says so again before the next piece.
+        self.job
+            .report(self.stage, self.done + within, self.total)
+            .unwrap_or(());
+    }
+
+    fn verifying(&mut self) {}
+
+    fn finish(&mut self, skipped: bool) {
+        self.skipped = skipped;
+    }
+}

@@ -1,0 +1,352 @@
+//! Flashing a board, which is the fake one: an emulated ESP32-C3 behind a pseudo-terminal.
+
+#![cfg(all(unix, feature = "flash"))]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use whittle::board::Board;
+use whittle::flash::fake_board::{Fault, commands};
+use whittle::flash::{
+    FakeBoard, FlashError, FlashOptions, Flashed, Image, ImageError, Loader, Part, Reset, flash,
+};
+use whittle::job::{CancelToken, Job, Progress};
+
+const PIECE: usize = 64 * 1024;
+
+/// A program of `text_bytes` that the bundled bootloader of an ESP32-C3 would start.
+fn firmware(text_bytes: usize) -> Vec<u8> {
+    firmware_at(0x3C00_0020, text_bytes)
+}
+
+/// Application descriptor at an address in the chip's data window, and code.
+fn firmware_at(data_address: u32, text_bytes: usize) -> Vec<u8> {
+    let mut descriptor = vec![0; 256];
+    descriptor[..4].copy_from_slice(&0xABCD_5432_u32.to_le_bytes());
+    descriptor[178..180].copy_from_slice(&[0xFF, 0xFF]);
+    descriptor[180] = 16;
+    let text = vec![0x13; text_bytes];
+    let names = b"\0.flash.appdesc\0.text\0.shstrtab\0";
+    // Name, type, flags, address, bytes: PROGBITS is 1, STRTAB 3, ALLOC 2, EXEC 4.
+    let sections: [(u32, u32, u32, u32, &[u8]); 4] = [
+        (0, 0, 0, 0, &[]),
+        (1, 1, 2, data_address, &descriptor),
+        (16, 1, 6, 0x4201_0020, &text),
+        (22, 3, 0, 0, names),
+    ];
+    let mut body = Vec::new();
+    let mut headers = Vec::new();
+    for (name, kind, flags, address, bytes) in sections {
+        let offset = 52 + body.len() as u32;
+        let header = [
+            name,
+            kind,
+            flags,
+            address,
+            offset,
+            bytes.len() as u32,
+            0,
+            0,
+            4,
+            0,
+        ];
+        headers.extend(header.iter().flat_map(|field| field.to_le_bytes()));
+        body.extend_from_slice(bytes);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    let mut file = b"\x7FELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    file.extend([2, 0, 243, 0, 1, 0, 0, 0]);
+    for word in [0x4201_0020, 0, 52 + body.len() as u32, 0_u32] {
+        file.extend(word.to_le_bytes());
+    }
+    for half in [52, 0, 0, 40, 4, 3_u16] {
+        file.extend(half.to_le_bytes());
+    }
+    [file, body, headers].concat()
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+fn c3() -> &'static Board {
+    Board::find("esp32-c3").unwrap()
+}
+
+fn image(model: &[u8]) -> Image {
+    Image::new(c3(), &firmware(8_000), model).unwrap()
+}
+
+fn options(loader: Loader) -> FlashOptions {
+    FlashOptions {
+        reset: Reset::None,
+        loader,
+        ..FlashOptions::default()
+    }
+}
+
+fn write(board: &FakeBoard, image: &Image) -> Result<Flashed, FlashError> {
+    flash(board.port(), image, &options(Loader::Rom), &Job::silent())
+}
+
+fn model_address(image: &Image) -> usize {
+    image
+        .segments
+        .iter()
+        .find(|segment| segment.part == Part::Model)
+        .unwrap()
+        .address as usize
+}
+
+#[track_caller]
+fn assert_holds(board: &FakeBoard, image: &Image) {
+    let flash = board.flash();
+    for segment in &image.segments {
+        let start = segment.address as usize;
+        assert!(
+            flash[start..start + segment.bytes.len()] == segment.bytes,
+            "{:?} differs",
+            segment.part
+        );
+    }
+}
+
+#[test]
+fn a_flashed_board_holds_bootloader_table_firmware_and_model() {
+    for loader in [Loader::Rom, Loader::Stub] {
+        let board = FakeBoard::start(&[]).unwrap();
+        let image = image(&noise(1, 200_001));
+        let done = flash(board.port(), &image, &options(loader), &Job::silent()).unwrap();
+        assert_holds(&board, &image);
+        assert_eq!(model_address(&image) % PIECE, 0);
+        assert_eq!((done.chip.as_str(), done.flash_bytes), ("esp32c3", 4 << 20));
+        assert_eq!(
+            (done.written_bytes, done.unchanged_bytes),
+            (image.bytes(), 0)
+        );
+        assert_eq!(done.verified_bytes, image.bytes());
+    }
+}
+
+#[test]
+fn a_worn_cell_is_found_where_it_is() {
+    let image = image(&noise(2, 150_000));
+    let worn = model_address(&image) + 100_000;
+    let board = FakeBoard::start(&[Fault::WornCell { address: worn }]).unwrap();
+    let error = write(&board, &image).unwrap_err();
+    let FlashError::Verify { address, bytes } = error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        (address as usize..address as usize + bytes).contains(&worn),
+        "{error}"
+    );
+}
+
+#[test]
+fn cancelling_stops_after_the_piece_at_hand_and_a_later_run_finishes() {
+    let board = FakeBoard::start(&[]).unwrap();
+    let image = image(&noise(3, 8 * PIECE));
+    let before_model: u64 = image.bytes() - 8 * PIECE as u64;
+    let cancel = CancelToken::new();
+    let in_third_piece = before_model + 2 * PIECE as u64 + 1;
+    let stop = |progress: Progress<'_>| {
+        if progress.done >= in_third_piece {
+            cancel.cancel();
+        }
+    };
+    let job = Job::new(&stop, cancel.clone());
+    let result = flash(board.port(), &image, &options(Loader::Rom), &job);
+    assert!(
+        matches!(result, Err(FlashError::Cancelled(_))),
+        "{result:?}"
+    );
+    let model = &board.flash()[model_address(&image)..];
+    let expected = &image.segments.last().unwrap().bytes;
+    assert!(
+        model[..3 * PIECE] == expected[..3 * PIECE],
+        "the piece at hand was not finished"
+    );
+    assert!(
+        model[3 * PIECE..].iter().all(|byte| *byte == 0xFF),
+        "a piece was begun after cancelling"
+    );
+
+    let done = write(&board, &image).unwrap();
+    assert_holds(&board, &image);
+    assert_eq!(done.unchanged_bytes, before_model + 3 * PIECE as u64);
+}
+
+#[test]
+fn a_pulled_cable_is_called_that() {
+    let fault = Fault::Unplug {
+        command: commands::FLASH_DATA,
+        nth: 30,
+    };
+    let board = FakeBoard::start(&[fault]).unwrap();
+    let error = write(&board, &image(&noise(4, 100_000))).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(board.port()) && text.contains("went away") && text.contains("cable"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_lost_reply_and_a_broken_frame_cost_a_session_each_and_nothing_else() {
+    let faults = [
+        // The first of a session is retried by the library itself.
+        Fault::DropReply {
+            command: commands::SPI_ATTACH,
+            nth: 2,
+        },
+        Fault::Garbage {
+            command: commands::FLASH_DATA,
+            nth: 60,
+        },
+    ];
+    let board = FakeBoard::start(&faults).unwrap();
+    let image = image(&noise(5, 100_000));
+    let done = write(&board, &image).unwrap();
+    assert_holds(&board, &image);
+    assert_eq!(done.attempts, 3);
+    assert!(
+        done.unchanged_bytes > 0,
+        "what was written before the broken frame is kept"
+    );
+}
+
+#[test]
+fn a_frame_too_short_for_an_answer_is_noise_and_no_crash() {
+    let board = FakeBoard::start(&[Fault::Runt {
+        command: commands::FLASH_DATA,
+        nth: 5,
+    }])
+    .unwrap();
+    let image = image(&noise(10, 1_000));
+    assert_eq!(write(&board, &image).unwrap().attempts, 2);
+    assert_holds(&board, &image);
+}
+
+#[test]
+fn a_board_that_stays_broken_is_given_up_with_the_reason() {
+    let faults = [1, 2, 3].map(|nth| Fault::Garbage {
+        command: commands::FLASH_BEGIN,
+        nth,
+    });
+    let board = FakeBoard::start(&faults).unwrap();
+    let text = write(&board, &image(&noise(6, 1_000)))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("failed 3 times") && text.contains("SLIP framing"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_second_flash_writes_only_the_tensor_that_changed() {
+    let board = FakeBoard::start(&[]).unwrap();
+    let mut model = noise(7, 10 * PIECE + 4096);
+    write(&board, &image(&model)).unwrap();
+    let blocks = board.count(commands::FLASH_DATA);
+    model[6 * PIECE + 4096..6 * PIECE + 8192].copy_from_slice(&noise(8, 4096));
+    let changed = image(&model);
+    let done = write(&board, &changed).unwrap();
+    assert_holds(&board, &changed);
+    assert_eq!(
+        (done.written_bytes, done.unchanged_bytes),
+        (PIECE as u64, changed.bytes() - PIECE as u64)
+    );
+    assert_eq!(board.count(commands::FLASH_DATA) - blocks, PIECE / 1024);
+}
+
+#[test]
+fn progress_grows_to_the_whole_image() {
+    let board = FakeBoard::start(&[]).unwrap();
+    let image = image(&noise(9, 2 * PIECE));
+    let last = AtomicU64::new(0);
+    let watch = |progress: Progress<'_>| {
+        if progress.total > 0 {
+            assert_eq!(progress.total, image.bytes());
+            let before = last.swap(progress.done, Ordering::Relaxed);
+            assert!(before <= progress.done, "{before} then {}", progress.done);
+        }
+    };
+    flash(
+        board.port(),
+        &image,
+        &options(Loader::Rom),
+        &Job::new(&watch, CancelToken::new()),
+    )
+    .unwrap();
+    assert_eq!(last.into_inner(), image.bytes());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_how_much() {
+    let image = image(&[]);
+    let room = 4 * 1024 * 1024 - model_address(&image);
+    let error = Image::new(c3(), &firmware(8_000), &vec![0; room + 5]).unwrap_err();
+    assert!(error.to_string().ends_with(": 5 too many"), "{error}");
+    assert!(Image::new(c3(), &firmware(8_000), &vec![0; room]).is_ok());
+    let error = Image::new(c3(), &firmware(5 << 20), &[]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("the firmware needs"),
+        "{error}"
+    );
+}
+
+#[test]
+fn boards_without_a_serial_loader_are_refused_with_another_way() {
+    let error = Image::new(Board::find("ek-ra8d1").unwrap(), &firmware(100), &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("EK-RA8D1") && error.to_string().contains("J-Link"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_image_for_another_chip_is_refused_before_anything_is_written() {
+    let c6 = Board::find("esp32-c6").unwrap();
+    let c6 = Image::new(c6, &firmware_at(0x4200_0020, 8_000), &[1]).unwrap();
+    let board = FakeBoard::start(&[]).unwrap();
+    let error = write(&board, &c6).unwrap_err();
+    assert!(matches!(error, FlashError::WrongChip { .. }), "{error:?}");
+    assert!(board.flash().iter().all(|byte| *byte == 0xFF));
+}
+
+#[test]
+fn a_damaged_firmware_is_an_error_and_never_a_crash() {
+    let good = firmware(600);
+    for length in 0..good.len() {
+        if length % 7 == 0 {
+            assert!(
+                Image::new(c3(), &good[..length], &[]).is_err(),
+                "cut to {length} bytes"
+            );
+        }
+    }
+    // The high byte of every header field, with the values that break sums and lengths.
+    let headers = (0..52)
+        .chain(good.len() - 160..good.len())
+        .filter(|at| at % 4 == 3);
+    for at in headers {
+        for value in [0x7F, 0xFF] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            // Some changes still make a program; what counts is that this returns.
+            match Image::new(c3(), &bad, &[]) {
+                Ok(image) => assert!(image.end() <= image.flash_bytes),
+                Err(ImageError::Firmware(_) | ImageError::DoesNotFit { .. }) => {}
+                Err(other) => panic!("byte {at} = {value}: {other}"),
+            }
+        }
+    }
+}
