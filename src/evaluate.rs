@@ -105,7 +105,11 @@ pub fn evaluate(
         models.iter_mut().for_each(|m| m.position = 0);
         let first = WINDOW / 2;
         for start in (0..WINDOW - 1).step_by(BATCH) {
-            job.report("Evaluating", index as u64 * WINDOW as u64 + start as u64, total)?;
+            job.report(
+                "Evaluating",
+                index as u64 * WINDOW as u64 + start as u64,
+                total,
+            )?;
             let batch = &window[start..(start + BATCH).min(WINDOW - 1)];
             let scored = start >= first;
             for model in &mut models {
@@ -114,9 +118,15 @@ pub fn evaluate(
             if scored {
                 let [reference, candidate] = &models;
                 let next = &window[start + 1..];
-                let rows = reference.rows(batch.len()).zip(candidate.rows(batch.len())).zip(next);
+                let rows = reference
+                    .rows(batch.len())
+                    .zip(candidate.rows(batch.len()))
+                    .zip(next);
                 let rows: Vec<_> = rows.collect();
-                scores.par_extend(rows.into_par_iter().map(|((r, c), next)| score(r, c, *next as usize)));
+                scores.par_extend(
+                    rows.into_par_iter()
+                        .map(|((r, c), next)| score(r, c, *next as usize)),
+                );
             }
         }
     }
@@ -131,16 +141,29 @@ struct Runner<'a> {
     position: usize,
 }
 
-const LIMITS: Limits = Limits { context: WINDOW, batch: BATCH };
+const LIMITS: Limits = Limits {
+    context: WINDOW,
+    batch: BATCH,
+};
 
 impl<'a> Runner<'a> {
     fn new(source: &'a dyn WeightSource) -> Self {
         let shape = source.shape();
         let arena = vec![0; ArenaLayout::new(shape, LIMITS).words()];
-        Self { source, arena, logits: vec![0.0; BATCH * shape.vocab as usize], position: 0 }
+        Self {
+            source,
+            arena,
+            logits: vec![0.0; BATCH * shape.vocab as usize],
+            position: 0,
+        }
     }
 
-    fn forward(&mut self, host: &Host<'_>, tokens: &[u32], scored: bool) -> Result<(), SessionError> {
+    fn forward(
+        &mut self,
+        host: &Host<'_>,
+        tokens: &[u32],
+        scored: bool,
+    ) -> Result<(), SessionError> {
         let vocab = self.source.shape().vocab as usize;
         let logits = &mut self.logits[..if scored { tokens.len() * vocab } else { 0 }];
         let (arena, position) = (&mut self.arena, self.position);
@@ -154,7 +177,9 @@ impl<'a> Runner<'a> {
     }
 
     fn rows(&self, count: usize) -> impl Iterator<Item = &[f32]> {
-        self.logits.chunks_exact(self.source.shape().vocab as usize).take(count)
+        self.logits
+            .chunks_exact(self.source.shape().vocab as usize)
+            .take(count)
     }
 }
 
@@ -184,12 +209,19 @@ fn score(reference: &[f32], candidate: &[f32], next: usize) -> Score {
 
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    top + logits.iter().map(|x| (f64::from(*x) - top).exp()).sum::<f64>().ln()
+    top + logits
+        .iter()
+        .map(|x| (f64::from(*x) - top).exp())
+        .sum::<f64>()
+        .ln()
 }
 
 fn summary(scores: Vec<Score>) -> Evaluation {
     let tokens = scores.len();
-    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "token counts are far below 2^52"
+    )]
     let n = tokens as f64;
     let mean = |f: &dyn Fn(&Score) -> f64| scores.iter().map(f).sum::<f64>() / n;
     let kl_mean = mean(&|s| s.kl);
@@ -215,7 +247,10 @@ mod tests {
     fn kl_is_that_of_the_two_distributions() {
         // P = (1/2, 1/2), Q = (1/4, 3/4): KL = ln 2 - ln 3 / 2.
         let score = score(&[0.0, 0.0], &[0.0, 3f32.ln()], 1);
-        assert!((score.kl - (2f64.ln() - 0.5 * 3f64.ln() + 0.0)).abs() < 1e-7 || (score.kl - 0.143_841).abs() < 1e-5);
+        assert!(
+            (score.kl - (2f64.ln() - 0.5 * 3f64.ln() + 0.0)).abs() < 1e-7
+                || (score.kl - 0.143_841).abs() < 1e-5
+        );
         assert!((score.nll - (4.0f64 / 3.0).ln()).abs() < 1e-7);
         assert!((score.reference_nll - 2f64.ln()).abs() < 1e-7);
         assert!(!score.same_top);
@@ -223,9 +258,17 @@ mod tests {
 
     #[test]
     fn a_summary_has_the_mean_its_error_and_the_tail() {
-        let scores = (0..100).map(|i| Score { kl: f64::from(i), reference_nll: 1.0, nll: 2.0, same_top: i % 4 == 0 });
+        let scores = (0..100).map(|i| Score {
+            kl: f64::from(i),
+            reference_nll: 1.0,
+            nll: 2.0,
+            same_top: i % 4 == 0,
+        });
         let e = summary(scores.collect());
-        assert_eq!((e.tokens, e.kl_mean, e.kl_p99, e.same_top), (100, 49.5, 99.0, 0.25));
+        assert_eq!(
+            (e.tokens, e.kl_mean, e.kl_p99, e.same_top),
+            (100, 49.5, 99.0, 0.25)
+        );
         assert!((e.kl_mean_standard_error - 2.901_149).abs() < 1e-5);
         assert!((e.perplexity - 2f64.exp()).abs() < 1e-12);
     }

@@ -67,12 +67,25 @@ impl Processor {
         };
         let level = level.ok_or_else(|| WorkersError::Level {
             found: name.unwrap_or_default().into(),
-            available: SimdLevel::available().map(SimdLevel::name).collect::<Vec<_>>().join(", "),
+            available: SimdLevel::available()
+                .map(SimdLevel::name)
+                .collect::<Vec<_>>()
+                .join(", "),
         })?;
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let threads = threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+            .max(1);
         let build = || {
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("engine {i}"));
-            builder.build().map(Pool).map_err(|e| WorkersError::Threads { threads, message: e.to_string() })
+            let builder = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(|i| format!("engine {i}"));
+            builder
+                .build()
+                .map(Pool)
+                .map_err(|e| WorkersError::Threads {
+                    threads,
+                    message: e.to_string(),
+                })
         };
         let pool = if threads == 1 { None } else { Some(build()?) };
         Ok(Self { level, pool })
@@ -85,7 +98,10 @@ impl Processor {
             Some(pool) => pool,
             None => &Serial,
         };
-        Host { level: self.level, workers }
+        Host {
+            level: self.level,
+            workers,
+        }
     }
 
     /// The name of the SIMD level.
@@ -118,7 +134,12 @@ mod tests {
 
     #[test]
     fn a_level_that_is_not_here_is_refused_by_name() {
-        let message = Processor::with_level(Some("mmx"), None).unwrap_err().to_string();
-        assert!(message.contains("found `mmx`") && message.contains("scalar"), "{message}");
+        let message = Processor::with_level(Some("mmx"), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("found `mmx`") && message.contains("scalar"),
+            "{message}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use std::time::Instant;
 const PREFILL: usize = 512;
 const DECODE: usize = 64;
 
+/// Measure the speed of a packed model on this machine
 #[derive(Debug, clap::Args)]
 pub(super) struct BenchArgs {
     /// Packed file
@@ -46,7 +47,10 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let load_seconds = start.elapsed().as_secs_f64();
     let processor = Processor::new(args.threads)?;
-    let limits = Limits { context: PREFILL + DECODE, batch: 64 };
+    let limits = Limits {
+        context: PREFILL + DECODE,
+        batch: 64,
+    };
     let layout = ArenaLayout::new(packed.shape(), limits);
     let mut arena = vec![0; layout.words()];
     let vocab = packed.shape().vocab;
@@ -98,9 +102,15 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
 /// unless that is the output head too.
 fn weights_read(packed: &PackedModel) -> usize {
     let view = packed.view();
-    let has_output = view.entries().any(|e| e.role == engine::shape::Role::Output);
-    let read = |e: &engine::format::Entry<'_>| !(has_output && e.role == engine::shape::Role::Embedding);
-    view.entries().filter(read).map(|e| e.matrix.bytes().len()).sum()
+    let has_output = view
+        .entries()
+        .any(|e| e.role == engine::shape::Role::Output);
+    let read =
+        |e: &engine::format::Entry<'_>| !(has_output && e.role == engine::shape::Role::Embedding);
+    view.entries()
+        .filter(read)
+        .map(|e| e.matrix.bytes().len())
+        .sum()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+/// Ask a packed model
 #[derive(Debug, clap::Args)]
 pub(super) struct ChatArgs {
     /// Packed file
@@ -60,7 +61,11 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
         system: args.system.as_deref(),
         user: &args.prompt,
         max_tokens: args.max_tokens,
-        sampling: Sampling { temperature: args.temperature, top_p: args.top_p, seed: args.seed },
+        sampling: Sampling {
+            temperature: args.temperature,
+            top_p: args.top_p,
+            seed: args.seed,
+        },
     };
     // People read along while the model generates; JSON comes whole.
     let mut stdout = std::io::stdout().lock();

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// Compress a model as a recipe says and pack it
 #[derive(Debug, clap::Args)]
 pub(super) struct CompressArgs {
     /// Path or catalog name of a model
@@ -60,19 +61,39 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     let packed = output.with_bar(|job| PackedModel::pack(&model, &compressed, job))?;
     packed.save(&args.out)?;
     output.emit(&report(&compressed, &packed, start), |r| {
-        let bar = |nmse: f64| "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize);
+        let bar = |nmse: f64| {
+            "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize)
+        };
         let mut text = String::new();
         for t in r.tensors.iter().filter(|t| t.encoding != "f32") {
-            text += &format!("{:28} {:>8} {:>4.0} %  {:>11} B  error {:.2e} {}\n", t.name, t.encoding, t.sparsity * 100.0, t.bytes, t.nmse, bar(t.nmse));
+            text += &format!(
+                "{:28} {:>8} {:>4.0} %  {:>11} B  error {:.2e} {}\n",
+                t.name,
+                t.encoding,
+                t.sparsity * 100.0,
+                t.bytes,
+                t.nmse,
+                bar(t.nmse)
+            );
         }
-        text + &format!("{}: {} bytes, {:.3} bits per weight, {:.1} s", args.out.display(), r.bytes, r.bits_per_weight, r.seconds)
+        text + &format!(
+            "{}: {} bytes, {:.3} bits per weight, {:.1} s",
+            args.out.display(),
+            r.bytes,
+            r.bits_per_weight,
+            r.seconds
+        )
     })
 }
 
 fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) -> Report {
     let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
         name: t.name.clone(),
-        bits: if t.role.is_matrix() { t.setting.precision.bits() } else { 32.0 },
+        bits: if t.role.is_matrix() {
+            t.setting.precision.bits()
+        } else {
+            32.0
+        },
         sparsity: t.setting.sparsity,
         encoding: t.encoding.name(),
         bytes: t.bytes.len(),
@@ -91,5 +112,10 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
 pub(super) fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }

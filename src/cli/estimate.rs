@@ -1,27 +1,34 @@
 //! `whittle estimate`: what a model of some shape costs on boards.
 
 use super::Output;
+use super::compress::open_recipe;
+use super::open::open_model;
 use crate::board::Board;
 use crate::estimate::{
     Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate, plan,
 };
-use crate::recipe::{MAX_SPARSITY, Precision, Setting};
+use crate::packed::PackedModel;
 use anyhow::Context as _;
+use engine::format::Entry;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Say whether a model fits on boards, how fast it answers and what energy a token takes
 #[derive(Debug, clap::Args)]
 pub(super) struct EstimateArgs {
-    /// Shape of the model: a TOML file such as presets/shapes/smollm2-135m.toml
-    #[arg(long, value_name = "S.toml")]
-    shape: PathBuf,
-    /// Bits of every weight: 1, 1.58, 2, 3, 4, 5, 6, 8 or 16
-    #[arg(long, default_value = "4", value_parser = precision)]
-    bits: Precision,
-    /// Share of the weights of each row that become zero, 0 to 0.95
-    #[arg(long, default_value_t = 0.0, value_parser = sparsity)]
-    sparsity: f64,
+    /// Path or catalog name of a model, or a packed file
+    #[arg(required_unless_present = "shape")]
+    model: Option<String>,
+    /// Shape of a model that need not exist: a TOML file such as presets/shapes/smollm2-135m.toml
+    #[arg(long, value_name = "S.toml", conflicts_with = "model")]
+    shape: Option<PathBuf>,
+    /// Preset or path of a recipe; a packed file has its own
+    #[arg(long, value_name = "R")]
+    recipe: Option<String>,
+    /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`
+    #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
+    set: Vec<String>,
     #[command(flatten)]
     options: OptionArgs,
 }
@@ -49,14 +56,62 @@ enum WeightsArg {
     Psram,
 }
 
+/// Recipe that is assumed when none is named.
+const DEFAULT_RECIPE: &str = "balanced-4bit";
+
 pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
-    let shape = ModelShape::load(&args.shape)?;
-    let setting = Setting {
-        precision: args.bits,
-        sparsity: args.sparsity,
+    let (shape, tensors) = match (&args.shape, &args.model) {
+        (None, Some(model)) if is_packed(Path::new(model)) => {
+            anyhow::ensure!(
+                args.recipe.is_none() && args.set.is_empty(),
+                "{model} is packed already: it has its own recipe"
+            );
+            let packed = output.with_bar(|job| PackedModel::open(Path::new(model), job))?;
+            let name = Path::new(model)
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy();
+            planned(&packed, &name)
+        }
+        (shape, model) => {
+            let shape = match (shape, model) {
+                (Some(path), _) => ModelShape::load(path)?,
+                (None, Some(model)) => ModelShape::of(&open_model(model, output)?)?,
+                (None, None) => anyhow::bail!("name a model or a shape"),
+            };
+            let recipe = open_recipe(args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE), &args.set)?;
+            let layers = shape.hyperparameters.layers;
+            let tensors = plan(&shape, &|role, layer| recipe.setting(role, layer, layers));
+            (shape, tensors)
+        }
     };
-    let tensors = plan(&shape, &|_, _| setting);
     print(&shape, &tensors, &args.options, output)
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "whittle")
+}
+
+/// What a packed file really holds.
+fn planned(packed: &PackedModel, name: &str) -> (ModelShape, Vec<TensorPlan>) {
+    let view = packed.view();
+    let tensor = |e: Entry<'_>| TensorPlan {
+        role: e.role,
+        layer: e.role.is_per_layer().then_some(e.layer),
+        rows: e.matrix.rows(),
+        cols: e.matrix.cols(),
+        encoding: e.matrix.encoding(),
+        kept: e.kept,
+        bytes: e.matrix.bytes().len() as u64,
+    };
+    let optional = view.entries().map(|e| e.role).filter(|r| r.is_optional());
+    let shape = ModelShape {
+        name: name.to_owned(),
+        hyperparameters: *view.shape(),
+        optional: optional.collect::<BTreeSet<_>>().into_iter().collect(),
+        metadata_bytes: view.metadata_bytes() as u64,
+    };
+    (shape, view.entries().map(tensor).collect())
 }
 
 /// Estimates `tensors` on the boards that the options name and prints the table.
@@ -115,19 +170,6 @@ pub(super) fn board(name: &str) -> anyhow::Result<Board> {
             ids.join(", ")
         )
     })
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    let bits: Option<f64> = text.parse().ok();
-    bits.and_then(Precision::from_bits)
-        .ok_or_else(|| "expected 1, 1.58, 2, 3, 4, 5, 6, 8 or 16".to_owned())
-}
-
-fn sparsity(text: &str) -> Result<f64, String> {
-    let share: Option<f64> = text.parse().ok();
-    share
-        .filter(|share| (0.0..=MAX_SPARSITY).contains(share))
-        .ok_or_else(|| format!("expected a number from 0 to {MAX_SPARSITY}"))
 }
 
 /// One line a board: expected value with its bounds, `?` where a board's number is unknown.

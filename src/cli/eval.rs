@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Measure the quality of a packed model against its source
 #[derive(Debug, clap::Args)]
 pub(super) struct EvalArgs {
     /// Packed file
@@ -30,14 +31,20 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&args.text).with_context(|| format!("cannot read {}", args.text.display()))?;
+    let text = std::fs::read_to_string(&args.text)
+        .with_context(|| format!("cannot read {}", args.text.display()))?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let model = open_model(&args.reference, output)?;
     let windows = windows(&model, &text, args.tokens)?;
     let original = output.with_bar(|job| compress(&model, &Recipe::original(), job))?;
-    let reference = LiveModel::new(model.hyperparameters, Arc::new(TextSections::new(&model)?), &original)?;
+    let reference = LiveModel::new(
+        model.hyperparameters,
+        Arc::new(TextSections::new(&model)?),
+        &original,
+    )?;
     let processor = Processor::new(args.threads)?;
-    let evaluation = output.with_bar(|job| evaluate(&packed, &reference, &windows, &processor.host(), job))?;
+    let evaluation =
+        output.with_bar(|job| evaluate(&packed, &reference, &windows, &processor.host(), job))?;
     output.emit(&evaluation, |e| {
         format!(
             "{} tokens: perplexity {:.3} (reference {:.3}), KL {:.5} ± {:.5}, 99th percentile {:.4}, same top token {:.2} %\nreference: {} dequantized to 16 bits",

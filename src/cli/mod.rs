@@ -10,11 +10,11 @@ mod compress;
 mod estimate;
 mod eval;
 mod fetch;
+#[cfg(feature = "flash")]
+mod flash;
 mod info;
 mod models;
 mod open;
-#[cfg(feature = "flash")]
-mod flash;
 mod output;
 
 pub use output::Output;
@@ -44,7 +44,6 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
-    Boards(boards::BoardsArgs),
     #[cfg(feature = "flash")]
     Flash(flash::FlashArgs),
     #[cfg(feature = "flash")]
@@ -68,7 +67,6 @@ pub fn main() -> ExitCode {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
-            Command::Boards(args) => boards::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Flash(args) => flash::run(&args, &output),
             #[cfg(feature = "flash")]

@@ -46,7 +46,8 @@ impl CompressedTensor {
     /// The tensor as the engine reads it.
     #[must_use]
     pub fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.encoding, self.rows, self.cols, self.kept, &self.bytes).expect("encoded to this very length")
+        Matrix::new(self.encoding, self.rows, self.cols, self.kept, &self.bytes)
+            .expect("encoded to this very length")
     }
 }
 
@@ -81,7 +82,9 @@ impl CompressedModel {
     /// The tensor with this role and layer.
     #[must_use]
     pub fn tensor(&self, role: Role, layer: Option<u32>) -> Option<&Arc<CompressedTensor>> {
-        self.tensors.iter().find(|t| t.role == role && t.layer == layer)
+        self.tensors
+            .iter()
+            .find(|t| t.role == role && t.layer == layer)
     }
 }
 
@@ -89,7 +92,11 @@ impl CompressedModel {
 ///
 /// # Errors
 /// [`Cancelled`] between two tensors.
-pub fn compress(model: &Model, recipe: &Recipe, job: &Job<'_>) -> Result<CompressedModel, Cancelled> {
+pub fn compress(
+    model: &Model,
+    recipe: &Recipe,
+    job: &Job<'_>,
+) -> Result<CompressedModel, Cancelled> {
     recompress(model, recipe, &[], job)
 }
 
@@ -97,7 +104,12 @@ pub fn compress(model: &Model, recipe: &Recipe, job: &Job<'_>) -> Result<Compres
 ///
 /// # Errors
 /// [`Cancelled`] between two tensors.
-pub fn recompress(model: &Model, recipe: &Recipe, ready: &[Arc<CompressedTensor>], job: &Job<'_>) -> Result<CompressedModel, Cancelled> {
+pub fn recompress(
+    model: &Model,
+    recipe: &Recipe,
+    ready: &[Arc<CompressedTensor>],
+    job: &Job<'_>,
+) -> Result<CompressedModel, Cancelled> {
     let weights = |t: &Tensor| (t.rows * t.cols) as u64;
     let total = model.tensors.iter().map(weights).sum();
     let mut done = 0;
@@ -114,13 +126,22 @@ pub fn recompress(model: &Model, recipe: &Recipe, ready: &[Arc<CompressedTensor>
     }
     tensors.push(Arc::new(frequencies(model)));
     job.report("Compressing", total, total)?;
-    Ok(CompressedModel { recipe: recipe.clone(), tensors })
+    Ok(CompressedModel {
+        recipe: recipe.clone(),
+        tensors,
+    })
 }
 
 /// Compresses one tensor; what is not a matrix stays in 32-bit floats.
 #[must_use]
 pub fn compress_tensor(model: &Model, tensor: &Tensor, setting: Setting) -> CompressedTensor {
-    let Tensor { rows, cols, role, layer, .. } = *tensor;
+    let Tensor {
+        rows,
+        cols,
+        role,
+        layer,
+        ..
+    } = *tensor;
     let (setting, encoding) = if role.is_matrix() {
         (setting, setting.encoding(rows, cols))
     } else {
@@ -129,8 +150,18 @@ pub fn compress_tensor(model: &Model, tensor: &Tensor, setting: Setting) -> Comp
     let kept = setting.kept(cols);
     let weights = model.values(tensor);
     let bytes = encode(encoding, cols, kept, &weights);
-    let mut compressed =
-        CompressedTensor { name: tensor.name.clone(), role, layer, rows, cols, setting, encoding, kept, bytes, nmse: 0.0 };
+    let mut compressed = CompressedTensor {
+        name: tensor.name.clone(),
+        role,
+        layer,
+        rows,
+        cols,
+        setting,
+        encoding,
+        kept,
+        bytes,
+        nmse: 0.0,
+    };
     compressed.nmse = nmse(&compressed.matrix(), &weights);
     compressed
 }
@@ -161,12 +192,20 @@ fn nmse(matrix: &Matrix<'_>, weights: &[f32]) -> f64 {
             || vec![0.0; matrix.cols()],
             |row, (i, weights)| {
                 matrix.dequantize_row(i, row);
-                weights.iter().zip(&*row).fold((0.0, 0.0), |(error, size), (w, q)| {
-                    (error + f64::from(w - q).powi(2), size + f64::from(*w).powi(2))
-                })
+                weights
+                    .iter()
+                    .zip(&*row)
+                    .fold((0.0, 0.0), |(error, size), (w, q)| {
+                        (
+                            error + f64::from(w - q).powi(2),
+                            size + f64::from(*w).powi(2),
+                        )
+                    })
             },
         )
         .collect();
-    let (error, size) = rows.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (error, size) = rows
+        .into_iter()
+        .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
     if size > 0.0 { error / size } else { 0.0 }
 }

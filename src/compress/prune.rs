@@ -7,7 +7,9 @@ pub(super) fn magnitude(row: &mut [f32], kept: usize) {
     }
     let mut order: Vec<usize> = (0..row.len()).collect();
     let magnitude = |i: &usize| row[*i].abs();
-    order.select_nth_unstable_by(kept, |a, b| magnitude(b).total_cmp(&magnitude(a)).then(a.cmp(b)));
+    order.select_nth_unstable_by(kept, |a, b| {
+        magnitude(b).total_cmp(&magnitude(a)).then(a.cmp(b))
+    });
     for i in order.split_off(kept) {
         row[i] = 0.0;
     }
@@ -17,7 +19,9 @@ pub(super) fn magnitude(row: &mut [f32], kept: usize) {
 pub(super) fn kept_columns(row: &[f32], kept: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..row.len()).collect();
     if kept < row.len() {
-        order.select_nth_unstable_by(kept, |a, b| row[*b].abs().total_cmp(&row[*a].abs()).then(a.cmp(b)));
+        order.select_nth_unstable_by(kept, |a, b| {
+            row[*b].abs().total_cmp(&row[*a].abs()).then(a.cmp(b))
+        });
         order.truncate(kept);
         order.sort_unstable();
     }

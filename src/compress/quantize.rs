@@ -20,18 +20,32 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
         return bytes;
     }
     match encoding {
-        Encoding::F32 => bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights).for_each(|(b, w)| *b = w.to_le_bytes()),
+        Encoding::F32 => bytes
+            .as_chunks_mut::<4>()
+            .0
+            .iter_mut()
+            .zip(weights)
+            .for_each(|(b, w)| *b = w.to_le_bytes()),
         Encoding::F16 => {
-            let per_row = bytes.par_chunks_exact_mut(2 * cols).zip(weights.par_chunks_exact(cols));
+            let per_row = bytes
+                .par_chunks_exact_mut(2 * cols)
+                .zip(weights.par_chunks_exact(cols));
             per_row.for_each(|(bytes, row)| {
                 let mut row = row.to_vec();
                 prune::magnitude(&mut row, kept);
-                bytes.as_chunks_mut::<2>().0.iter_mut().zip(row).for_each(|(b, w)| *b = f16_from_f32(w).to_le_bytes());
+                bytes
+                    .as_chunks_mut::<2>()
+                    .0
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(b, w)| *b = f16_from_f32(w).to_le_bytes());
             });
         }
         Encoding::Dense(_) | Encoding::Ternary => {
             let block_bytes = encoding.bytes(BLOCK_ROWS, cols, kept);
-            let blocks = bytes.par_chunks_exact_mut(block_bytes).zip(weights.par_chunks(BLOCK_ROWS * cols));
+            let blocks = bytes
+                .par_chunks_exact_mut(block_bytes)
+                .zip(weights.par_chunks(BLOCK_ROWS * cols));
             blocks.for_each(|(block, rows)| {
                 for (lane, row) in rows.chunks_exact(cols).enumerate() {
                     let mut row = row.to_vec();
@@ -42,7 +56,9 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
         }
         Encoding::Sparse(width) => {
             let row_bytes = encoding.bytes(1, cols, kept);
-            let per_row = bytes.par_chunks_exact_mut(row_bytes).zip(weights.par_chunks_exact(cols));
+            let per_row = bytes
+                .par_chunks_exact_mut(row_bytes)
+                .zip(weights.par_chunks_exact(cols));
             per_row.for_each(|(bytes, row)| encode_sparse_row(width, row, kept, bytes));
         }
     }
@@ -56,8 +72,17 @@ struct Grid {
     zero: f32,
 }
 
-fn encode_dense_row(encoding: Encoding, row: &[f32], has_zeros: bool, lane: usize, block: &mut [u8]) {
-    let grids: Vec<Grid> = row.chunks(GROUP).map(|group| grid(encoding, group)).collect();
+fn encode_dense_row(
+    encoding: Encoding,
+    row: &[f32],
+    has_zeros: bool,
+    lane: usize,
+    block: &mut [u8],
+) {
+    let grids: Vec<Grid> = row
+        .chunks(GROUP)
+        .map(|group| grid(encoding, group))
+        .collect();
     let row_scale = row_scale(encoding, grids.iter().map(|g| g.step));
     block[2 * lane..2 * lane + 2].copy_from_slice(&row_scale.to_le_bytes());
     let unit = f32_from_f16(row_scale) * scale_unit(encoding);
@@ -72,7 +97,11 @@ fn encode_dense_row(encoding: Encoding, row: &[f32], has_zeros: bool, lane: usiz
         let step = unit * code_step * f32::from(group_scale);
         let zero = if encoding.has_zero_point() {
             // With pruned weights zero must be one of the codes.
-            let sixteenths = if has_zeros { grid.zero.round() * 16.0 } else { grid.zero * 16.0 };
+            let sixteenths = if has_zeros {
+                grid.zero.round() * 16.0
+            } else {
+                grid.zero * 16.0
+            };
             let zero = byte(sixteenths.round());
             record[BLOCK_ROWS + lane] = zero;
             f32::from(zero) / 16.0
@@ -91,14 +120,23 @@ fn encode_dense_row(encoding: Encoding, row: &[f32], has_zeros: bool, lane: usiz
 fn grid(encoding: Encoding, group: &[f32]) -> Grid {
     let magnitudes = || group.iter().map(|w| w.abs());
     let largest = magnitudes().fold(0.0, f32::max);
-    let symmetric = |top: f32, zero: f32| Grid { step: largest / top, zero };
+    let symmetric = |top: f32, zero: f32| Grid {
+        step: largest / top,
+        zero,
+    };
     match encoding {
-        Encoding::Dense(Width::One) => Grid { step: mean(magnitudes()), zero: 0.5 },
+        Encoding::Dense(Width::One) => Grid {
+            step: mean(magnitudes()),
+            zero: 0.5,
+        },
         // Ternary weight networks (Li et al. 2016, arXiv:1605.04711): what is above 0.7 of the mean
         // magnitude keeps a sign, at the mean of those; pruned weights are not counted.
         Encoding::Ternary => {
             let threshold = 0.7 * mean(magnitudes().filter(|m| *m > 0.0));
-            Grid { step: mean(magnitudes().filter(|m| *m > threshold)), zero: 1.0 }
+            Grid {
+                step: mean(magnitudes().filter(|m| *m > threshold)),
+                zero: 1.0,
+            }
         }
         Encoding::Dense(Width::Five) => symmetric(15.0, 16.0),
         Encoding::Dense(Width::Six) => symmetric(31.0, 32.0),
@@ -108,14 +146,27 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
             let low = group.iter().copied().fold(0.0, f32::min);
             let high = group.iter().copied().fold(0.0, f32::max);
             let step = (high - low) / top;
-            Grid { step, zero: if step > 0.0 { -low / step } else { 0.0 } }
+            Grid {
+                step,
+                zero: if step > 0.0 { -low / step } else { 0.0 },
+            }
         }
-        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => Grid { step: 0.0, zero: 0.0 },
+        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => Grid {
+            step: 0.0,
+            zero: 0.0,
+        },
     }
 }
 
 /// Writes the code nearest to `position` steps from zero.
-fn put_code(encoding: Encoding, values: &mut [u8], lane: usize, col: usize, position: f32, zero: f32) {
+fn put_code(
+    encoding: Encoding,
+    values: &mut [u8],
+    lane: usize,
+    col: usize,
+    position: f32,
+    zero: f32,
+) {
     let code = |top: f32| byte((position + zero).round().clamp(0.0, top));
     let mut put = |at: usize, bits: usize, code: u8| {
         let (byte, shift) = plane_byte(col, lane, bits);
@@ -148,10 +199,14 @@ fn encode_sparse_row(width: Width, row: &[f32], kept: usize, bytes: &mut [u8]) {
     let columns = prune::kept_columns(row, kept);
     let groups = row.len().div_ceil(GROUP);
     let mut in_group: Vec<Vec<f32>> = vec![Vec::new(); groups];
-    columns.iter().for_each(|c| in_group[c / GROUP].push(row[*c]));
+    columns
+        .iter()
+        .for_each(|c| in_group[c / GROUP].push(row[*c]));
     let top = match width {
         Width::Eight => 127.0,
-        Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => f32::from((1u8 << width.bits()) - 1),
+        Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
+            f32::from((1u8 << width.bits()) - 1)
+        }
     };
     let steps: Vec<f32> = in_group
         .iter()
@@ -168,7 +223,10 @@ fn encode_sparse_row(width: Width, row: &[f32], kept: usize, bytes: &mut [u8]) {
     let (scales, rest) = rest.split_at_mut(groups);
     let (bitmap, values) = rest.split_at_mut(groups * GROUP / 8);
     scale.copy_from_slice(&row_scale.to_le_bytes());
-    scales.iter_mut().zip(&steps).for_each(|(s, step)| *s = group_scale(*step, unit));
+    scales
+        .iter_mut()
+        .zip(&steps)
+        .for_each(|(s, step)| *s = group_scale(*step, unit));
     for (i, col) in columns.iter().enumerate() {
         bitmap[col / 8] |= 1 << (col % 8);
         let step = unit * f32::from(scales[col / GROUP]);
@@ -203,7 +261,11 @@ fn row_scale(encoding: Encoding, steps: impl Iterator<Item = f32>) -> u16 {
 }
 
 fn group_scale(step: f32, unit: f32) -> u8 {
-    if step > 0.0 && unit > 0.0 { byte((step / unit).round()).max(1) } else { 0 }
+    if step > 0.0 && unit > 0.0 {
+        byte((step / unit).round()).max(1)
+    } else {
+        0
+    }
 }
 
 fn mean(values: impl Iterator<Item = f32>) -> f32 {
@@ -212,12 +274,23 @@ fn mean(values: impl Iterator<Item = f32>) -> f32 {
         sum += f64::from(value);
         count += 1;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to 32 bits is the result")]
-    if count == 0 { 0.0 } else { (sum / f64::from(count)) as f32 }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to 32 bits is the result"
+    )]
+    if count == 0 {
+        0.0
+    } else {
+        (sum / f64::from(count)) as f32
+    }
 }
 
 /// Saturates to 0..=255; not a number becomes 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is the intent")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturating is the intent"
+)]
 fn byte(x: f32) -> u8 {
     x as u8
 }
@@ -238,7 +311,8 @@ mod tests {
         (0..rows * cols)
             .map(|i| {
                 let x = i as f32;
-                (x * 0.7).sin() * (1.0 + (x / 50.0).cos().abs() * 3.0) * 0.02 + (x * 1.3).cos() * 0.004
+                (x * 0.7).sin() * (1.0 + (x / 50.0).cos().abs() * 3.0) * 0.02
+                    + (x * 1.3).cos() * 0.004
             })
             .collect()
     }
@@ -288,7 +362,9 @@ mod tests {
     fn sparse_values_have_the_precision_of_their_width() {
         let sparse = |width| error(Encoding::Sparse(width), 7, 160, 160).0;
         assert!(sparse(Width::One) < 0.4);
-        assert!(sparse(Width::Four) < sparse(Width::Three) && sparse(Width::Three) < sparse(Width::Two));
+        assert!(
+            sparse(Width::Four) < sparse(Width::Three) && sparse(Width::Three) < sparse(Width::Two)
+        );
         assert!(sparse(Width::Eight) < 3e-5);
     }
 

@@ -2,6 +2,7 @@
 
 use super::shape::{ModelShape, TensorPlan};
 use crate::board::{Board, FlashMethod, Memory};
+use engine::arena::{ArenaLayout, Limits};
 use serde::Serialize;
 use std::fmt;
 
@@ -26,34 +27,31 @@ pub struct RuntimeMemory {
 }
 
 impl RuntimeMemory {
-    /// Sizes of a session over `context` tokens: keys and values in 8 bits with one 32-bit scale a
-    /// head and token; two residual streams, the widest layers' activations once in 32 bits and
-    /// once in 8, the scores of one head and the logits in 32 bits.
+    /// Sizes of a session over `context` tokens that computes one token at a time, by the engine's
+    /// own layout, and the logits.
     #[must_use]
     pub fn of(shape: &ModelShape, context: u32) -> Self {
         let h = &shape.hyperparameters;
-        let [hidden, feed_forward, vocab, query, kv] = [
-            h.hidden,
-            h.feed_forward,
-            h.vocab,
-            h.query_width(),
-            h.kv_width(),
-        ]
-        .map(u64::from);
-        let widest = hidden.max(feed_forward).max(query);
-        let floats =
-            2 * hidden + 2 * feed_forward + 2 * query + 2 * kv + u64::from(context) + vocab;
+        let limits = Limits {
+            context: context as usize,
+            batch: 1,
+        };
+        let layout = ArenaLayout::new(h, limits);
+        let logits = 4 * u64::from(h.vocab);
         Self {
-            arena_bytes: floats * 4 + 2 * widest,
-            kv_bytes: u64::from(context) * kv_bytes_per_position(shape),
+            arena_bytes: (layout.bytes() - layout.kv_cache_bytes()) as u64 + logits,
+            kv_bytes: layout.kv_cache_bytes() as u64,
         }
     }
 }
 
 /// Bytes that one token adds to the keys and values of all layers.
 pub(super) fn kv_bytes_per_position(shape: &ModelShape) -> u64 {
-    let h = &shape.hyperparameters;
-    2 * u64::from(h.layers) * u64::from(h.kv_heads) * (u64::from(h.head_dim) + 4)
+    let one = Limits {
+        context: 1,
+        batch: 1,
+    };
+    ArenaLayout::new(&shape.hyperparameters, one).kv_cache_bytes() as u64
 }
 
 /// Where the weights are while the model runs.

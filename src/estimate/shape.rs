@@ -1,7 +1,10 @@
 //! A model's shape without its weights, and the list of tensors that a recipe makes of it.
 
+use crate::model::Model;
+use crate::packed::{PackError, TextSections};
 use crate::recipe::Setting;
 use engine::encoding::Encoding;
+use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,34 @@ pub struct ModelShape {
     pub optional: Vec<Role>,
     /// Bytes of the vocabulary and other metadata in a packed file.
     pub metadata_bytes: u64,
+}
+
+/// Room in a packed file for the recipe and the provenance, which are texts of a few lines.
+const RECIPE_AND_PROVENANCE_BYTES: usize = 2048;
+
+impl ModelShape {
+    /// The shape of a loaded model, with the bytes that its vocabulary takes when packed.
+    ///
+    /// # Errors
+    /// When the chat template cannot be rendered.
+    pub fn of(model: &Model) -> Result<Self, PackError> {
+        let text = TextSections::new(model)?.bytes();
+        let directory = (model.tensors.len() + 1) * ENTRY_BYTES;
+        let mut optional: Vec<Role> = model
+            .tensors
+            .iter()
+            .map(|t| t.role)
+            .filter(|r| r.is_optional())
+            .collect();
+        optional.sort_unstable();
+        optional.dedup();
+        Ok(Self {
+            name: model.name.clone(),
+            hyperparameters: model.hyperparameters,
+            optional,
+            metadata_bytes: (HEADER_BYTES + directory + text + RECIPE_AND_PROVENANCE_BYTES) as u64,
+        })
+    }
 }
 
 /// One tensor as a recipe stores it.

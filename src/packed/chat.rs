@@ -74,8 +74,15 @@ impl Answer {
 }
 
 fn rate(count: usize, time: Duration) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "token counts are far below 2^52"
+    )]
+    if time.is_zero() {
+        0.0
+    } else {
+        count as f64 / time.as_secs_f64()
+    }
 }
 
 /// Why there is no answer.
@@ -110,9 +117,17 @@ impl Conversation {
     #[must_use]
     pub fn new(source: &dyn WeightSource, context: usize) -> Self {
         let shape = source.shape();
-        let limits = Limits { context: context.min(shape.context as usize), batch: BATCH };
+        let limits = Limits {
+            context: context.min(shape.context as usize),
+            batch: BATCH,
+        };
         let arena = vec![0; ArenaLayout::new(shape, limits).words()];
-        Self { limits, arena, position: 0, logits: vec![0.0; shape.vocab as usize] }
+        Self {
+            limits,
+            arena,
+            position: 0,
+            logits: vec![0.0; shape.vocab as usize],
+        }
     }
 
     /// Forgets everything.
@@ -159,7 +174,10 @@ impl Conversation {
                 break StopReason::StopToken;
             }
             answer.push(token);
-            if decoder.push(text.tokenizer.bytes(token), on_text).is_break() {
+            if decoder
+                .push(text.tokenizer.bytes(token), on_text)
+                .is_break()
+            {
                 break StopReason::Interrupted;
             }
             if self.position == self.limits.context {
@@ -182,7 +200,12 @@ impl Conversation {
     }
 
     /// Computes `tokens`; the logits of the last are left in `self.logits`.
-    fn forward(&mut self, source: &dyn WeightSource, host: &Host<'_>, tokens: &[u32]) -> Result<(), SessionError> {
+    fn forward(
+        &mut self,
+        source: &dyn WeightSource,
+        host: &Host<'_>,
+        tokens: &[u32],
+    ) -> Result<(), SessionError> {
         let (limits, position) = (self.limits, self.position);
         let (arena, logits) = (&mut self.arena, &mut self.logits);
         let mut result = Ok(());
@@ -219,7 +242,9 @@ impl Conversation {
 
 fn encode(text: &Text<'_>, words: &str, out: &mut Vec<u32>) -> Result<(), ChatError> {
     let mut room = vec![0; (words.len() + 1).min(MAX_WORD_BYTES)];
-    text.tokenizer.encode(words, &mut room, &mut |token| out.push(token)).map_err(ChatError::LongWord)
+    text.tokenizer
+        .encode(words, &mut room, &mut |token| out.push(token))
+        .map_err(ChatError::LongWord)
 }
 
 /// Puts together characters that are split over tokens.
@@ -230,7 +255,11 @@ struct Utf8 {
 }
 
 impl Utf8 {
-    fn push(&mut self, bytes: &[u8], on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn push(
+        &mut self,
+        bytes: &[u8],
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         self.pending.extend_from_slice(bytes);
         let start = self.text.len();
         while !self.pending.is_empty() {
@@ -241,7 +270,8 @@ impl Utf8 {
                 }
                 Err(error) => {
                     let valid = error.valid_up_to();
-                    self.text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
+                    self.text
+                        .push_str(&String::from_utf8_lossy(&self.pending[..valid]));
                     let skip = error.error_len().unwrap_or(0);
                     if skip > 0 {
                         self.text.push(char::REPLACEMENT_CHARACTER);
@@ -254,7 +284,11 @@ impl Utf8 {
                 }
             }
         }
-        if self.text.len() == start { ControlFlow::Continue(()) } else { on_text(&self.text[start..]) }
+        if self.text.len() == start {
+            ControlFlow::Continue(())
+        } else {
+            on_text(&self.text[start..])
+        }
     }
 
     /// What is left of a character that never came whole.
@@ -280,7 +314,13 @@ mod tests {
             parts.push(part.to_owned());
             ControlFlow::Continue(())
         };
-        for bytes in [&b"caf"[..], &[0xc3], &[0xa9, b'!'], &[0xff, b'x'], &[0xe2, 0x82]] {
+        for bytes in [
+            &b"caf"[..],
+            &[0xc3],
+            &[0xa9, b'!'],
+            &[0xff, b'x'],
+            &[0xe2, 0x82],
+        ] {
             assert!(decoder.push(bytes, &mut on_text).is_continue());
         }
         decoder.finish(&mut on_text);

@@ -84,7 +84,11 @@ impl PackedModel {
     ///
     /// # Errors
     /// When the chat template fails or the job is cancelled.
-    pub fn pack(model: &Model, compressed: &CompressedModel, job: &Job<'_>) -> Result<Self, PackError> {
+    pub fn pack(
+        model: &Model,
+        compressed: &CompressedModel,
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
         let text = TextSections::new(model)?;
         let source = provenance(model, job)?;
         let bytes = write::assemble(&model.hyperparameters, compressed, &text, &source, job)?;
@@ -103,29 +107,53 @@ impl PackedModel {
             let entry = view.entry(index);
             let found = crc32fast::hash(entry.matrix.bytes());
             if found != entry.crc {
-                let source = FormatError::Checksum { tensor: Some(index), expected: entry.crc, found };
-                return Err(PackError::Format { name: path.display().to_string(), source });
+                let source = FormatError::Checksum {
+                    tensor: Some(index),
+                    expected: entry.crc,
+                    found,
+                };
+                return Err(PackError::Format {
+                    name: path.display().to_string(),
+                    source,
+                });
             }
         }
         Ok(packed)
     }
 
     fn check(name: &str, bytes: Bytes) -> Result<Self, PackError> {
-        let format = |source| PackError::Format { name: name.into(), source };
+        let format = |source| PackError::Format {
+            name: name.into(),
+            source,
+        };
         let packed = Packed::parse(&bytes).map_err(format)?;
         packed.text().map_err(format)?;
         let shape = *packed.shape();
         let mut table = vec![None; table_len(shape.layers)];
         packed.fill_table(&mut table).map_err(format)?;
-        Weights::new(shape, &table).map_err(|problem| PackError::Weights { name: name.into(), problem })?;
+        Weights::new(shape, &table).map_err(|problem| PackError::Weights {
+            name: name.into(),
+            problem,
+        })?;
         let tensors = packed
             .entries()
             .map(|e| {
                 let (m, start) = (e.matrix, e.offset);
-                (table_index(e.role, e.layer), m.encoding(), m.rows(), m.cols(), e.kept, start..start + m.bytes().len())
+                (
+                    table_index(e.role, e.layer),
+                    m.encoding(),
+                    m.rows(),
+                    m.cols(),
+                    e.kept,
+                    start..start + m.bytes().len(),
+                )
             })
             .collect();
-        Ok(Self { bytes, shape, tensors })
+        Ok(Self {
+            bytes,
+            shape,
+            tensors,
+        })
     }
 
     /// As the engine reads it.
@@ -145,10 +173,19 @@ impl PackedModel {
     /// # Errors
     /// When the system cannot write the file; then an older file at the path is untouched.
     pub fn save(&self, path: &Path) -> Result<(), PackError> {
-        let failed = |source| PackError::Io { action: "write", path: path.into(), source };
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |source| PackError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        };
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&self.bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.write_all(&self.bytes)
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(failed)?;
         file.persist(path).map_err(|e| failed(e.error))?;
         // The new name lasts through a crash only once the folder is written too.
         File::open(folder).and_then(|f| f.sync_all()).or(Ok(()))
@@ -167,7 +204,8 @@ impl WeightSource for PackedModel {
     fn lend(&self, work: &mut dyn FnMut(&Weights<'_>)) {
         let mut table = vec![None; table_len(self.shape.layers)];
         for (at, encoding, rows, cols, kept, range) in &self.tensors {
-            table[*at] = Matrix::new(*encoding, *rows, *cols, *kept, &self.bytes[range.clone()]).ok();
+            table[*at] =
+                Matrix::new(*encoding, *rows, *cols, *kept, &self.bytes[range.clone()]).ok();
         }
         work(&Weights::new(self.shape, &table).expect("checked when it was opened"));
     }
@@ -176,7 +214,9 @@ impl WeightSource for PackedModel {
 /// Bytes that a packed file of these tensors takes: metadata, and every tensor at a 4 KiB boundary.
 #[must_use]
 pub fn file_bytes(metadata_bytes: usize, tensors: impl IntoIterator<Item = usize>) -> usize {
-    tensors.into_iter().fold(metadata_bytes, |end, bytes| end.next_multiple_of(TENSOR_ALIGNMENT) + bytes)
+    tensors.into_iter().fold(metadata_bytes, |end, bytes| {
+        end.next_multiple_of(TENSOR_ALIGNMENT) + bytes
+    })
 }
 
 fn provenance(model: &Model, job: &Job<'_>) -> Result<String, PackError> {

@@ -35,12 +35,34 @@ impl TextSections {
         })
     }
 
+    /// Bytes of all sections together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        [
+            &self.tokenizer,
+            &self.vocabulary,
+            &self.merges,
+            &self.chat,
+            &self.stop_tokens,
+        ]
+        .iter()
+        .map(|s| s.len())
+        .sum()
+    }
+
     /// As the engine reads them.
     ///
     /// # Errors
     /// When a table is damaged.
     pub fn text(&self) -> Result<Text<'_>, FormatError> {
-        Text::new(self.vocab, &self.tokenizer, &self.vocabulary, &self.merges, &self.chat, &self.stop_tokens)
+        Text::new(
+            self.vocab,
+            &self.tokenizer,
+            &self.vocabulary,
+            &self.merges,
+            &self.chat,
+            &self.stop_tokens,
+        )
     }
 }
 
@@ -52,10 +74,18 @@ fn words(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
 fn vocabulary(tokenizer: &Tokenizer, vocab: u32) -> Vec<u8> {
     let text = |token: u32| match tokenizer.token_kind(token) {
         TokenKind::Control | TokenKind::Unused => &[],
-        TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte => tokenizer.token_bytes(token),
+        TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte => {
+            tokenizer.token_bytes(token)
+        }
     };
     // Of equal bytes the merged token comes before the byte token, and the lower number first.
-    let key = |token: &u32| (text(*token), tokenizer.token_kind(*token) == TokenKind::Byte, *token);
+    let key = |token: &u32| {
+        (
+            text(*token),
+            tokenizer.token_kind(*token) == TokenKind::Byte,
+            *token,
+        )
+    };
     let mut sorted: Vec<u32> = (0..vocab).collect();
     sorted.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     // A binary search must meet one token for each text: the others give way to it.
@@ -79,23 +109,42 @@ fn vocabulary(tokenizer: &Tokenizer, vocab: u32) -> Vec<u8> {
 /// or three bytes each.
 fn merges(tokenizer: &Tokenizer) -> (Vec<u8>, Vec<u8>) {
     let tables = tokenizer.bpe();
-    let mut sorted: Vec<(u32, u32, u32, u32)> = (0..).zip(&tables.merges).map(|(rank, m)| (m.left, m.right, rank, m.merged)).collect();
+    let mut sorted: Vec<(u32, u32, u32, u32)> = (0..)
+        .zip(&tables.merges)
+        .map(|(rank, m)| (m.left, m.right, rank, m.merged))
+        .collect();
     sorted.sort_unstable();
     // A pair that is listed twice has the rank of its last entry.
     sorted.reverse();
     sorted.dedup_by_key(|m| (m.0, m.1));
     sorted.reverse();
-    let largest = sorted.iter().flat_map(|m| [m.0, m.1, m.2, m.3]).max().unwrap_or(0);
+    let largest = sorted
+        .iter()
+        .flat_map(|m| [m.0, m.1, m.2, m.3])
+        .max()
+        .unwrap_or(0);
     let number_bytes = if largest < 1 << 16 { 2 } else { 3 };
     let number = |n: u32| n.to_le_bytes().into_iter().take(number_bytes);
-    let bytes = sorted.into_iter().flat_map(|m| [m.0, m.1, m.2, m.3]).flat_map(number).collect();
+    let bytes = sorted
+        .into_iter()
+        .flat_map(|m| [m.0, m.1, m.2, m.3])
+        .flat_map(number)
+        .collect();
     let (pretokenizer, prefix_space) = match tables.kind {
         BpeKind::ByteLevel { pretokenizer } => (pretokenizer.into(), false),
-        BpeKind::SentencePiece { space_prefix } => (Pretokenizer::SentencePiece, space_prefix == SpacePrefix::EachSegment),
+        BpeKind::SentencePiece { space_prefix } => (
+            Pretokenizer::SentencePiece,
+            space_prefix == SpacePrefix::EachSegment,
+        ),
     };
     let whole_words = tables.whole_words == WholeWords::LookedUp;
     let number_bytes = if number_bytes == 2 { 2 } else { 3 };
-    let kind = words([pretokenizer.number(), u32::from(prefix_space), number_bytes, u32::from(whole_words)]);
+    let kind = words([
+        pretokenizer.number(),
+        u32::from(prefix_space),
+        number_bytes,
+        u32::from(whole_words),
+    ]);
     (kind, bytes)
 }
 
@@ -134,8 +183,16 @@ fn chat(model: &Model) -> Result<Vec<u8>, PackError> {
         }
     };
     put(Some(encode(&pieces.first_user_open, Opens::Conversation)?));
-    put(pieces.system_open.as_deref().map(|p| encode(p, Opens::Conversation)).transpose()?);
-    put(pieces.system_close.as_deref().map(|p| encode(p, Opens::Nothing)).transpose()?);
+    put(pieces
+        .system_open
+        .as_deref()
+        .map(|p| encode(p, Opens::Conversation))
+        .transpose()?);
+    put(pieces
+        .system_close
+        .as_deref()
+        .map(|p| encode(p, Opens::Nothing))
+        .transpose()?);
     put(Some(encode(&pieces.user_close, Opens::Nothing)?));
     put(Some(encode(&pieces.assistant_close, Opens::Nothing)?));
     Ok(bytes)

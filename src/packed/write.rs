@@ -3,11 +3,19 @@
 use super::{PackError, TextSections, file_bytes};
 use crate::compress::{CompressedModel, CompressedTensor};
 use crate::job::Job;
-use engine::format::{ENTRY_BYTES, HEADER_BYTES, MAGIC, NAME_BYTES, SECTIONS, Section, TENSOR_ALIGNMENT, VERSION};
+use engine::format::{
+    ENTRY_BYTES, HEADER_BYTES, MAGIC, NAME_BYTES, SECTIONS, Section, TENSOR_ALIGNMENT, VERSION,
+};
 use engine::shape::{Hyperparameters, RopePairs};
 
 /// Lays out header, metadata and tensors.
-pub(super) fn assemble(shape: &Hyperparameters, compressed: &CompressedModel, text: &TextSections, source: &str, job: &Job<'_>) -> Result<Vec<u8>, PackError> {
+pub(super) fn assemble(
+    shape: &Hyperparameters,
+    compressed: &CompressedModel,
+    text: &TextSections,
+    source: &str,
+    job: &Job<'_>,
+) -> Result<Vec<u8>, PackError> {
     let recipe = compressed.recipe.to_toml();
     let directory_bytes = compressed.tensors.len() * ENTRY_BYTES;
     let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
@@ -20,7 +28,13 @@ pub(super) fn assemble(shape: &Hyperparameters, compressed: &CompressedModel, te
     sections[Section::Provenance as usize] = source.as_bytes();
     let lengths = sections.map(|s| s.len().next_multiple_of(4));
     let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
-    let mut bytes = vec![0; file_bytes(metadata_bytes, compressed.tensors.iter().map(|t| t.bytes.len()))];
+    let mut bytes = vec![
+        0;
+        file_bytes(
+            metadata_bytes,
+            compressed.tensors.iter().map(|t| t.bytes.len())
+        )
+    ];
 
     let mut end = metadata_bytes;
     for (index, tensor) in compressed.tensors.iter().enumerate() {
@@ -28,11 +42,19 @@ pub(super) fn assemble(shape: &Hyperparameters, compressed: &CompressedModel, te
         let offset = end.next_multiple_of(TENSOR_ALIGNMENT);
         end = offset + tensor.bytes.len();
         bytes[offset..end].copy_from_slice(&tensor.bytes);
-        put_entry(&mut bytes[HEADER_BYTES + index * ENTRY_BYTES..][..ENTRY_BYTES], tensor, offset);
+        put_entry(
+            &mut bytes[HEADER_BYTES + index * ENTRY_BYTES..][..ENTRY_BYTES],
+            tensor,
+            offset,
+        );
     }
     let mut at = HEADER_BYTES;
     for (index, section) in sections.iter().enumerate() {
-        let len = if index == Section::Directory as usize { directory_bytes } else { section.len() };
+        let len = if index == Section::Directory as usize {
+            directory_bytes
+        } else {
+            section.len()
+        };
         bytes[at..at + section.len()].copy_from_slice(section);
         put_u32(&mut bytes, 72 + 8 * index, number(at));
         put_u32(&mut bytes, 76 + 8 * index, number(len));
@@ -63,13 +85,38 @@ fn put_header(bytes: &mut [u8], shape: &Hyperparameters, tensors: usize, metadat
     put_u32(bytes, 12, number(metadata_bytes));
     put_u32(bytes, 20, number(tensors));
     bytes[24..32].copy_from_slice(&file_bytes.to_le_bytes());
-    let Hyperparameters { layers, hidden, feed_forward, heads, kv_heads, head_dim, vocab, context, norm_epsilon, rope_pairs } = *shape;
+    let Hyperparameters {
+        layers,
+        hidden,
+        feed_forward,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab,
+        context,
+        norm_epsilon,
+        rope_pairs,
+    } = *shape;
     let pairs = match rope_pairs {
         RopePairs::Adjacent => 0,
         RopePairs::Halves => 1,
     };
-    let numbers = [layers, hidden, feed_forward, heads, kv_heads, head_dim, vocab, context, norm_epsilon.to_bits(), pairs];
-    numbers.into_iter().enumerate().for_each(|(i, n)| put_u32(bytes, 32 + 4 * i, n));
+    let numbers = [
+        layers,
+        hidden,
+        feed_forward,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab,
+        context,
+        norm_epsilon.to_bits(),
+        pairs,
+    ];
+    numbers
+        .into_iter()
+        .enumerate()
+        .for_each(|(i, n)| put_u32(bytes, 32 + 4 * i, n));
     let crc = crc32fast::hash(&bytes[24..metadata_bytes]);
     put_u32(bytes, 16, crc);
 }

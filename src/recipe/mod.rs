@@ -40,7 +40,9 @@ pub enum RecipeError {
     #[error("expected a sparsity from 0 to {MAX_SPARSITY}, found {0}")]
     Sparsity(f64),
     /// The pattern matches no kind of tensor.
-    #[error("expected a pattern such as `attention.*`, `feed-forward.down@0..4` or `blk.3.*`, found `{0}`")]
+    #[error(
+        "expected a pattern such as `attention.*`, `feed-forward.down@0..4` or `blk.3.*`, found `{0}`"
+    )]
     Pattern(String),
     /// A command-line setting is not of the right form.
     #[error("expected PATTERN=bits:B,sparsity:S, found `{0}`")]
@@ -78,11 +80,18 @@ pub struct Rule {
     /// Bits of each kept weight.
     pub bits: Precision,
     /// Share of the weights of every row that become zero, 0 to 0.95.
-    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "sparsity_in_range")]
+    #[serde(
+        default,
+        skip_serializing_if = "is_zero",
+        deserialize_with = "sparsity_in_range"
+    )]
     pub sparsity: f64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(x: &f64) -> bool {
     *x == 0.0
 }
@@ -93,7 +102,11 @@ fn sparsity_in_range<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 fn check_sparsity(sparsity: f64) -> Result<f64, RecipeError> {
-    if (0.0..=MAX_SPARSITY).contains(&sparsity) { Ok(sparsity) } else { Err(RecipeError::Sparsity(sparsity)) }
+    if (0.0..=MAX_SPARSITY).contains(&sparsity) {
+        Ok(sparsity)
+    } else {
+        Err(RecipeError::Sparsity(sparsity))
+    }
 }
 
 const PRESETS: [&str; 5] = [
@@ -108,13 +121,20 @@ impl Recipe {
     /// Everything in 16 bits: the reference path.
     #[must_use]
     pub fn original() -> Self {
-        Self { name: "original".into(), description: String::new(), rules: Vec::new() }
+        Self {
+            name: "original".into(),
+            description: String::new(),
+            rules: Vec::new(),
+        }
     }
 
     /// The recipes that come with Whittle.
     #[must_use]
     pub fn presets() -> Vec<Self> {
-        PRESETS.iter().map(|text| Self::parse("preset", text).expect("presets are tested")).collect()
+        PRESETS
+            .iter()
+            .map(|text| Self::parse("preset", text).expect("presets are tested"))
+            .collect()
     }
 
     /// Reads a recipe from TOML; `name` is used in the error only.
@@ -122,7 +142,10 @@ impl Recipe {
     /// # Errors
     /// When the text is not a recipe.
     pub fn parse(name: &str, text: &str) -> Result<Self, RecipeError> {
-        toml::from_str(text).map_err(|e| RecipeError::Syntax { name: name.into(), message: e.to_string().replace('\n', " ") })
+        toml::from_str(text).map_err(|e| RecipeError::Syntax {
+            name: name.into(),
+            message: e.to_string().replace('\n', " "),
+        })
     }
 
     /// The preset of this name, or else the file at this path.
@@ -135,10 +158,20 @@ impl Recipe {
         }
         let path = Path::new(name);
         if !path.exists() {
-            let presets = Self::presets().into_iter().map(|r| r.name).collect::<Vec<_>>().join(", ");
-            return Err(RecipeError::Unknown { name: name.into(), presets });
+            let presets = Self::presets()
+                .into_iter()
+                .map(|r| r.name)
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(RecipeError::Unknown {
+                name: name.into(),
+                presets,
+            });
         }
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
+            path: path.into(),
+            source,
+        })?;
         Self::parse(name, &text)
     }
 
@@ -155,7 +188,11 @@ impl Recipe {
     pub fn set(&mut self, text: &str) -> Result<(), RecipeError> {
         let wrong = || RecipeError::Set(text.into());
         let (pattern, settings) = text.split_once('=').ok_or_else(wrong)?;
-        let mut rule = Rule { tensors: pattern.parse()?, bits: Precision::Sixteen, sparsity: 0.0 };
+        let mut rule = Rule {
+            tensors: pattern.parse()?,
+            bits: Precision::Sixteen,
+            sparsity: 0.0,
+        };
         for setting in settings.split(',') {
             let (key, value) = setting.split_once(':').ok_or_else(wrong)?;
             let number = match value.strip_suffix('%') {
@@ -164,7 +201,9 @@ impl Recipe {
             }
             .map_err(|_| wrong())?;
             match key {
-                "bits" => rule.bits = Precision::from_bits(number).ok_or(RecipeError::Bits(number))?,
+                "bits" => {
+                    rule.bits = Precision::from_bits(number).ok_or(RecipeError::Bits(number))?
+                }
                 "sparsity" => rule.sparsity = check_sparsity(number)?,
                 _ => return Err(wrong()),
             }
@@ -176,15 +215,26 @@ impl Recipe {
     /// What it asks of the tensor with this role and layer in a model of `layers` layers.
     #[must_use]
     pub fn setting(&self, role: Role, layer: Option<u32>, layers: u32) -> Setting {
-        let rule = self.rules.iter().rev().find(|rule| rule.tensors.matches(role, layer, layers));
-        rule.map_or(Setting::REFERENCE, |rule| Setting { precision: rule.bits, sparsity: rule.sparsity })
+        let rule = self
+            .rules
+            .iter()
+            .rev()
+            .find(|rule| rule.tensors.matches(role, layer, layers));
+        rule.map_or(Setting::REFERENCE, |rule| Setting {
+            precision: rule.bits,
+            sparsity: rule.sparsity,
+        })
     }
 
     /// Asks `setting` of one tensor, whatever the other rules say; replaces an earlier exception.
     pub fn except(&mut self, role: Role, layer: Option<u32>, setting: Setting) {
         let tensors = Pattern::one(role, layer);
         self.rules.retain(|rule| rule.tensors != tensors);
-        self.rules.push(Rule { tensors, bits: setting.precision, sparsity: setting.sparsity });
+        self.rules.push(Rule {
+            tensors,
+            bits: setting.precision,
+            sparsity: setting.sparsity,
+        });
     }
 }
 
@@ -204,7 +254,12 @@ mod tests {
     #[test]
     fn the_seed_recipe_is_the_one_that_the_product_started_from() {
         let seed = Recipe::open("seed-extreme").unwrap();
-        let bits = |role, layer| (seed.setting(role, layer, 30).precision.bits(), seed.setting(role, layer, 30).sparsity);
+        let bits = |role, layer| {
+            (
+                seed.setting(role, layer, 30).precision.bits(),
+                seed.setting(role, layer, 30).sparsity,
+            )
+        };
         assert_eq!(bits(Role::Embedding, None), (8.0, 0.8));
         assert_eq!(bits(Role::Value, Some(3)), (4.0, 0.8));
         assert_eq!(bits(Role::Down, Some(29)), (1.0, 0.8));
@@ -218,8 +273,18 @@ mod tests {
         recipe.set("blk.1.*=bits:3,sparsity:50%").unwrap();
         let bits = |layer| recipe.setting(Role::Down, Some(layer), 8).precision.bits();
         assert_eq!((bits(0), bits(1), bits(2)), (6.0, 3.0, 4.0));
-        recipe.except(Role::Down, Some(1), Setting { precision: Precision::Eight, sparsity: 0.0 });
-        assert_eq!(recipe.setting(Role::Down, Some(1), 8).precision, Precision::Eight);
+        recipe.except(
+            Role::Down,
+            Some(1),
+            Setting {
+                precision: Precision::Eight,
+                sparsity: 0.0,
+            },
+        );
+        assert_eq!(
+            recipe.setting(Role::Down, Some(1), 8).precision,
+            Precision::Eight
+        );
         let rules = recipe.rules.len();
         recipe.except(Role::Down, Some(1), Setting::REFERENCE);
         assert_eq!(recipe.rules.len(), rules);
@@ -229,12 +294,31 @@ mod tests {
     fn wrong_recipes_get_one_clear_sentence() {
         let mut recipe = Recipe::original();
         let mut message = |text: &str| recipe.set(text).unwrap_err().to_string();
-        assert_eq!(message("*=bits:7"), "expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8 or 16, found 7");
-        assert_eq!(message("*=sparsity:96%"), "expected a sparsity from 0 to 0.95, found 0.96");
-        assert_eq!(message("*=bits"), "expected PATTERN=bits:B,sparsity:S, found `*=bits`");
+        assert_eq!(
+            message("*=bits:7"),
+            "expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8 or 16, found 7"
+        );
+        assert_eq!(
+            message("*=sparsity:96%"),
+            "expected a sparsity from 0 to 0.95, found 0.96"
+        );
+        assert_eq!(
+            message("*=bits"),
+            "expected PATTERN=bits:B,sparsity:S, found `*=bits`"
+        );
         assert!(message("atention=bits:4").contains("found `atention`"));
-        let message = Recipe::parse("mine", "name = 'x'\n[[rule]]\ntensors = '*'\nbits = 7").unwrap_err().to_string();
-        assert!(message.contains("recipe mine is not valid") && message.contains("found 7"), "{message}");
-        assert!(Recipe::open("no-such").unwrap_err().to_string().contains("balanced-4bit"));
+        let message = Recipe::parse("mine", "name = 'x'\n[[rule]]\ntensors = '*'\nbits = 7")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("recipe mine is not valid") && message.contains("found 7"),
+            "{message}"
+        );
+        assert!(
+            Recipe::open("no-such")
+                .unwrap_err()
+                .to_string()
+                .contains("balanced-4bit")
+        );
     }
 }

@@ -27,7 +27,13 @@ pub enum Layers {
 
 impl Layers {
     fn contains(self, layer: Option<u32>, layers: u32) -> bool {
-        let resolve = |n: i32| if n < 0 { i64::from(n) + i64::from(layers) } else { i64::from(n) };
+        let resolve = |n: i32| {
+            if n < 0 {
+                i64::from(n) + i64::from(layers)
+            } else {
+                i64::from(n)
+            }
+        };
         match (self, layer) {
             (Self::All, _) => true,
             (Self::Range(..), None) => false,
@@ -41,11 +47,30 @@ impl Layers {
 
 /// The names that recipes give to groups of matrices.
 const GROUPS: [(&str, &[Role]); 14] = [
-    ("*", &[Role::Embedding, Role::Query, Role::Key, Role::Value, Role::AttentionOutput, Role::Gate, Role::Up, Role::Down, Role::Output]),
+    (
+        "*",
+        &[
+            Role::Embedding,
+            Role::Query,
+            Role::Key,
+            Role::Value,
+            Role::AttentionOutput,
+            Role::Gate,
+            Role::Up,
+            Role::Down,
+            Role::Output,
+        ],
+    ),
     ("embedding", &[Role::Embedding]),
     ("output", &[Role::Output]),
-    ("attention.*", &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput]),
-    ("attention", &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput]),
+    (
+        "attention.*",
+        &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput],
+    ),
+    (
+        "attention",
+        &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput],
+    ),
     ("attention.q", &[Role::Query]),
     ("attention.k", &[Role::Key]),
     ("attention.v", &[Role::Value]),
@@ -64,7 +89,11 @@ impl Pattern {
         let name = role.gguf_name();
         let text = layer.map_or_else(|| name.to_owned(), |layer| format!("blk.{layer}.{name}"));
         let layers = layer.map_or(Layers::All, single);
-        Self { text, roles: vec![role], layers }
+        Self {
+            text,
+            roles: vec![role],
+            layers,
+        }
     }
 
     /// Whether it means the tensor with this role and layer in a model of `layers` layers.
@@ -84,15 +113,29 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, RecipeError> {
         let wrong = || RecipeError::Pattern(text.to_owned());
-        let pattern = |roles: &[Role], layers| Self { text: text.to_owned(), roles: roles.to_vec(), layers };
+        let pattern = |roles: &[Role], layers| Self {
+            text: text.to_owned(),
+            roles: roles.to_vec(),
+            layers,
+        };
         if let Some(rest) = text.strip_prefix("blk.") {
             let (layer, name) = rest.split_once('.').ok_or_else(wrong)?;
-            let layers = if layer == "*" { Layers::Range(0, None) } else { single(layer.parse().map_err(|_| wrong())?) };
+            let layers = if layer == "*" {
+                Layers::Range(0, None)
+            } else {
+                single(layer.parse().map_err(|_| wrong())?)
+            };
             let roles: Vec<Role> = Role::ALL
                 .into_iter()
-                .filter(|r| r.is_matrix() && r.is_per_layer() && (name == "*" || r.gguf_name() == name))
+                .filter(|r| {
+                    r.is_matrix() && r.is_per_layer() && (name == "*" || r.gguf_name() == name)
+                })
                 .collect();
-            return if roles.is_empty() { Err(wrong()) } else { Ok(pattern(&roles, layers)) };
+            return if roles.is_empty() {
+                Err(wrong())
+            } else {
+                Ok(pattern(&roles, layers))
+            };
         }
         let (group, layers) = match text.split_once('@') {
             None => (text, Layers::All),
@@ -100,13 +143,26 @@ impl FromStr for Pattern {
                 let (from, to) = range.split_once("..").ok_or_else(wrong)?;
                 let number = |s: &str| s.parse::<i32>().map_err(|_| wrong());
                 let from = if from.is_empty() { 0 } else { number(from)? };
-                let to = if to.is_empty() { None } else { Some(number(to)?) };
+                let to = if to.is_empty() {
+                    None
+                } else {
+                    Some(number(to)?)
+                };
                 (group, Layers::Range(from, to))
             }
         };
-        let named = GROUPS.iter().find(|(name, _)| *name == group).map(|(_, roles)| pattern(roles, layers));
-        let exact = || Role::ALL.into_iter().find(|r| r.is_matrix() && !r.is_per_layer() && r.gguf_name() == group);
-        named.or_else(|| exact().map(|role| pattern(&[role], layers))).ok_or_else(wrong)
+        let named = GROUPS
+            .iter()
+            .find(|(name, _)| *name == group)
+            .map(|(_, roles)| pattern(roles, layers));
+        let exact = || {
+            Role::ALL
+                .into_iter()
+                .find(|r| r.is_matrix() && !r.is_per_layer() && r.gguf_name() == group)
+        };
+        named
+            .or_else(|| exact().map(|role| pattern(&[role], layers)))
+            .ok_or_else(wrong)
     }
 }
 
@@ -138,8 +194,16 @@ mod tests {
     fn layers_count_from_both_ends() {
         let check = |text: &str, layer: Option<u32>, expected: bool| {
             let pattern: Pattern = text.parse().unwrap();
-            let role = if layer.is_some() { Role::Down } else { Role::Embedding };
-            assert_eq!(pattern.matches(role, layer, 30), expected, "{text} {layer:?}");
+            let role = if layer.is_some() {
+                Role::Down
+            } else {
+                Role::Embedding
+            };
+            assert_eq!(
+                pattern.matches(role, layer, 30),
+                expected,
+                "{text} {layer:?}"
+            );
         };
         check("*", Some(29), true);
         check("*", None, true);
@@ -156,7 +220,11 @@ mod tests {
 
     #[test]
     fn the_pattern_of_one_tensor_reads_back_as_itself() {
-        for (role, layer) in [(Role::Down, Some(3)), (Role::Embedding, None), (Role::Output, None)] {
+        for (role, layer) in [
+            (Role::Down, Some(3)),
+            (Role::Embedding, None),
+            (Role::Output, None),
+        ] {
             let pattern = Pattern::one(role, layer);
             assert_eq!(pattern.to_string().parse::<Pattern>().unwrap(), pattern);
         }

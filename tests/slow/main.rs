@@ -1,12 +1,8 @@
 //! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
-//! Slow tests with real models and devices: `cargo test --test slow`.
 
+mod model;
+mod models;
 #[cfg(feature = "voice")]
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;
-//! Tests with real models and devices: slower, and each says what it needs.
-
-mod model;
-
-mod models;

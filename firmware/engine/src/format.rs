@@ -388,9 +388,20 @@ impl<'a> Text<'a> {
     ///
     /// # Errors
     /// When a table is damaged.
-    pub fn new(vocab: u32, tokenizer: &[u8], vocabulary: &'a [u8], merges: &'a [u8], chat: &'a [u8], stop_tokens: &'a [u8]) -> Result<Self, FormatError> {
+    pub fn new(
+        vocab: u32,
+        tokenizer: &[u8],
+        vocabulary: &'a [u8],
+        merges: &'a [u8],
+        chat: &'a [u8],
+        stop_tokens: &'a [u8],
+    ) -> Result<Self, FormatError> {
         let tokenizer = Tokenizer::new(vocab, tokenizer, vocabulary, merges)?;
-        Ok(Self { tokenizer, chat: Chat::parse(chat)?, stop_tokens })
+        Ok(Self {
+            tokenizer,
+            chat: Chat::parse(chat)?,
+            stop_tokens,
+        })
     }
 
     /// Whether this token ends an answer.

@@ -100,11 +100,22 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// As [`Self::new`], and when `position` is past the context.
-    pub fn resume(shape: &Hyperparameters, limits: Limits, arena: &'a mut [u32], position: usize) -> Result<Self, SessionError> {
+    pub fn resume(
+        shape: &Hyperparameters,
+        limits: Limits,
+        arena: &'a mut [u32],
+        position: usize,
+    ) -> Result<Self, SessionError> {
         if position > limits.context {
-            return Err(SessionError::ContextFull { needed: position, context: limits.context });
+            return Err(SessionError::ContextFull {
+                needed: position,
+                context: limits.context,
+            });
         }
-        Ok(Self { position, ..Self::new(shape, limits, arena)? })
+        Ok(Self {
+            position,
+            ..Self::new(shape, limits, arena)?
+        })
     }
 
     /// Tokens in the KV cache.

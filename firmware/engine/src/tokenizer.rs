@@ -36,7 +36,12 @@ impl<'a> Tokenizer<'a> {
     ///
     /// # Errors
     /// When a table is cut short or out of order.
-    pub fn new(vocab: u32, kind: &[u8], vocabulary: &'a [u8], merges: &'a [u8]) -> Result<Self, FormatError> {
+    pub fn new(
+        vocab: u32,
+        kind: &[u8],
+        vocabulary: &'a [u8],
+        merges: &'a [u8],
+    ) -> Result<Self, FormatError> {
         let invalid = |what| move || FormatError::Invalid(what);
         if kind.len() != 16 {
             return Err(FormatError::Invalid("tokenizer"));
@@ -68,7 +73,11 @@ impl<'a> Tokenizer<'a> {
         {
             return Err(FormatError::Invalid("vocabulary"));
         }
-        Ok(Self { pretokenizer, prefix_space, whole_words, count,
+        Ok(Self {
+            pretokenizer,
+            prefix_space,
+            whole_words,
+            count,
             offsets,
             sorted,
             text,
