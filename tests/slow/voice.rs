@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use whittle::job::Job;
 use whittle::voice::recognize::Recognizer;
+use whittle::voice::resample::Resampler;
+use whittle::voice::synthesize::Synthesizer;
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
@@ -133,4 +135,91 @@ fn ten_recordings_are_recognized() {
         peak_memory_mb() - before_mb,
     );
     assert!(errors.percent() < 8.0, "{errors:?}");
+}
+
+fn synthesizer() -> Synthesizer {
+    Synthesizer::load(&model("hibari"), &Job::silent()).unwrap()
+}
+
+/// Sentences with what hibari's own front end (0.2.1, Python) makes of them.
+const PHONEMES: &str = include_str!("data/phonemes.tsv");
+
+#[test]
+fn text_becomes_the_phonemes_of_the_reference() {
+    let synthesizer = synthesizer();
+    let mut different = 0;
+    for line in PHONEMES.lines() {
+        let (text, expected) = line.split_once('\t').unwrap();
+        let found = synthesizer.phonemes(text).unwrap().join(" ");
+        if found.trim() != expected {
+            different += 1;
+            println!("{text}\n  expected {expected}\n  found    {found}");
+        }
+    }
+    assert_eq!(different, 0, "of {}", PHONEMES.lines().count());
+}
+
+const SENTENCES: [&str; 10] = [
+    "Good morning, how can I help you today?",
+    "The kitchen light is now switched off.",
+    "I have set a timer for ten minutes.",
+    "It will rain in the afternoon, so take an umbrella.",
+    "The front door is locked and the alarm is on.",
+    "There are twenty four emails waiting for you.",
+    "Water boils at one hundred degrees.",
+    "Your next meeting starts at half past three.",
+    "The robot moved forward and stopped at the wall.",
+    "Please say that again, I did not hear you.",
+];
+
+#[test]
+fn what_is_spoken_is_understood() {
+    let (synthesizer, recognizer) = (synthesizer(), recognizer());
+    let mut errors = WordErrors::default();
+    let (mut audio_secs, mut cpu) = (0.0, 0.0);
+    for sentence in SENTENCES {
+        let before = cpu_secs();
+        let audio = synthesizer.synthesize(sentence).unwrap();
+        cpu += cpu_secs() - before;
+        audio_secs += audio.len() as f64 / 24_000.0;
+        assert_eq!(
+            audio,
+            synthesizer.synthesize(sentence).unwrap(),
+            "the same text gives the same samples"
+        );
+        let audio = Resampler::convert(&audio, 24_000, 16_000).unwrap();
+        let transcript = recognizer.recognize(&audio, &Job::silent()).unwrap();
+        println!(
+            "{} {sentence} | {}",
+            errors.add(sentence, &transcript.text),
+            transcript.text
+        );
+    }
+    println!(
+        "{:.1} % of {} words wrong; {:.3} CPU s a second",
+        errors.percent(),
+        errors.words,
+        cpu / audio_secs
+    );
+    assert!(errors.percent() <= 10.0, "{errors:?}");
+}
+
+#[test]
+fn text_without_words_gives_silence_and_no_error() {
+    let synthesizer = synthesizer();
+    for text in ["", "   \n", "😀", "...", "🎉🎉!", "\u{200b}", "()"] {
+        let audio = synthesizer.synthesize(text).unwrap();
+        assert!(
+            audio.len() < 48_000,
+            "{text:?} gave {} samples",
+            audio.len()
+        );
+    }
+    assert!(!synthesizer.synthesize(&"9".repeat(500)).unwrap().is_empty());
+    assert!(
+        !synthesizer
+            .synthesize("一二三 Ωmega x".repeat(20).as_str())
+            .unwrap()
+            .is_empty()
+    );
 }
