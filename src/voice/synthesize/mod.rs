@@ -277,7 +277,7 @@ mod tests {
             "c".repeat(100)
         );
         let cut = clauses(&long);
-        assert_eq!(cut.concat().len() + 2, long.len());
+        assert_eq!(cut.join(" "), long);
         assert_eq!(cut[0].len(), 151);
         assert_eq!(clauses(&"ə".repeat(1000)).len(), 3);
     }

@@ -92,7 +92,7 @@ impl Vocoder {
             }
             self.forward
                 .process_with_scratch(&mut spectrum, &mut scratch);
-            for bin in 0..BINS {
+            for (bin, value) in spectrum[..BINS].iter_mut().enumerate() {
                 let at = [bin, frame];
                 let magnitude = |log: f32| log.min(LOUDEST_LOG).exp();
                 let filter = Complex32::from_polar(
@@ -101,8 +101,7 @@ impl Vocoder {
                 );
                 let free =
                     Complex32::from_polar(magnitude(spectra.free[at]), spectra.free_phase[at]);
-                spectrum[bin] =
-                    spectrum[bin] * filter + noise.sample() * magnitude(spectra.noise[at]) + free;
+                *value = *value * filter + noise.sample() * magnitude(spectra.noise[at]) + free;
             }
             // A real signal: the first and middle bins have no phase, the upper half mirrors the lower.
             spectrum[0].im = 0.0;

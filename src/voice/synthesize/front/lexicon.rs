@@ -207,10 +207,10 @@ impl Lexicon {
                     .and_then(|sound| sound.as_deref())
             }
         };
-        if sound.is_none_or(|sound| name && !sound.contains(PRIMARY)) {
-            if let Some(letters) = self.letters(word) {
-                return Some(letters);
-            }
+        if sound.is_none_or(|sound| name && !sound.contains(PRIMARY))
+            && let Some(letters) = self.letters(word)
+        {
+            return Some(letters);
         }
         sound.map(|sound| stress.map_or_else(|| sound.to_owned(), |stress| stress.apply(sound)))
     }
@@ -239,15 +239,13 @@ impl Lexicon {
         ahead: Ahead,
     ) -> Option<String> {
         let look_up = |stem: &str, stress| self.look_up(stem, Some(tag), stress, Some(ahead));
-        if let Some(stem) = self.stem_of_s(word) {
-            if let Some(sound) = look_up(&stem, stress).and_then(|sound| with_s(&sound)) {
-                return Some(sound);
-            }
+        let plural = || look_up(&self.stem_of_s(word)?, stress).and_then(|sound| with_s(&sound));
+        if let Some(sound) = plural() {
+            return Some(sound);
         }
-        if let Some(stem) = self.stem_of_ed(word) {
-            if let Some(sound) = look_up(stem, stress).and_then(|sound| with_ed(&sound)) {
-                return Some(sound);
-            }
+        let past = || look_up(self.stem_of_ed(word)?, stress).and_then(|sound| with_ed(&sound));
+        if let Some(sound) = past() {
+            return Some(sound);
         }
         let stem = self.stem_of_ing(word)?;
         look_up(&stem, stress_before_ing).and_then(|sound| with_ing(&sound))
@@ -267,10 +265,12 @@ impl Lexicon {
         let es = stem
             .strip_suffix('e')
             .filter(|stem| count > 4 && !stem.ends_with('i'));
-        if let Some(stem) = stem.strip_suffix('\'').or(es) {
-            if self.knows(stem) {
-                return Some(stem.to_owned());
-            }
+        if let Some(stem) = stem
+            .strip_suffix('\'')
+            .or(es)
+            .filter(|stem| self.knows(stem))
+        {
+            return Some(stem.to_owned());
         }
         let stem = format!("{}y", stem.strip_suffix("ie").filter(|_| count > 4)?);
         self.knows(&stem).then_some(stem)
