@@ -1,6 +1,8 @@
 //! Slow tests with real models and devices: `cargo test --test slow`.
 
 #[cfg(feature = "voice")]
+mod sound_server;
+#[cfg(feature = "voice")]
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;
