@@ -62,7 +62,10 @@ impl<'a> Job<'a> {
     /// A job that reports nowhere and is never cancelled.
     #[must_use]
     pub fn silent() -> Job<'static> {
-        Job { callback: &|_| {}, cancel: CancelToken::new() }
+        Job {
+            callback: &|_| {},
+            cancel: CancelToken::new(),
+        }
     }
 
     /// Reports progress.
@@ -79,13 +82,19 @@ impl<'a> Job<'a> {
     /// # Errors
     /// [`Cancelled`] once the token is set.
     pub fn check(&self) -> Result<(), Cancelled> {
-        if self.cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+        if self.cancel.is_cancelled() {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("cancel", &self.cancel).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,21 +1,21 @@
 //! Whittle: tune, hear, size and flash a language model for a microcontroller.
 
-pub mod job;
-pub mod workers;
-pub mod catalog;
-pub mod model;
-pub mod recipe;
-pub mod board;
-pub mod compress;
-pub mod packed;
-pub mod evaluate;
-pub mod estimate;
-#[cfg(feature = "voice")]
-pub mod voice;
-#[cfg(feature = "flash")]
-pub mod flash;
-#[cfg(feature = "gui")]
-pub mod project;
 #[cfg(feature = "gui")]
 pub mod app;
+pub mod board;
+pub mod catalog;
 pub mod cli;
+pub mod compress;
+pub mod estimate;
+pub mod evaluate;
+#[cfg(feature = "flash")]
+pub mod flash;
+pub mod job;
+pub mod model;
+pub mod packed;
+#[cfg(feature = "gui")]
+pub mod project;
+pub mod recipe;
+#[cfg(feature = "voice")]
+pub mod voice;
+pub mod workers;

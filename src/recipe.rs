@@ -58,7 +58,9 @@ impl Precision {
     /// The precision of this number of bits, if there is one.
     #[must_use]
     pub fn from_bits(bits: f64) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| (p.bits() - bits).abs() < 1e-6)
+        Self::ALL
+            .into_iter()
+            .find(|p| (p.bits() - bits).abs() < 1e-6)
     }
 }
 
@@ -76,7 +78,10 @@ pub const MAX_SPARSITY: f64 = 0.95;
 
 impl Setting {
     /// The source's own values in 16 bits.
-    pub const REFERENCE: Self = Self { precision: Precision::Sixteen, sparsity: 0.0 };
+    pub const REFERENCE: Self = Self {
+        precision: Precision::Sixteen,
+        sparsity: 0.0,
+    };
 
     /// Weights kept in each row of `cols`.
     #[must_use]

@@ -3,6 +3,7 @@
 //! Every command prints for people, or with `--json` one object on standard output. Diagnostics go
 //! to standard error. Exit code 0, 1 for a failure, 2 for wrong usage.
 
+mod boards;
 mod output;
 
 pub use output::Output;
@@ -22,7 +23,9 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Boards(boards::BoardsArgs),
+}
 
 /// Parses the arguments of this process, runs the command, returns its exit code.
 #[must_use]
@@ -31,7 +34,9 @@ pub fn main() -> ExitCode {
     let output = Output::new(cli.json);
     let result: anyhow::Result<()> = match cli.command {
         None => Ok(()),
-        Some(command) => match command {},
+        Some(command) => match command {
+            Command::Boards(args) => boards::run(&args, &output),
+        },
     };
     output.finish(result)
 }

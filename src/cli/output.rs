@@ -17,8 +17,10 @@ impl Output {
     pub(super) fn new(json: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(
-            ProgressStyle::with_template("{msg:20} {wide_bar} {percent:>3}%  {elapsed} / {duration}")
-                .expect("the template is a constant"),
+            ProgressStyle::with_template(
+                "{msg:20} {wide_bar} {percent:>3}%  {elapsed} / {duration}",
+            )
+            .expect("the template is a constant"),
         );
         Self { json, bar }
     }
@@ -43,8 +45,16 @@ impl Output {
     ///
     /// # Errors
     /// When standard output is closed or the value cannot be written as JSON.
-    pub fn emit<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-        let line = if self.json { serde_json::to_string(value)? } else { text(value) };
+    pub fn emit<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let line = if self.json {
+            serde_json::to_string(value)?
+        } else {
+            text(value)
+        };
         writeln!(std::io::stdout().lock(), "{}", line.trim_end_matches('\n'))?;
         Ok(())
     }

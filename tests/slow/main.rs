@@ -6,3 +6,4 @@ mod sound_server;
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;
+//! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.

@@ -32,8 +32,15 @@ pub enum Width {
 
 impl Width {
     /// Every width, narrowest first.
-    pub const ALL: [Self; 7] =
-        [Self::One, Self::Two, Self::Three, Self::Four, Self::Five, Self::Six, Self::Eight];
+    pub const ALL: [Self; 7] = [
+        Self::One,
+        Self::Two,
+        Self::Three,
+        Self::Four,
+        Self::Five,
+        Self::Six,
+        Self::Eight,
+    ];
 
     /// The number of bits.
     #[must_use]
@@ -180,7 +187,9 @@ mod tests {
         for encoding in Encoding::ALL {
             assert_eq!(Encoding::from_number(encoding.number()), Some(encoding));
         }
-        let known = (0..=u8::MAX).filter(|n| Encoding::from_number(*n).is_some()).count();
+        let known = (0..=u8::MAX)
+            .filter(|n| Encoding::from_number(*n).is_some())
+            .count();
         assert_eq!(known, Encoding::ALL.len());
     }
 
@@ -192,7 +201,10 @@ mod tests {
         assert_eq!(Encoding::Dense(Width::Four).bytes(1, 33, 0), 16 + 2 * 144);
         assert_eq!(Encoding::Dense(Width::One).bytes(8, 32, 0), 16 + 8 + 32);
         // 2-byte row scale, 2 group scales, 8 bytes of bitmap, 13 bits of values.
-        assert_eq!(Encoding::Sparse(Width::One).bytes(3, 64, 13), 3 * (2 + 2 + 8 + 2));
+        assert_eq!(
+            Encoding::Sparse(Width::One).bytes(3, 64, 13),
+            3 * (2 + 2 + 8 + 2)
+        );
         assert_eq!(Encoding::F16.bytes(3, 5, 0), 30);
     }
 }

@@ -1,8 +1,21 @@
 //! The inference engine that desktop and board share, equal to the bit.
+//!
+//! It spawns nothing, detects nothing, allocates nothing and reads no environment: the host lends
+//! it an arena, threads and a SIMD level, and gets the same bits whatever it lends.
 #![no_std]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod arena;
 pub mod encoding;
+pub mod float;
+pub mod format;
+pub mod kernels;
+pub mod matrix;
+pub mod sampler;
+pub mod session;
 pub mod shape;
+pub mod tokenizer;
+pub mod weights;
+pub mod workers;

@@ -63,7 +63,9 @@ impl Hyperparameters {
             () if !in_range(self.hidden, MAX_DIMENSION) => Err("hidden"),
             () if !in_range(self.feed_forward, MAX_DIMENSION) => Err("feed_forward"),
             () if !in_range(self.heads, 1 << 10) => Err("heads"),
-            () if !in_range(self.kv_heads, self.heads) || self.heads % self.kv_heads != 0 => Err("kv_heads"),
+            () if !in_range(self.kv_heads, self.heads) || self.heads % self.kv_heads != 0 => {
+                Err("kv_heads")
+            }
             () if !in_range(self.head_dim, 1 << 10) || self.head_dim % 2 != 0 => Err("head_dim"),
             () if !in_range(self.vocab, MAX_DIMENSION) => Err("vocab"),
             () if !in_range(self.context, 1 << 24) => Err("context"),
@@ -196,7 +198,12 @@ impl Role {
     pub const fn is_optional(self) -> bool {
         matches!(
             self,
-            Self::QueryBias | Self::KeyBias | Self::ValueBias | Self::QueryNorm | Self::KeyNorm | Self::Output
+            Self::QueryBias
+                | Self::KeyBias
+                | Self::ValueBias
+                | Self::QueryNorm
+                | Self::KeyNorm
+                | Self::Output
         )
     }
 

@@ -1,0 +1,182 @@
+//! Floating point that is the same on every machine: plain IEEE adds, multiplies and divisions.
+//!
+//! No function of the platform's mathematics library, no fused multiply-add. What is not exact by
+//! IEEE (exp, sine, cosine) is spelled out here, so that desktop and board agree to the bit.
+
+/// Adding and subtracting it rounds a float below 2^22 to an integer, half to even.
+const ROUND: f32 = 12_582_912.0;
+
+/// Rounds half to even; exact for magnitudes below 2^22.
+#[inline(always)]
+#[must_use]
+pub fn round_half_even(x: f32) -> f32 {
+    (x + ROUND) - ROUND
+}
+
+/// Square root, correctly rounded.
+#[inline]
+#[must_use]
+pub fn sqrt(x: f32) -> f32 {
+    libm::sqrtf(x)
+}
+
+/// Widens a 16-bit float; exact.
+#[inline]
+#[must_use]
+pub fn f32_from_f16(half: u16) -> f32 {
+    let sign = u32::from(half & 0x8000) << 16;
+    let exponent = u32::from(half >> 10) & 31;
+    let mantissa = u32::from(half) & 1023;
+    let bits = match exponent {
+        0 => {
+            // Subnormal: the mantissa counts steps of 2^-24; the product is exact.
+            #[expect(clippy::cast_precision_loss, reason = "a 10-bit integer is exact")]
+            let magnitude = mantissa as f32 * f32::from_bits((127 - 24) << 23);
+            magnitude.to_bits()
+        }
+        31 => 0x7f80_0000 | mantissa << 13,
+        _ => (exponent + 112) << 23 | mantissa << 13,
+    };
+    f32::from_bits(sign | bits)
+}
+
+/// Narrows to a 16-bit float, half to even; values past the range become infinite.
+#[inline]
+#[must_use]
+pub fn f16_from_f32(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let sign = u16::try_from(bits >> 16 & 0x8000).unwrap_or(0);
+    let magnitude = bits & 0x7fff_ffff;
+    let half = if magnitude > 0x7f80_0000 {
+        0x7e00
+    } else if magnitude >= 0x477f_f000 {
+        0x7c00
+    } else if magnitude >= 0x3880_0000 {
+        // Normal: drop 13 bits of mantissa, half to even, and rebias the exponent.
+        let odd = magnitude >> 13 & 1;
+        (magnitude + 0xfff + odd - (112 << 23)) >> 13
+    } else {
+        // Subnormal: adding 0.5 leaves the rounded count of 2^-24 steps in the low bits.
+        (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits()
+    };
+    sign | u16::try_from(half & 0xffff).unwrap_or(0)
+}
+
+/// e to the power of x, within 2 units in the last place; 0 below -87.3, infinite above 88.7.
+///
+/// Cody and Waite's reduction by ln 2 in two parts, then a polynomial of degree 6.
+#[inline]
+#[must_use]
+pub fn exp(x: f32) -> f32 {
+    if x < -87.3 {
+        return 0.0;
+    }
+    if x > 88.7 {
+        return f32::INFINITY;
+    }
+    let n = round_half_even(x * core::f32::consts::LOG2_E);
+    let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_2e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 0.166_666_66;
+    p = p * r + 0.5;
+    let p = (p * r * r + r) + 1.0;
+    // 2^n in two halves, since n = 128 alone is past the range of an exponent.
+    #[expect(clippy::cast_possible_truncation, reason = "n is between -126 and 128")]
+    let n = n as i32;
+    let half = n >> 1;
+    p * power_of_two(half) * power_of_two(n - half)
+}
+
+/// 2^n for n from -126 to 127.
+#[inline]
+fn power_of_two(n: i32) -> f32 {
+    #[expect(clippy::cast_sign_loss, reason = "the biased exponent is positive")]
+    f32::from_bits(((n + 127) as u32) << 23)
+}
+
+/// Sine and cosine of an angle in radians, reduced and evaluated in 64 bits, rounded once.
+///
+/// Exact to the last place of `f32` for angles up to about 10^6.
+#[must_use]
+pub fn sin_cos(angle: f64) -> (f32, f32) {
+    const QUARTERS_PER_RADIAN: f64 = core::f64::consts::FRAC_2_PI;
+    const ROUND_64: f64 = 6_755_399_441_055_744.0;
+    let quarter = (angle * QUARTERS_PER_RADIAN + ROUND_64) - ROUND_64;
+    // pi/2 in two parts: the first has 33 bits, so its product with a small integer is exact.
+    let r = (angle - quarter * 1.570_796_326_734_125_6) - quarter * 6.077_100_506_506_192e-11;
+    let z = r * r;
+    let sine = r + r
+        * z
+        * (-1.0 / 6.0
+            + z * (1.0 / 120.0
+                + z * (-1.0 / 5040.0 + z * (1.0 / 362_880.0 + z * (-1.0 / 39_916_800.0)))));
+    let cosine = 1.0 - z * 0.5
+        + z * z
+            * (1.0 / 24.0
+                + z * (-1.0 / 720.0
+                    + z * (1.0 / 40_320.0 + z * (-1.0 / 3_628_800.0 + z * (1.0 / 479_001_600.0)))));
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to 32 bits is the result; the quarter is taken modulo 4"
+    )]
+    let (s, c, quarter) = (sine as f32, cosine as f32, quarter as i64 & 3);
+    match quarter {
+        0 => (s, c),
+        1 => (c, -s),
+        2 => (-s, -c),
+        _ => (-c, s),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_round_trip_and_round_to_even() {
+        for half in 0..=u16::MAX {
+            let wide = f32_from_f16(half);
+            if !wide.is_nan() {
+                assert_eq!(f16_from_f32(wide), half, "{half:#06x}");
+            }
+        }
+        // Halfway between 1 and the next half goes to even, just above it goes up.
+        assert_eq!(f16_from_f32(1.0 + 1.0 / 2048.0), 0x3c00);
+        assert_eq!(f16_from_f32(1.0 + 1.1 / 2048.0), 0x3c01);
+        assert_eq!(f16_from_f32(65_520.0), 0x7c00);
+        assert_eq!(f16_from_f32(65_519.0), 0x7bff);
+        assert_eq!(f16_from_f32(2.0f32.powi(-25)), 0);
+        assert_eq!(f16_from_f32(2.1f32.powi(-24)), 0);
+        assert_eq!(f16_from_f32(1.1 * 2.0f32.powi(-25)), 1);
+    }
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        let mut x = -87.0f32;
+        while x < 88.0 {
+            let (own, exact) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!(
+                (own - exact).abs() <= exact * 2.4e-7,
+                "exp({x}) = {own}, not {exact}"
+            );
+            x += 0.0137;
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sine_and_cosine_match_the_library() {
+        for i in 0..200_000 {
+            let angle = f64::from(i) * 0.173;
+            let (s, c) = sin_cos(angle);
+            assert!((f64::from(s) - angle.sin()).abs() < 6.1e-8, "sin {angle}");
+            assert!((f64::from(c) - angle.cos()).abs() < 6.1e-8, "cos {angle}");
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The packed file: everything that a board needs to run a model, and nothing else.
+//!
+//! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte. Version 0: it may
+//! still change. All numbers are little-endian.
+
+use crate::encoding::Encoding;
+use crate::matrix::Matrix;
+use crate::shape::{Hyperparameters, Role, RopePairs};
+use crate::weights::{table_index, table_len};
+
+/// First bytes of a packed file.
+pub const MAGIC: [u8; 8] = *b"WHITTLE\0";
+/// Version that this engine reads and writes.
+pub const VERSION: u32 = 0;
+/// Tensors start at multiples of this, so that a changed tensor moves no other.
+pub const TENSOR_ALIGNMENT: usize = 4096;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 160;
+/// Bytes of one entry of the tensor directory.
+pub const ENTRY_BYTES: usize = 80;
+/// Bytes of a tensor's name, padded with zeros.
+pub const NAME_BYTES: usize = 40;
+
+/// A part of the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Section {
+    /// [`ENTRY_BYTES`] a tensor.
+    Directory = 0,
+    /// How text becomes tokens: kind and options.
+    Tokenizer = 1,
+    /// The bytes of every token.
+    Vocabulary = 2,
+    /// Which pairs of tokens merge, and in which order.
+    Merges = 3,
+    /// The chat template around the user's text, as tokens.
+    Chat = 4,
+    /// Tokens that end an answer.
+    StopTokens = 5,
+    /// The recipe, as TOML.
+    Recipe = 6,
+    /// Name, licence and hash of the source, as TOML.
+    Provenance = 7,
+}
+
+/// Sections of the metadata.
+pub const SECTIONS: usize = 8;
+
+/// What is wrong with a packed file: what was expected, what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// It does not begin with [`MAGIC`].
+    NotPacked,
+    /// It is of another version.
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// It is shorter than it says.
+    Truncated {
+        /// Bytes that it should have.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
+    /// A checksum does not match: the metadata's, or that of the tensor with this index.
+    Checksum {
+        /// `None` for the metadata.
+        tensor: Option<u32>,
+        /// CRC-32 stored.
+        expected: u32,
+        /// CRC-32 of the bytes.
+        found: u32,
+    },
+    /// A number makes no sense; names it.
+    Invalid(&'static str),
+}
+
+impl core::fmt::Display for FormatError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotPacked => write!(
+                f,
+                "expected a packed model that begins with WHITTLE, found something else"
+            ),
+            Self::Version { found } => write!(
+                f,
+                "expected packed format version {VERSION}, found version {found}"
+            ),
+            Self::Truncated { expected, found } => write!(
+                f,
+                "expected {expected} bytes, found {found}: the file is truncated"
+            ),
+            Self::Checksum {
+                tensor: None,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "metadata is damaged: expected CRC {expected:08x}, found {found:08x}"
+                )
+            }
+            Self::Checksum {
+                tensor: Some(index),
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "tensor {index} is damaged: expected CRC {expected:08x}, found {found:08x}"
+                )
+            }
+            Self::Invalid(what) => write!(f, "{what} is out of range"),
+        }
+    }
+}
+
+impl core::error::Error for FormatError {}
+
+/// A packed file whose metadata has been checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed<'a> {
+    bytes: &'a [u8],
+    shape: Hyperparameters,
+    tensors: u32,
+    metadata_bytes: usize,
+}
+
+/// One entry of the tensor directory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Entry<'a> {
+    /// GGUF name.
+    pub name: &'a str,
+    /// What the tensor does.
+    pub role: Role,
+    /// Its layer; 0 for tensors that stand alone.
+    pub layer: u32,
+    /// Its bytes, with their shape.
+    pub matrix: Matrix<'a>,
+    /// Offset in the file, a multiple of [`TENSOR_ALIGNMENT`].
+    pub offset: usize,
+    /// CRC-32 of its bytes.
+    pub crc: u32,
+    /// Weights kept in a row of a sparse tensor; its width otherwise.
+    pub kept: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// Reads header and directory; every offset and length is checked here, tensors' contents by
+    /// [`Self::verify`].
+    ///
+    /// # Errors
+    /// Says what was expected and what was found.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let truncated = |expected: u64| FormatError::Truncated {
+            expected,
+            found: bytes.len() as u64,
+        };
+        if bytes.len() < MAGIC.len() || bytes[..MAGIC.len()] != MAGIC {
+            return Err(FormatError::NotPacked);
+        }
+        if bytes.len() < HEADER_BYTES {
+            return Err(truncated(HEADER_BYTES as u64));
+        }
+        let word = |at: usize| u32_at(bytes, at);
+        match word(8) {
+            VERSION => {}
+            found => return Err(FormatError::Version { found }),
+        }
+        let metadata_bytes = word(12) as usize;
+        let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
+        if file_bytes != bytes.len() as u64 {
+            return Err(truncated(file_bytes));
+        }
+        if metadata_bytes < HEADER_BYTES || metadata_bytes > bytes.len() {
+            return Err(FormatError::Invalid("metadata length"));
+        }
+        let (expected, found) = (word(16), crc32(&bytes[24..metadata_bytes]));
+        if expected != found {
+            return Err(FormatError::Checksum {
+                tensor: None,
+                expected,
+                found,
+            });
+        }
+        let shape = Hyperparameters {
+            layers: word(32),
+            hidden: word(36),
+            feed_forward: word(40),
+            heads: word(44),
+            kv_heads: word(48),
+            head_dim: word(52),
+            vocab: word(56),
+            context: word(60),
+            norm_epsilon: f32::from_bits(word(64)),
+            rope_pairs: match word(68) {
+                0 => RopePairs::Adjacent,
+                1 => RopePairs::Halves,
+                _ => return Err(FormatError::Invalid("rope pairs")),
+            },
+        };
+        shape.check().map_err(FormatError::Invalid)?;
+        let packed = Self {
+            bytes,
+            shape,
+            tensors: word(20),
+            metadata_bytes,
+        };
+        for section in 0..SECTIONS {
+            let (offset, len) = (
+                word(72 + 8 * section) as usize,
+                word(76 + 8 * section) as usize,
+            );
+            if offset < HEADER_BYTES || offset > metadata_bytes || len > metadata_bytes - offset {
+                return Err(FormatError::Invalid("section"));
+            }
+        }
+        if u64::from(packed.tensors) * ENTRY_BYTES as u64
+            != packed.section(Section::Directory).len() as u64
+        {
+            return Err(FormatError::Invalid("tensor count"));
+        }
+        for index in 0..packed.tensors {
+            packed.try_entry(index)?;
+        }
+        Ok(packed)
+    }
+
+    /// The numbers of the model.
+    #[must_use]
+    pub const fn shape(&self) -> &Hyperparameters {
+        &self.shape
+    }
+
+    /// Tensors in the directory.
+    #[must_use]
+    pub const fn tensors(&self) -> u32 {
+        self.tensors
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Bytes before the first tensor, padding not counted.
+    #[must_use]
+    pub const fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
+    }
+
+    /// The bytes of a part of the metadata.
+    #[must_use]
+    pub fn section(&self, section: Section) -> &'a [u8] {
+        let at = 72 + 8 * section as usize;
+        &self.bytes[u32_at(self.bytes, at) as usize..][..u32_at(self.bytes, at + 4) as usize]
+    }
+
+    /// The entry of a tensor.
+    ///
+    /// # Panics
+    /// When there is no tensor `index`.
+    #[must_use]
+    pub fn entry(&self, index: u32) -> Entry<'a> {
+        assert!(index < self.tensors);
+        self.try_entry(index)
+            .expect("every entry was checked when the file was parsed")
+    }
+
+    fn try_entry(&self, index: u32) -> Result<Entry<'a>, FormatError> {
+        let entry =
+            &self.section(Section::Directory)[index as usize * ENTRY_BYTES..][..ENTRY_BYTES];
+        let word = |at: usize| u32_at(entry, at);
+        let long =
+            |at: usize| usize::try_from(u64::from(word(at)) | u64::from(word(at + 4)) << 32).ok();
+        let end = entry[..NAME_BYTES]
+            .iter()
+            .position(|b| *b == 0)
+            .unwrap_or(NAME_BYTES);
+        let name =
+            core::str::from_utf8(&entry[..end]).map_err(|_| FormatError::Invalid("tensor name"))?;
+        let role = Role::from_number(entry[40]).ok_or(FormatError::Invalid("tensor role"))?;
+        let encoding =
+            Encoding::from_number(entry[41]).ok_or(FormatError::Invalid("tensor encoding"))?;
+        let layer = word(44);
+        let (rows, cols, kept) = (word(48), word(52), word(56) as usize);
+        if layer >= self.shape.layers || (layer > 0 && !role.is_per_layer()) {
+            return Err(FormatError::Invalid("tensor layer"));
+        }
+        if (rows, cols) != role.shape(&self.shape) || kept > cols as usize {
+            return Err(FormatError::Invalid("tensor shape"));
+        }
+        let offset = long(60).ok_or(FormatError::Invalid("tensor offset"))?;
+        let len = long(68).ok_or(FormatError::Invalid("tensor length"))?;
+        if !offset.is_multiple_of(TENSOR_ALIGNMENT) || offset < self.metadata_bytes {
+            return Err(FormatError::Invalid("tensor offset"));
+        }
+        let found = self.bytes.len() as u64;
+        let bytes = self.bytes.get(offset..).and_then(|b| b.get(..len));
+        let bytes = bytes.ok_or(FormatError::Truncated {
+            expected: offset as u64 + len as u64,
+            found,
+        })?;
+        let matrix = Matrix::new(encoding, rows as usize, cols as usize, kept, bytes)
+            .map_err(|_| FormatError::Invalid("tensor length"))?;
+        Ok(Entry {
+            name,
+            role,
+            layer,
+            matrix,
+            offset,
+            crc: word(76),
+            kept,
+        })
+    }
+
+    /// Every entry, in file order.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let packed = *self;
+        (0..self.tensors).map(move |i| packed.entry(i))
+    }
+
+    /// Fills a table that [`crate::weights::Weights`] can bind.
+    ///
+    /// # Errors
+    /// When `table` has another length than [`table_len`] gives.
+    pub fn fill_table(&self, table: &mut [Option<Matrix<'a>>]) -> Result<(), FormatError> {
+        if table.len() != table_len(self.shape.layers) {
+            return Err(FormatError::Invalid("table length"));
+        }
+        for entry in self.entries() {
+            table[table_index(entry.role, entry.layer)] = Some(entry.matrix);
+        }
+        Ok(())
+    }
+
+    /// Checks the checksum of one tensor.
+    ///
+    /// # Errors
+    /// [`FormatError::Checksum`] when its bytes are not those that were packed.
+    pub fn verify(&self, index: u32) -> Result<(), FormatError> {
+        let entry = self.entry(index);
+        let found = crc32(entry.matrix.bytes());
+        if found == entry.crc {
+            Ok(())
+        } else {
+            Err(FormatError::Checksum {
+                tensor: Some(index),
+                expected: entry.crc,
+                found,
+            })
+        }
+    }
+
+    /// Tokens that end an answer.
+    pub fn stop_tokens(&self) -> impl Iterator<Item = u32> + use<'a> {
+        tokens(self.section(Section::StopTokens))
+    }
+
+    /// The chat template around the user's text.
+    ///
+    /// # Errors
+    /// When the section is cut short.
+    pub fn chat(&self) -> Result<Chat<'a>, FormatError> {
+        let mut rest = self.section(Section::Chat);
+        let mut piece = || {
+            let invalid = FormatError::Invalid("chat template");
+            let (count, after) = rest.split_first_chunk::<4>().ok_or(invalid)?;
+            match u32::from_le_bytes(*count) {
+                u32::MAX => {
+                    rest = after;
+                    Ok(None)
+                }
+                count => {
+                    let (ids, after) = after
+                        .split_at_checked((count as usize).checked_mul(4).ok_or(invalid)?)
+                        .ok_or(invalid)?;
+                    rest = after;
+                    Ok(Some(ids))
+                }
+            }
+        };
+        let required = |p: Option<&'a [u8]>| p.ok_or(FormatError::Invalid("chat template"));
+        let (first_user_open, system_open, system_close) = (piece()?, piece()?, piece()?);
+        let (user_close, assistant_close) = (piece()?, piece()?);
+        Ok(Chat {
+            first_user_open: required(first_user_open)?,
+            system: system_open.zip(system_close),
+            user_close: required(user_close)?,
+            assistant_close: required(assistant_close)?,
+        })
+    }
+}
+
+/// A chat template as tokens around the user's text; read each piece with [`tokens`].
+#[derive(Debug, Clone, Copy)]
+pub struct Chat<'a> {
+    /// Before the first user's text when no system text is given.
+    pub first_user_open: &'a [u8],
+    /// Before the system text, and between it and the user's text; `None` without a system role.
+    pub system: Option<(&'a [u8], &'a [u8])>,
+    /// From the user's text to where the answer begins.
+    pub user_close: &'a [u8],
+    /// From the answer to the next user's text.
+    pub assistant_close: &'a [u8],
+}
+
+/// Reads little-endian token numbers.
+pub fn tokens(bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| u32::from_le_bytes(*b))
+}
+
+/// The 32-bit number at `at`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// CRC-32 (ISO 3309, as in zlib), four bits at a time: small enough for a board's boot check.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 16] = {
+        let mut table = [0; 16];
+        let mut i = 0;
+        while i < 16 {
+            let mut crc = i as u32;
+            let mut bit = 0;
+            while bit < 4 {
+                crc = if crc & 1 == 1 {
+                    crc >> 1 ^ 0xedb8_8320
+                } else {
+                    crc >> 1
+                };
+                bit += 1;
+            }
+            table[i] = crc;
+            i += 1;
+        }
+        table
+    };
+    let step = |crc: u32, nibble: u32| crc >> 4 ^ TABLE[((crc ^ nibble) & 15) as usize];
+    !bytes.iter().fold(u32::MAX, |crc, b| {
+        step(step(crc, u32::from(*b)), u32::from(*b >> 4))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc_32() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn other_files_are_refused_with_what_was_found() {
+        let message = |bytes: &[u8]| std::format!("{}", Packed::parse(bytes).unwrap_err());
+        assert!(message(b"GGUF").contains("expected a packed model"));
+        assert!(message(b"WHITTLE\0").contains("expected 160 bytes, found 8"));
+        let mut newer = [0; HEADER_BYTES];
+        newer[..8].copy_from_slice(&MAGIC);
+        newer[8] = 9;
+        assert!(message(&newer).contains("expected packed format version 0, found version 9"));
+    }
+}

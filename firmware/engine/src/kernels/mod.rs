@@ -1,0 +1,240 @@
+//! The products that take the time, for every level of SIMD.
+//!
+//! `scalar.rs` is safe, plain, and the definition of right; every other file equals it to the bit.
+//! Sums of floats have one written order: over groups one after the other; within rows of floats
+//! 16 strided lanes, folded in halves.
+#![expect(
+    unsafe_code,
+    reason = "SIMD intrinsics, and threads that write disjoint parts of one output"
+)]
+
+mod activations;
+mod attention;
+mod elementwise;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use activations::{ActivationScratch, Activations};
+pub use attention::{Attention, attend};
+pub use elementwise::{add, rms_norm, rotate, silu_times};
+
+use crate::encoding::{BLOCK_ROWS, Encoding, GROUP};
+use crate::matrix::Matrix;
+use crate::workers::{Host, Level, SimdLevel};
+use core::marker::PhantomData;
+
+/// Strided lanes of a sum of floats.
+pub(crate) const LANES: usize = 16;
+/// Tokens that share one unpacking of the weights.
+pub(crate) const TILE: usize = 4;
+/// Rows of one task: enough to be worth a thread's while, few enough to share out evenly.
+const TASK_ROWS: usize = 64;
+
+impl SimdLevel {
+    /// 256-bit integer kernels.
+    ///
+    /// # Safety
+    /// The processor must have AVX2, BMI2, F16C and POPCNT.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub const unsafe fn avx2() -> Self {
+        Self(Level::Avx2)
+    }
+}
+
+/// Adds lanes pairwise: 8 apart, 4, 2, 1.
+#[inline(always)]
+pub(crate) fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// An output that several tasks write, each to places of its own.
+pub(crate) struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: tasks only go through `write` and `slice`, whose callers promise disjoint places.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            borrow: PhantomData,
+        }
+    }
+
+    /// Writes one element.
+    ///
+    /// # Safety
+    /// No other task may touch this element.
+    #[inline(always)]
+    pub(crate) unsafe fn write(&self, index: usize, value: T) {
+        assert!(index < self.len);
+        // SAFETY: inside the slice; the caller promises that nobody else touches it.
+        unsafe { self.start.add(index).write(value) }
+    }
+
+    /// Borrows a part.
+    ///
+    /// # Safety
+    /// No other task may touch this part.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises disjoint parts")]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: inside the slice; the caller promises that nobody else touches it.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+/// `out[t, r] = sum over c of matrix[r, c] * input[t, c]` for all tokens `t`.
+///
+/// Integer encodings take the int8 form of the activations, 16 bits the floats. `out` is
+/// `[tokens, rows]`, row-major.
+///
+/// # Panics
+/// When the lengths of `input` and `out` do not fit the matrix.
+pub fn multiply(host: &Host<'_>, matrix: &Matrix<'_>, input: &Activations<'_>, out: &mut [f32]) {
+    let tokens = input.tokens();
+    assert!(input.cols() == matrix.cols() && out.len() == tokens * matrix.rows());
+    let (rows, level) = (matrix.rows(), host.level.0);
+    let out = Shared::new(out);
+    let write = |row: usize, token: usize, value: f32| {
+        // SAFETY: a row belongs to exactly one task.
+        unsafe { out.write(token * rows + row, value) }
+    };
+    host.workers.run(rows.div_ceil(TASK_ROWS), &|task| {
+        let first = task * TASK_ROWS;
+        let end = rows.min(first + TASK_ROWS);
+        match matrix.encoding() {
+            Encoding::F32 | Encoding::F16 => {
+                for row in first..end {
+                    for token in (0..tokens).step_by(TILE) {
+                        let tile = TILE.min(tokens - token);
+                        let sums = float_row(level, matrix, row, input, token, tile);
+                        (0..tile).for_each(|t| write(row, token + t, sums[t]));
+                    }
+                }
+            }
+            Encoding::Dense(_) | Encoding::Ternary => {
+                for block in first / BLOCK_ROWS..end.div_ceil(BLOCK_ROWS) {
+                    for token in (0..tokens).step_by(TILE) {
+                        let tile = TILE.min(tokens - token);
+                        let sums = dense_block(level, matrix, block, input, token, tile);
+                        for lane in 0..BLOCK_ROWS.min(rows - block * BLOCK_ROWS) {
+                            (0..tile).for_each(|t| {
+                                write(block * BLOCK_ROWS + lane, token + t, sums[t][lane])
+                            });
+                        }
+                    }
+                }
+            }
+            Encoding::Sparse(width) => {
+                for row in first..end {
+                    for token in (0..tokens).step_by(TILE) {
+                        let tile = TILE.min(tokens - token);
+                        let row_parts = matrix.sparse_row(width, row);
+                        let sums = match level {
+                            Level::Scalar => {
+                                scalar::sparse_row(width, &row_parts, input, token, tile)
+                            }
+                            // SAFETY: this level is made only where the processor has AVX2.
+                            #[cfg(target_arch = "x86_64")]
+                            Level::Avx2 => unsafe {
+                                x86::sparse_row(width, &row_parts, input, token, tile)
+                            },
+                        };
+                        (0..tile).for_each(|t| write(row, token + t, sums[t]));
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn dense_block(
+    level: Level,
+    matrix: &Matrix<'_>,
+    block: usize,
+    input: &Activations<'_>,
+    token: usize,
+    tile: usize,
+) -> [[f32; BLOCK_ROWS]; TILE] {
+    let bytes = matrix.block(block);
+    match level {
+        Level::Scalar => scalar::dense_block(matrix.encoding(), bytes, input, token, tile),
+        // SAFETY: this level is made only where the processor has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::dense_block(matrix.encoding(), bytes, input, token, tile) },
+    }
+}
+
+fn float_row(
+    level: Level,
+    matrix: &Matrix<'_>,
+    row: usize,
+    input: &Activations<'_>,
+    token: usize,
+    tile: usize,
+) -> [f32; TILE] {
+    let mut sums = [0.0; TILE];
+    match (matrix.encoding(), level) {
+        (Encoding::F16, Level::Scalar) => {
+            for (t, sum) in sums[..tile].iter_mut().enumerate() {
+                *sum = scalar::dot_half_bytes(matrix.half_row(row), input.floats(token + t));
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Encoding::F16, Level::Avx2) => {
+            // SAFETY: this level is made only where the processor has AVX2 and F16C.
+            sums = unsafe { x86::half_row(matrix.half_row(row), input, token, tile) };
+        }
+        _ => {
+            let cols = matrix.cols();
+            let bytes = &matrix.bytes()[row * cols * 4..][..cols * 4];
+            for (t, sum) in sums[..tile].iter_mut().enumerate() {
+                *sum = scalar::dot_float_bytes(bytes, input.floats(token + t));
+            }
+        }
+    }
+    sums
+}
+
+/// `sum of half[i] * x[i]`, for keys.
+pub(crate) fn dot_half(level: Level, halves: &[u16], x: &[f32]) -> f32 {
+    match level {
+        Level::Scalar => scalar::dot_half(halves, x),
+        // SAFETY: this level is made only where the processor has AVX2 and F16C.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::dot_half(halves, x) },
+    }
+}
+
+/// `sum[i] += factor * half[i]`, for values.
+pub(crate) fn add_scaled_half(level: Level, factor: f32, halves: &[u16], sum: &mut [f32]) {
+    match level {
+        Level::Scalar => scalar::add_scaled_half(factor, halves, sum),
+        // SAFETY: this level is made only where the processor has AVX2 and F16C.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::add_scaled_half(factor, halves, sum) },
+    }
+}
+
+/// Groups of a row of `cols`.
+pub(crate) const fn groups(cols: usize) -> usize {
+    cols.div_ceil(GROUP)
+}
+
+#[cfg(test)]
+mod tests;

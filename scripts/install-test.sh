@@ -1,0 +1,18 @@
+#!/bin/sh
+# Installs what the tests use: a display, a sound server, sample speech, a board toolchain, an emulator.
+# Does nothing when all are present.
+set -eu
+. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/backports.sh"
+
+[ "$(uname -s)" = Linux ] || exit 0
+
+# The window: a real one under Xvfb, and software renderers for OpenGL and Vulkan.
+install_packages xvfb xdotool imagemagick libgl1-mesa-dri libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libgl1 \
+  libegl1 mesa-vulkan-drivers libvulkan1
+# Sound without a sound card, and recorded speech with its transcript.
+install_packages pulseaudio pulseaudio-utils libasound2-plugins sox pocketsphinx-testdata
+# A Rust compiler with the sources of core, to build board firmware where rustup has no such target.
+install_packages rustc-web rust-web-src
+# Boards without hardware.
+install_newer_packages qemu-system-misc qemu-system-riscv

@@ -1,0 +1,64 @@
+//! `whittle boards`: the built-in boards and what is known of them.
+
+use super::Output;
+use crate::board::{Board, Fact, Memory};
+use std::fmt::Write as _;
+
+/// Lists the boards that an estimate can be made for
+#[derive(Debug, clap::Args)]
+pub(super) struct BoardsArgs {}
+
+pub(super) fn run(_args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
+    let boards = serde_json::json!({ "boards": Board::presets() });
+    output.emit(&boards, |_| table(Board::presets()))
+}
+
+/// One line a board; `?` where a number is unknown.
+fn table(boards: &[Board]) -> String {
+    let mut text = format!(
+        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}\n",
+        "id", "vendor", "clock", "cores", "SRAM", "PSRAM", "flash", "MAC/cyc", "power", "core"
+    );
+    for board in boards {
+        let flash: u64 = [&board.internal_flash, &board.serial_flash]
+            .into_iter()
+            .flatten()
+            .map(size)
+            .sum();
+        let macs = board
+            .measured_macs_per_cycle
+            .as_ref()
+            .map(|fact| format!("{:.2}", fact.value));
+        let power = board
+            .active_power_watts
+            .as_ref()
+            .map(|fact| format!("{:.0} mW", fact.value * 1e3));
+        writeln!(
+            text,
+            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}",
+            board.id,
+            board.vendor,
+            board.clock_hz.value / 1_000_000,
+            board.cores.value,
+            kibibytes(&board.sram_bytes),
+            board
+                .psram
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |memory| kibibytes(&memory.bytes)),
+            format!("{} KiB", flash / 1024),
+            macs.as_deref().unwrap_or("?"),
+            power.as_deref().unwrap_or("?"),
+            board.core,
+        )
+        .expect("writing to a string cannot fail");
+    }
+    text
+}
+
+fn size(memory: &Memory) -> u64 {
+    memory.bytes.value
+}
+
+fn kibibytes(fact: &Fact<u64>) -> String {
+    format!("{} KiB", fact.value / 1024)
+}
