@@ -299,7 +299,7 @@ mod tests {
             ),
             "{error}"
         );
-        assert!(matches!(read_bytes(&bytes[..20]), Err(_)));
+        assert!(read_bytes(&bytes[..20]).is_err());
         assert!(matches!(
             read_bytes(b"not a WAV file"),
             Err(WavError::Malformed { .. })

@@ -1,4 +1,4 @@
-//! Slow tests with real models and devices: `cargo test --test slow`.
+//! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
 
 #[cfg(feature = "voice")]
 mod sound_server;
@@ -6,4 +6,3 @@ mod sound_server;
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;
-//! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
