@@ -1,3 +1,20 @@
 //! The voice loop: everything from audio in to audio out.
+//!
+//! [`talk`] answers one recording with another; [`live::LiveVoice`] holds a conversation through
+//! microphone and loudspeaker. Both are made of the same parts: [`VoiceSession`] follows the
+//! conversation without threads, devices or a clock, and [`answer`] makes one turn of
+//! [`recognize`], an [`Assistant`] and [`synthesize`]. [`audio`] is the only real-time code.
 
+pub mod audio;
+pub mod live;
 pub mod recognize;
+pub mod resample;
+pub mod sentences;
+pub mod session;
+pub mod synthesize;
+mod turn;
+pub mod vad;
+pub mod wav;
+
+pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
+pub use turn::{Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, talk};

@@ -3,6 +3,8 @@
 mod model;
 mod models;
 #[cfg(feature = "voice")]
+mod sound_server;
+#[cfg(feature = "voice")]
 mod voice;
 #[cfg(feature = "voice")]
 mod word_errors;

@@ -3,11 +3,21 @@
 //! Models come from `WHITTLE_CACHE` or the user's cache folder, speech from Debian's
 //! `pocketsphinx-testdata`. A test whose material is missing fails and says what to install.
 
+use crate::sound_server::SoundServer;
 use crate::word_errors::WordErrors;
+use std::io::{BufRead as _, BufReader};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use whittle::job::Job;
+use whittle::voice::audio::{AudioError, LiveAudio, devices};
+use whittle::voice::live::{LiveEvent, LiveVoice};
 use whittle::voice::recognize::Recognizer;
+use whittle::voice::resample::Resampler;
+use whittle::voice::synthesize::Synthesizer;
+use whittle::voice::{Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, talk, wav};
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
@@ -133,4 +143,310 @@ fn ten_recordings_are_recognized() {
         peak_memory_mb() - before_mb,
     );
     assert!(errors.percent() < 8.0, "{errors:?}");
+}
+
+fn synthesizer() -> Synthesizer {
+    Synthesizer::load(&model("hibari"), &Job::silent()).unwrap()
+}
+
+/// Sentences with what hibari's own front end (0.2.1, Python) makes of them.
+const PHONEMES: &str = include_str!("data/phonemes.tsv");
+
+#[test]
+fn text_becomes_the_phonemes_of_the_reference() {
+    let synthesizer = synthesizer();
+    let mut different = 0;
+    for line in PHONEMES.lines() {
+        let (text, expected) = line.split_once('\t').unwrap();
+        let found = synthesizer.phonemes(text).unwrap().join(" ");
+        if found.trim() != expected {
+            different += 1;
+            println!("{text}\n  expected {expected}\n  found    {found}");
+        }
+    }
+    assert_eq!(different, 0, "of {}", PHONEMES.lines().count());
+}
+
+const SENTENCES: [&str; 10] = [
+    "Good morning, how can I help you today?",
+    "The kitchen light is now switched off.",
+    "I have set a timer for ten minutes.",
+    "It will rain in the afternoon, so take an umbrella.",
+    "The front door is locked and the alarm is on.",
+    "There are twenty four emails waiting for you.",
+    "Water boils at one hundred degrees.",
+    "Your next meeting starts at half past three.",
+    "The robot moved forward and stopped at the wall.",
+    "Please say that again, I did not hear you.",
+];
+
+#[test]
+fn what_is_spoken_is_understood() {
+    let (synthesizer, recognizer) = (synthesizer(), recognizer());
+    let mut errors = WordErrors::default();
+    let (mut audio_secs, mut cpu) = (0.0, 0.0);
+    for sentence in SENTENCES {
+        let before = cpu_secs();
+        let audio = synthesizer.synthesize(sentence).unwrap();
+        cpu += cpu_secs() - before;
+        audio_secs += audio.len() as f64 / 24_000.0;
+        assert_eq!(
+            audio,
+            synthesizer.synthesize(sentence).unwrap(),
+            "the same text gives the same samples"
+        );
+        let audio = Resampler::convert(&audio, 24_000, 16_000).unwrap();
+        let transcript = recognizer.recognize(&audio, &Job::silent()).unwrap();
+        println!(
+            "{} {sentence} | {}",
+            errors.add(sentence, &transcript.text),
+            transcript.text
+        );
+    }
+    println!(
+        "{:.1} % of {} words wrong; {:.3} CPU s a second",
+        errors.percent(),
+        errors.words,
+        cpu / audio_secs
+    );
+    assert!(errors.percent() <= 10.0, "{errors:?}");
+}
+
+#[test]
+fn text_without_words_gives_silence_and_no_error() {
+    let synthesizer = synthesizer();
+    for text in ["", "   \n", "😀", "...", "🎉🎉!", "\u{200b}", "()"] {
+        let audio = synthesizer.synthesize(text).unwrap();
+        assert!(
+            audio.len() < 48_000,
+            "{text:?} gave {} samples",
+            audio.len()
+        );
+    }
+    assert!(!synthesizer.synthesize(&"9".repeat(500)).unwrap().is_empty());
+    assert!(
+        !synthesizer
+            .synthesize("一二三 Ωmega x".repeat(20).as_str())
+            .unwrap()
+            .is_empty()
+    );
+}
+
+/// Answers with what it heard and a second sentence, a few letters at a time.
+struct Parrot;
+
+impl Assistant for Parrot {
+    fn reply(
+        &mut self,
+        heard: &str,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), AssistantError> {
+        let answer = format!("You said: {heard} I will do that now.");
+        for piece in answer.split_inclusive(' ') {
+            if on_text(piece).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_recording_is_answered_with_a_recording() {
+    let (recognizer, synthesizer) = (recognizer(), synthesizer());
+    let folder = tempfile::tempdir().unwrap();
+    let question = folder.path().join("question.wav");
+    let samples = pcm("goforward.raw", 0);
+    wav::write(
+        &question,
+        &wav::Recording {
+            samples,
+            sample_rate_hz: 16_000,
+        },
+    )
+    .unwrap();
+    let audio = wav::read_16k(&question).unwrap();
+
+    let events = Mutex::new(Vec::new());
+    let run = || {
+        talk(
+            &recognizer,
+            &synthesizer,
+            &mut Parrot,
+            &audio,
+            &Job::silent(),
+            &|event| events.lock().unwrap().push(event),
+        )
+    };
+    let turn = run().unwrap();
+    println!("{:?}: {:?}, {:?}", turn.heard, turn.said, turn.timings);
+    assert_eq!(
+        WordErrors::default().add("go forward ten meters", &turn.heard),
+        0
+    );
+    let audio_16k = Resampler::convert(&turn.audio_24k, 24_000, 16_000).unwrap();
+    let understood = recognizer
+        .recognize(&audio_16k, &Job::silent())
+        .unwrap()
+        .text;
+    let mut errors = WordErrors::default();
+    errors.add(&turn.said, &understood);
+    assert!(errors.percent() <= 20.0, "{understood}");
+    let spoken: Vec<TurnEvent> = events.into_inner().unwrap();
+    let sentences = spoken
+        .iter()
+        .filter(|event| matches!(event, TurnEvent::Spoken { .. }))
+        .count();
+    assert_eq!(sentences, 2, "the answer is spoken sentence by sentence");
+    let timings = turn.timings;
+    assert!(
+        timings.endpoint_ms < timings.recognize_ms
+            && timings.recognize_ms <= timings.first_token_ms
+    );
+    assert!(
+        timings.first_token_ms < timings.first_audio_ms
+            && timings.first_audio_ms < timings.total_ms
+    );
+
+    let again = talk(
+        &recognizer,
+        &synthesizer,
+        &mut Parrot,
+        &audio,
+        &Job::silent(),
+        &|_| {},
+    )
+    .unwrap();
+    assert_eq!(
+        again.audio_24k, turn.audio_24k,
+        "the same recording gives the same answer"
+    );
+    let silence = talk(
+        &recognizer,
+        &synthesizer,
+        &mut Parrot,
+        &[0.0; 32_000],
+        &Job::silent(),
+        &|_| {},
+    );
+    assert!(matches!(silence, Err(VoiceError::NoSpeech { .. })));
+}
+
+/// Runs one ignored test of this binary as a process of its own, because the sound server is found
+/// through the environment. Calls `on_listening` once that process says that it listens.
+fn run_apart(test: &str, address: &str, on_listening: impl FnOnce()) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", test])
+        .env("PULSE_SERVER", address)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut on_listening = Some(on_listening);
+    let mut passed = false;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        println!("  {line}");
+        passed |= line.contains("1 passed");
+        if line.contains("Listening")
+            && let Some(on_listening) = on_listening.take()
+        {
+            on_listening();
+        }
+    }
+    assert!(
+        child.wait().unwrap().success() && passed,
+        "{test} failed or did not run"
+    );
+}
+
+#[test]
+fn a_conversation_through_microphone_and_loudspeaker() {
+    let server = SoundServer::start();
+    let question = server.question(&pcm("goforward.raw", 0));
+    let recording = server.record();
+    run_apart(
+        "voice::apart_a_question_is_answered_live",
+        &server.address(),
+        || {
+            // The first two seconds after opening are irregular.
+            std::thread::sleep(Duration::from_secs(2));
+            server.speak(&question);
+        },
+    );
+    let played = recording.stop();
+    let understood = recognizer()
+        .recognize(&loud_part(&played), &Job::silent())
+        .unwrap()
+        .text;
+    println!("from the loudspeaker: {understood}");
+    let mut errors = WordErrors::default();
+    errors.add(
+        "You said go forward ten meters. I will do that now.",
+        &understood,
+    );
+    assert!(errors.percent() <= 20.0, "{understood}");
+}
+
+/// From the first to the last sample that can be heard.
+fn loud_part(audio: &[f32]) -> Vec<f32> {
+    let loud = |sample: &&f32| sample.abs() > 0.01;
+    let first = audio
+        .iter()
+        .position(|sample| loud(&sample))
+        .expect("nothing was played");
+    let last = audio.iter().rposition(|sample| loud(&sample)).unwrap();
+    audio[first..=last].to_vec()
+}
+
+#[test]
+#[ignore = "is run by a_conversation_through_microphone_and_loudspeaker"]
+fn apart_a_question_is_answered_live() {
+    let found = devices();
+    assert!(
+        !found.microphones.is_empty() && !found.speakers.is_empty(),
+        "{found:?}"
+    );
+    let unknown = LiveAudio::open(Some("no such device"), None).unwrap_err();
+    assert!(
+        matches!(unknown, AudioError::UnknownDevice { .. }),
+        "{unknown}"
+    );
+
+    let (recognizer, synthesizer) = (Arc::new(recognizer()), Arc::new(synthesizer()));
+    let audio = LiveAudio::open(None, None).unwrap();
+    let live = LiveVoice::start(
+        recognizer,
+        synthesizer,
+        Box::new(Parrot),
+        audio,
+        BargeIn::Ignored,
+    );
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let turn = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match live
+            .events
+            .recv_timeout(left)
+            .expect("an answer within 90 s")
+        {
+            LiveEvent::Finished(turn) => break turn,
+            LiveEvent::Failed(why) => panic!("{why}"),
+            // The first words may be cut off by the opening of the microphone.
+            LiveEvent::NoAnswer(why) => println!("{why}"),
+            LiveEvent::State(state) => println!("{state:?}"),
+            LiveEvent::Turn(_) => {}
+        }
+    };
+    println!(
+        "{:?} {:?}, {} underruns",
+        turn.heard,
+        turn.timings,
+        live.monitor.underruns()
+    );
+    assert_eq!(
+        WordErrors::default().add("go forward ten meters", &turn.heard),
+        0
+    );
+    assert!(live.monitor.input_heard());
+    live.stop();
 }

@@ -43,7 +43,7 @@ struct AddedToken {
 
 #[derive(Deserialize)]
 struct TokenizerModel {
-    vocab: HashMap<String, usize>,
+    vocab: BTreeMap<String, usize>,
 }
 
 #[derive(Deserialize)]
