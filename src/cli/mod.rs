@@ -16,6 +16,8 @@ mod info;
 mod models;
 mod open;
 mod output;
+#[cfg(feature = "voice")]
+mod talk;
 
 pub use output::Output;
 
@@ -44,6 +46,8 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
+    #[cfg(feature = "voice")]
+    Talk(talk::TalkArgs),
     #[cfg(feature = "flash")]
     Flash(flash::FlashArgs),
     #[cfg(feature = "flash")]
@@ -67,6 +71,8 @@ pub fn main() -> ExitCode {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
+            #[cfg(feature = "voice")]
+            Command::Talk(args) => talk::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Flash(args) => flash::run(&args, &output),
             #[cfg(feature = "flash")]

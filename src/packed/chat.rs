@@ -135,6 +135,12 @@ impl Conversation {
         self.position = 0;
     }
 
+    /// Whether so many tokens more fit into the context.
+    #[must_use]
+    pub const fn has_room(&self, tokens: usize) -> bool {
+        self.position + tokens <= self.limits.context
+    }
+
     /// Tokens in the KV cache.
     #[must_use]
     pub const fn position(&self) -> usize {

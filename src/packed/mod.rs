@@ -61,7 +61,7 @@ pub enum PackError {
 }
 
 /// Where the weights of a running model are.
-pub trait WeightSource: Send + Sync {
+pub trait WeightSource: Send + Sync + std::fmt::Debug {
     /// The numbers that every shape follows from.
     fn shape(&self) -> &Hyperparameters;
     /// How text goes in and comes out.

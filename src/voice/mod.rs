@@ -7,6 +7,7 @@
 
 pub mod audio;
 pub mod live;
+mod model_assistant;
 pub mod recognize;
 pub mod resample;
 pub mod sentences;
@@ -16,5 +17,6 @@ mod turn;
 pub mod vad;
 pub mod wav;
 
+pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, talk};

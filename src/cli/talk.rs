@@ -1,0 +1,204 @@
+//! `whittle talk`: a spoken question in, a spoken answer out.
+
+use super::Output;
+use crate::catalog::{Cache, Catalog};
+use crate::job::Job;
+use crate::packed::{PackedModel, WeightSource};
+use crate::voice::audio::LiveAudio;
+use crate::voice::live::{LiveEvent, LiveVoice};
+use crate::voice::recognize::Recognizer;
+use crate::voice::synthesize::Synthesizer;
+use crate::voice::wav::{self, Recording};
+use crate::voice::{BargeIn, ModelAssistant, SPOKEN_SYSTEM, Timings, Turn, TurnEvent, talk};
+use crate::workers::Processor;
+use anyhow::Context as _;
+use engine::sampler::Sampling;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Rate of the synthesizer's audio.
+const SPOKEN_HZ: u32 = 24_000;
+
+/// Answer a spoken question with a packed model, from a WAV file or live
+#[derive(Debug, clap::Args)]
+pub(super) struct TalkArgs {
+    /// Packed file
+    file: PathBuf,
+    /// Recording of the question
+    #[arg(
+        long = "in",
+        value_name = "Q.wav",
+        required_unless_present = "live",
+        requires = "answer"
+    )]
+    question: Option<PathBuf>,
+    /// Recording of the answer to write
+    #[arg(long = "out", value_name = "A.wav")]
+    answer: Option<PathBuf>,
+    /// Talk through microphone and loudspeaker until Ctrl+C
+    #[arg(long, conflicts_with_all = ["question", "answer"])]
+    live: bool,
+    /// Stop the model when somebody speaks over it; with headphones only
+    #[arg(long, requires = "live")]
+    barge_in: bool,
+    /// System text
+    #[arg(long, value_name = "S", default_value = SPOKEN_SYSTEM)]
+    system: String,
+    /// Threads that compute; all cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// What `whittle talk` reports; times in milliseconds from the end of speech.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) heard: String,
+    pub(super) said: String,
+    #[serde(flatten)]
+    pub(super) timings: Timings,
+    pub(super) audio_seconds: f64,
+}
+
+/// Recognizer and synthesizer of the catalog.
+pub(super) fn open_voice(output: &Output) -> anyhow::Result<(Recognizer, Synthesizer)> {
+    let recognizer = output.with_bar(|job| {
+        Recognizer::load(&installed("whisper-tiny.en")?, job).map_err(anyhow::Error::from)
+    })?;
+    let synthesizer = output.with_bar(|job| {
+        Synthesizer::load(&installed("hibari")?, job).map_err(anyhow::Error::from)
+    })?;
+    Ok((recognizer, synthesizer))
+}
+
+/// The folder of a model that voice needs.
+fn installed(name: &str) -> anyhow::Result<PathBuf> {
+    let catalog = Catalog::builtin();
+    let entry = catalog
+        .entry(name)
+        .with_context(|| format!("{name} is not in the catalog"))?;
+    Cache::from_environment()?
+        .installed(entry)
+        .with_context(|| {
+            format!(
+                "voice needs {name} ({:.0} MB): run `whittle fetch {name}`",
+                entry.bytes() as f64 / 1e6
+            )
+        })
+}
+
+pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
+    let packed: Arc<dyn WeightSource> =
+        Arc::new(output.with_bar(|job| PackedModel::open(&args.file, job))?);
+    let processor = Arc::new(Processor::new(args.threads)?);
+    let mut assistant =
+        ModelAssistant::new(packed, processor, Some(&args.system), Sampling::GREEDY);
+    let (recognizer, synthesizer) = open_voice(output)?;
+    match (&args.question, &args.answer) {
+        (Some(question), Some(answer)) => {
+            let report =
+                answer_recording(&recognizer, &synthesizer, &mut assistant, question, answer)?;
+            output.emit(&report, text)
+        }
+        _ => {
+            let barge_in = if args.barge_in {
+                BargeIn::Allowed
+            } else {
+                BargeIn::Ignored
+            };
+            talk_live(recognizer, synthesizer, assistant, barge_in, output)
+        }
+    }
+}
+
+/// One turn from file to file.
+pub(super) fn answer_recording(
+    recognizer: &Recognizer,
+    synthesizer: &Synthesizer,
+    assistant: &mut ModelAssistant,
+    question: &Path,
+    answer: &Path,
+) -> anyhow::Result<Report> {
+    let audio = wav::read_16k(question)?;
+    let Turn {
+        heard,
+        said,
+        audio_24k,
+        timings,
+    } = talk(
+        recognizer,
+        synthesizer,
+        assistant,
+        &audio,
+        &Job::silent(),
+        &|_| {},
+    )?;
+    let audio_seconds = audio_24k.len() as f64 / f64::from(SPOKEN_HZ);
+    wav::write(
+        answer,
+        &Recording {
+            samples: audio_24k,
+            sample_rate_hz: SPOKEN_HZ,
+        },
+    )?;
+    Ok(Report {
+        heard,
+        said,
+        timings,
+        audio_seconds,
+    })
+}
+
+pub(super) fn text(r: &Report) -> String {
+    let t = &r.timings;
+    format!(
+        "heard: {}\nsaid:  {}\nfrom the end of speech: endpoint {:.0} ms, words {:.0} ms, first token {:.0} ms, first audio {:.0} ms, all {:.0} ms ({:.1} s of audio)",
+        r.heard,
+        r.said,
+        t.endpoint_ms,
+        t.recognize_ms,
+        t.first_token_ms,
+        t.first_audio_ms,
+        t.total_ms,
+        r.audio_seconds
+    )
+}
+
+/// Talks until a device fails or the process is interrupted; one line or object for each turn.
+fn talk_live(
+    recognizer: Recognizer,
+    synthesizer: Synthesizer,
+    assistant: ModelAssistant,
+    barge_in: BargeIn,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let audio = LiveAudio::open(None, None)?;
+    let voice = LiveVoice::start(
+        Arc::new(recognizer),
+        Arc::new(synthesizer),
+        Box::new(assistant),
+        audio,
+        barge_in,
+    );
+    output.remark("Listening. Ctrl+C ends the conversation.");
+    for event in &voice.events {
+        match event {
+            LiveEvent::Turn(TurnEvent::Heard(heard)) => output.remark(&format!("heard: {heard}")),
+            LiveEvent::Finished(turn) => {
+                let audio_seconds = turn.audio_24k.len() as f64 / f64::from(SPOKEN_HZ);
+                let report = Report {
+                    heard: turn.heard,
+                    said: turn.said,
+                    timings: turn.timings,
+                    audio_seconds,
+                };
+                output.emit(&report, text)?;
+            }
+            LiveEvent::NoAnswer(reason) => output.remark(&reason),
+            LiveEvent::Failed(reason) => anyhow::bail!(reason),
+            LiveEvent::State(_)
+            | LiveEvent::Turn(TurnEvent::Text(_) | TurnEvent::Spoken { .. }) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A running model as the assistant of a voice session.
+
+use super::{Assistant, AssistantError};
+use crate::packed::{Answer, Conversation, Question, WeightSource};
+use crate::workers::Processor;
+use engine::sampler::Sampling;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What the model is told before the first question, so that answers can be spoken.
+pub const SPOKEN_SYSTEM: &str =
+    "You are a helpful voice assistant. Answer in one or two short sentences of plain text.";
+/// Longest spoken answer in tokens: about 20 seconds.
+pub const SPOKEN_TOKENS: usize = 64;
+/// Tokens that a spoken conversation remembers.
+const CONTEXT: usize = 2048;
+
+/// Answers with a packed or live model; remembers the conversation until its context is full.
+#[derive(Debug)]
+pub struct ModelAssistant {
+    source: Arc<dyn WeightSource>,
+    processor: Arc<Processor>,
+    conversation: Conversation,
+    system: Option<String>,
+    sampling: Sampling,
+    /// The latest answer, with its speed and the hash of its logits.
+    pub last: Option<Answer>,
+}
+
+impl ModelAssistant {
+    /// An assistant that answers with `source`; `system` falls away for models without a system role.
+    #[must_use]
+    pub fn new(
+        source: Arc<dyn WeightSource>,
+        processor: Arc<Processor>,
+        system: Option<&str>,
+        sampling: Sampling,
+    ) -> Self {
+        let has_system_role = source.text().chat.system.is_some();
+        let conversation = Conversation::new(&*source, CONTEXT);
+        let system = system.filter(|_| has_system_role).map(str::to_owned);
+        Self {
+            source,
+            processor,
+            conversation,
+            system,
+            sampling,
+            last: None,
+        }
+    }
+}
+
+impl Assistant for ModelAssistant {
+    fn reply(
+        &mut self,
+        heard: &str,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), AssistantError> {
+        let question = Question {
+            system: self.system.as_deref(),
+            user: heard,
+            max_tokens: SPOKEN_TOKENS,
+            sampling: self.sampling,
+        };
+        // When the conversation has filled the context, it starts over rather than ending.
+        if !self.conversation.has_room(SPOKEN_TOKENS + heard.len()) {
+            self.conversation.reset();
+        }
+        let host = self.processor.host();
+        let answer = self
+            .conversation
+            .ask(&*self.source, &host, &question, on_text)
+            .map_err(|e| AssistantError(e.to_string()))?;
+        self.last = Some(answer);
+        Ok(())
+    }
+}

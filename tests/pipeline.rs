@@ -1,0 +1,273 @@
+//! What a user does with a model: compress it, pack it, run it, measure it, swap a tensor while it runs.
+
+#[path = "support/tiny_model.rs"]
+mod tiny_model;
+
+use engine::sampler::Sampling;
+use engine::shape::Role;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tiny_model::TinyModel;
+use whittle::compress::{compress, compress_tensor};
+use whittle::evaluate::{evaluate, windows};
+use whittle::job::{CancelToken, Job};
+use whittle::model::{Model, Specials};
+use whittle::packed::{
+    Answer, Conversation, LiveModel, PackedModel, Question, TextSections, WeightSource,
+};
+use whittle::recipe::{Precision, Recipe, Setting};
+use whittle::workers::Processor;
+
+fn model() -> Model {
+    Model::from_gguf("tiny.gguf", TinyModel::default().gguf(), &Job::silent()).unwrap()
+}
+
+fn packed(model: &Model, recipe: &Recipe) -> PackedModel {
+    let compressed = compress(model, recipe, &Job::silent()).unwrap();
+    PackedModel::pack(model, &compressed, &Job::silent()).unwrap()
+}
+
+fn ask(source: &dyn WeightSource, processor: &Processor, tokens: usize) -> Answer {
+    let question = Question {
+        system: None,
+        user: "turn on the light",
+        max_tokens: tokens,
+        sampling: Sampling::GREEDY,
+    };
+    let mut conversation = Conversation::new(source, 128);
+    conversation
+        .ask(source, &processor.host(), &question, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+}
+
+/// One recipe for every precision, dense and pruned.
+fn recipes() -> Vec<Recipe> {
+    let mut recipes = Vec::new();
+    for precision in Precision::ALL {
+        for sparsity in [0.0, 0.5, 0.9] {
+            let mut recipe = Recipe::original();
+            recipe
+                .set(&format!("*=bits:{},sparsity:{sparsity}", precision.bits()))
+                .unwrap();
+            recipes.push(recipe);
+        }
+    }
+    recipes
+}
+
+#[test]
+fn every_precision_and_sparsity_gives_the_same_bits_on_every_processor() {
+    let model = model();
+    for recipe in recipes() {
+        let packed = packed(&model, &recipe);
+        let scalar = Processor::with_level(Some("scalar"), Some(1)).unwrap();
+        let expected = ask(&packed, &scalar, 6);
+        assert!(!expected.tokens.is_empty(), "{:?}", recipe.rules);
+        for threads in [1, 3] {
+            let best = Processor::with_level(None, Some(threads)).unwrap();
+            let found = ask(&packed, &best, 6);
+            assert_eq!(
+                (found.tokens, found.logits_hash),
+                (expected.tokens.clone(), expected.logits_hash),
+                "{:?}",
+                recipe.rules
+            );
+        }
+    }
+}
+
+#[test]
+fn a_packed_file_survives_the_disk_and_any_damage_is_noticed() {
+    let model = model();
+    let packed = packed(&model, &Recipe::open("balanced-4bit").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.whittle");
+    packed.save(&path).unwrap();
+    let opened = PackedModel::open(&path, &Job::silent()).unwrap();
+    assert_eq!(opened.bytes(), packed.bytes());
+    let processor = Processor::with_level(None, Some(1)).unwrap();
+    assert_eq!(
+        ask(&opened, &processor, 4).logits_hash,
+        ask(&packed, &processor, 4).logits_hash
+    );
+
+    let view = packed.view();
+    let last = view.entry(view.tensors() - 1);
+    let places = [
+        9,
+        13,
+        20,
+        33,
+        70,
+        200,
+        view.metadata_bytes() - 5,
+        last.offset,
+        view.entry(3).offset + 7,
+    ];
+    for place in places {
+        let mut damaged = packed.bytes().to_vec();
+        damaged[place] ^= 0x40;
+        std::fs::write(&path, &damaged).unwrap();
+        let message = PackedModel::open(&path, &Job::silent())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("tiny.whittle")
+                && (message.contains("expected") || message.contains("out of range")),
+            "byte {place}: {message}"
+        );
+    }
+    for len in [
+        0,
+        7,
+        100,
+        159,
+        packed.bytes().len() / 2,
+        packed.bytes().len() - 1,
+    ] {
+        std::fs::write(&path, &packed.bytes()[..len]).unwrap();
+        assert!(
+            PackedModel::open(&path, &Job::silent()).is_err(),
+            "{len} bytes"
+        );
+    }
+}
+
+#[test]
+fn the_same_model_and_recipe_pack_to_the_same_bytes() {
+    let recipe = Recipe::open("small-3bit").unwrap();
+    assert_eq!(
+        packed(&model(), &recipe).bytes(),
+        packed(&model(), &recipe).bytes()
+    );
+}
+
+#[test]
+fn bits_per_weight_count_scales_masks_and_padding() {
+    let model = model();
+    for recipe in recipes() {
+        let compressed = compress(&model, &recipe, &Job::silent()).unwrap();
+        let matrices = || compressed.tensors.iter().filter(|t| t.role.is_matrix());
+        let bytes: usize = matrices()
+            .map(|t| t.encoding.bytes(t.rows, t.cols, t.kept))
+            .sum();
+        let weights: usize = matrices().map(|t| t.rows * t.cols).sum();
+        assert!((compressed.bits_per_weight() - bytes as f64 * 8.0 / weights as f64).abs() < 1e-9);
+        assert!(packed(&model, &recipe).bytes().len() > compressed.bytes());
+    }
+}
+
+#[test]
+fn a_conversation_does_not_depend_on_how_its_tokens_are_cut() {
+    let model = model();
+    let packed = packed(&model, &Recipe::open("balanced-4bit").unwrap());
+    let tokens = model
+        .tokenizer
+        .encode("the light in the kitchen is on", Specials::Plain)
+        .unwrap();
+    let host = engine::workers::Host::serial();
+    let vocab = packed.shape().vocab as usize;
+    let run = |batch: usize, cut: usize| {
+        let limits = engine::arena::Limits { context: 64, batch };
+        let mut arena = vec![0; engine::arena::ArenaLayout::new(packed.shape(), limits).words()];
+        let mut logits = vec![0.0; vocab];
+        packed.lend(&mut |weights| {
+            let mut session =
+                engine::session::Session::new(weights.shape(), limits, &mut arena).unwrap();
+            for part in tokens.chunks(cut) {
+                session.forward(weights, &host, part, &mut logits).unwrap();
+            }
+        });
+        logits
+    };
+    let expected = run(1, 1);
+    for (batch, cut) in [(1, 5), (3, tokens.len()), (16, 4), (16, tokens.len())] {
+        assert_eq!(run(batch, cut), expected, "batch {batch}, cut {cut}");
+    }
+}
+
+#[test]
+fn a_tensor_is_replaced_while_the_model_speaks() {
+    let model = model();
+    let compressed = compress(&model, &Recipe::original(), &Job::silent()).unwrap();
+    let text = Arc::new(TextSections::new(&model).unwrap());
+    let live = LiveModel::new(model.hyperparameters, text, &compressed).unwrap();
+    let processor = Processor::with_level(None, Some(1)).unwrap();
+    let untouched = ask(&live, &processor, 8);
+    let tensor = model.tensor(Role::Embedding, None).unwrap();
+    let coarse = Arc::new(compress_tensor(
+        &model,
+        tensor,
+        Setting {
+            precision: Precision::One,
+            sparsity: 0.0,
+        },
+    ));
+
+    let question = Question {
+        system: None,
+        user: "turn on the light",
+        max_tokens: 8,
+        sampling: Sampling::GREEDY,
+    };
+    let mut conversation = Conversation::new(&live, 128);
+    let mut swapped = false;
+    let answer = conversation
+        .ask(&live, &processor.host(), &question, &mut |_| {
+            if !swapped {
+                assert!(live.replace(Arc::clone(&coarse)).unwrap() < 0);
+                swapped = true;
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(swapped);
+    assert_eq!(
+        answer.tokens[0], untouched.tokens[0],
+        "the first token came before the swap"
+    );
+    assert_ne!(answer.logits_hash, untouched.logits_hash, "the swap shows");
+}
+
+#[test]
+fn an_evaluation_of_the_reference_against_itself_finds_no_difference_and_of_one_bit_a_large_one() {
+    let model = model();
+    let processor = Processor::with_level(None, Some(2)).unwrap();
+    let text = "the quick brown fox turns on the light and the other one off again. ".repeat(40);
+    let windows = windows(&model, &text, 1024).unwrap();
+    let reference = packed(&model, &Recipe::original());
+    let mut coarse = Recipe::original();
+    coarse.set("*=bits:1").unwrap();
+    let coarse = packed(&model, &coarse);
+    let same = evaluate(
+        &reference,
+        &reference,
+        &windows,
+        &processor.host(),
+        &Job::silent(),
+    )
+    .unwrap();
+    assert_eq!((same.kl_mean, same.same_top), (0.0, 1.0));
+    assert_eq!(same.tokens, windows.len() * 255);
+    let other = evaluate(
+        &coarse,
+        &reference,
+        &windows,
+        &processor.host(),
+        &Job::silent(),
+    )
+    .unwrap();
+    assert!(
+        other.kl_mean > 0.0 && other.kl_p99 >= other.kl_mean && other.same_top < 1.0,
+        "{other:?}"
+    );
+}
+
+#[test]
+fn cancelled_work_stops() {
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    assert!(compress(&model(), &Recipe::original(), &Job::new(&|_| {}, cancel)).is_err());
+}
