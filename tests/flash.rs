@@ -1,5 +1,8 @@
 //! Flashing a board, which is the fake one: an emulated ESP32-C3 behind a pseudo-terminal.
-
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap has done its work"
+)]
 #![cfg(all(unix, feature = "flash"))]
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,8 @@
 //! What a user does with a model: compress it, pack it, run it, measure it, swap a tensor while it runs.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap has done its work"
+)]
 
 #[path = "support/tiny_model.rs"]
 mod tiny_model;

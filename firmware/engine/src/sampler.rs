@@ -42,14 +42,14 @@ impl Sampler {
     /// Chooses a token from `logits` `[vocab]`, which it leaves changed.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         let best = argmax(logits);
-        // Not a number, or zero and below: greedy.
-        if !(self.sampling.temperature > 0.0) {
+        let temperature = self.sampling.temperature;
+        if temperature.is_nan() || temperature <= 0.0 {
             return best;
         }
         let top = logits[best as usize];
         let mut total = 0.0;
         for x in logits.iter_mut() {
-            *x = exp((*x - top) / self.sampling.temperature);
+            *x = exp((*x - top) / temperature);
             total += *x;
         }
         let cutoff = cutoff(logits, total, self.sampling.top_p);
@@ -91,7 +91,7 @@ pub fn argmax(logits: &[f32]) -> u32 {
 /// The largest weight so that all weights from it up hold the share `top_p`, found by bisection,
 /// since an engine without a heap cannot sort a vocabulary.
 fn cutoff(weights: &[f32], total: f32, top_p: f32) -> f32 {
-    if !(top_p < 1.0) {
+    if top_p.is_nan() || top_p >= 1.0 {
         return 0.0;
     }
     let (mut low, mut high) = (0.0, 1.0);

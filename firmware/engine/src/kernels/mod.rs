@@ -149,10 +149,11 @@ pub fn multiply(host: &Host<'_>, matrix: &Matrix<'_>, input: &Activations<'_>, o
                     for token in (0..tokens).step_by(TILE) {
                         let tile = TILE.min(tokens - token);
                         let sums = dense_block(level, matrix, block, input, token, tile);
-                        for lane in 0..BLOCK_ROWS.min(rows - block * BLOCK_ROWS) {
-                            (0..tile).for_each(|t| {
-                                write(block * BLOCK_ROWS + lane, token + t, sums[t][lane])
-                            });
+                        let first = block * BLOCK_ROWS;
+                        for (t, sums) in sums[..tile].iter().enumerate() {
+                            let real = first..rows.min(first + BLOCK_ROWS);
+                            real.zip(sums)
+                                .for_each(|(row, sum)| write(row, token + t, *sum));
                         }
                     }
                 }

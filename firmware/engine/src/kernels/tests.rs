@@ -23,7 +23,11 @@ impl Random {
     /// Between -1 and 1, now and then an outlier.
     fn float(&mut self) -> f32 {
         let x = (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0;
-        if self.next() % 97 == 0 { x * 300.0 } else { x }
+        if self.next().is_multiple_of(97) {
+            x * 300.0
+        } else {
+            x
+        }
     }
 }
 

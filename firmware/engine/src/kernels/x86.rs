@@ -288,12 +288,7 @@ fn expand(width: Width, mask: u32, values: &[u8], position: &mut usize) -> __m25
     if bits == 8 {
         return codes;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_possible_wrap,
-        reason = "at most 63"
-    )]
-    let top = _mm256_set1_epi8(((1 << bits) - 1) as i8);
+    let top = _mm256_set1_epi8((u8::MAX >> (8 - bits)).cast_signed());
     _mm256_and_si256(_mm256_sub_epi8(_mm256_add_epi8(codes, codes), top), kept)
 }
 
