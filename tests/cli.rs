@@ -1,0 +1,393 @@
+//! The command line as a script sees it: JSON keys, exit codes, sentences. A key never changes once released.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap has done its work"
+)]
+
+#[path = "support/tiny_model.rs"]
+mod tiny_model;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tiny_model::TinyModel;
+
+/// A folder with a tiny model and a text, and the program to run in it.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tiny.gguf"), TinyModel::default().gguf()).unwrap();
+        let text = "the light in the kitchen is on and the other one is off. ".repeat(60);
+        std::fs::write(folder.path().join("text.txt"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_whittle"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("WHITTLE_CACHE", self.path("cache"))
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {error}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The one sentence of a failure.
+    fn failure(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn has_keys(object: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(object.get(key).is_some(), "no key {key} in {object}");
+    }
+}
+
+fn compress(bench: &Bench, recipe: &str) -> Value {
+    bench.json(&[
+        "compress",
+        "tiny.gguf",
+        "--recipe",
+        recipe,
+        "--out",
+        "tiny.whittle",
+    ])
+}
+
+#[test]
+fn info_tells_what_a_model_is_made_of() {
+    let info = Bench::new().json(&["info", "tiny.gguf"]);
+    has_keys(
+        &info,
+        &[
+            "architecture",
+            "parameters",
+            "layers",
+            "hidden",
+            "vocab",
+            "bits_per_weight",
+            "file_bytes",
+            "tensors",
+        ],
+    );
+    has_keys(
+        &info["tensors"][0],
+        &["name", "role", "shape", "bits", "bytes"],
+    );
+}
+
+#[test]
+fn compress_reports_every_byte_and_the_error_of_each_tensor() {
+    let bench = Bench::new();
+    let report = compress(&bench, "balanced-4bit");
+    has_keys(
+        &report,
+        &[
+            "bytes",
+            "bits_per_weight",
+            "seconds",
+            "peak_rss_bytes",
+            "tensors",
+        ],
+    );
+    has_keys(
+        &report["tensors"][0],
+        &["name", "bits", "sparsity", "encoding", "bytes", "nmse"],
+    );
+    let file = std::fs::metadata(bench.path("tiny.whittle")).unwrap();
+    assert_eq!(report["bytes"].as_u64(), Some(file.len()));
+
+    let set = "feed-forward.*=bits:1,sparsity:80%";
+    let sparse = bench.json(&[
+        "compress",
+        "tiny.gguf",
+        "--recipe",
+        "balanced-4bit",
+        "--set",
+        set,
+        "--out",
+        "sparse.whittle",
+    ]);
+    let tensors = sparse["tensors"].as_array().unwrap();
+    let down = tensors
+        .iter()
+        .find(|t| t["name"] == "blk.0.ffn_down.weight")
+        .unwrap();
+    assert_eq!(
+        (&down["bits"], &down["sparsity"]),
+        (&Value::from(1.0), &Value::from(0.8))
+    );
+    let dense = report["tensors"].as_array().unwrap();
+    let dense = dense
+        .iter()
+        .find(|t| t["name"] == "blk.0.ffn_down.weight")
+        .unwrap();
+    assert!(down["bytes"].is_number() && down["nmse"].as_f64() > dense["nmse"].as_f64());
+}
+
+#[test]
+fn chat_is_reproducible_and_says_how_fast_it_was() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let ask = |extra: &[&str]| {
+        bench.json(
+            &[
+                &[
+                    "chat",
+                    "tiny.whittle",
+                    "--prompt",
+                    "hello",
+                    "--max-tokens",
+                    "5",
+                ],
+                extra,
+            ]
+            .concat(),
+        )
+    };
+    let first = ask(&["--seed", "3", "--temperature", "0.8"]);
+    has_keys(
+        &first,
+        &[
+            "text",
+            "tokens",
+            "logits_hash",
+            "prefill_tokens_per_second",
+            "decode_tokens_per_second",
+        ],
+    );
+    let again = ask(&["--seed", "3", "--temperature", "0.8", "--threads", "1"]);
+    assert_eq!(
+        (&first["tokens"], &first["logits_hash"]),
+        (&again["tokens"], &again["logits_hash"])
+    );
+    assert_eq!(first["logits_hash"].as_str().unwrap().len(), 16);
+}
+
+#[test]
+fn eval_compares_with_the_source() {
+    let bench = Bench::new();
+    compress(&bench, "reference-8bit");
+    let report = bench.json(&[
+        "eval",
+        "tiny.whittle",
+        "--reference",
+        "tiny.gguf",
+        "--text",
+        "text.txt",
+        "--tokens",
+        "512",
+    ]);
+    has_keys(
+        &report,
+        &[
+            "tokens",
+            "perplexity",
+            "reference_perplexity",
+            "kl_mean",
+            "kl_mean_standard_error",
+            "kl_p99",
+            "same_top",
+        ],
+    );
+    assert_eq!(report["tokens"], 255);
+    assert!(report["kl_mean"].as_f64().unwrap() < 0.01, "{report}");
+}
+
+#[test]
+fn estimate_answers_for_a_model_a_packed_file_and_a_shape() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let shape = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets/shapes/smollm2-135m.toml");
+    for model in [
+        &["tiny.gguf", "--recipe", "balanced-4bit"][..],
+        &["tiny.whittle"],
+        &["--shape", shape.to_str().unwrap(), "--recipe", "small-3bit"],
+    ] {
+        let report = bench.json(&[&["estimate"], model, &["--board", "all"]].concat());
+        let boards = report["boards"].as_array().unwrap();
+        assert!(boards.len() >= 12);
+        for board in boards {
+            has_keys(
+                board,
+                &[
+                    "id",
+                    "fits",
+                    "limited_by",
+                    "flash_bytes",
+                    "ram_bytes",
+                    "tokens_per_second",
+                    "first_token_seconds",
+                    "joules_per_token",
+                ],
+            );
+            let speed = &board["tokens_per_second"];
+            if speed.is_null() {
+                assert!(!board["missing"].as_array().unwrap().is_empty());
+            } else {
+                has_keys(speed, &["low", "mid", "high", "source"]);
+            }
+        }
+    }
+    let boards = bench.json(&["boards"]);
+    assert!(boards["boards"].as_array().unwrap().len() >= 12);
+}
+
+#[test]
+fn the_estimate_of_a_model_is_the_size_of_its_packed_file() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let flash = |model: &[&str]| {
+        let report = bench.json(&[&["estimate"], model, &["--board", "esp32-c3"]].concat());
+        report["boards"][0]["flash_bytes"].as_u64().unwrap()
+    };
+    let (planned, packed) = (
+        flash(&["tiny.gguf", "--recipe", "balanced-4bit"]),
+        flash(&["tiny.whittle"]),
+    );
+    assert!(
+        planned.abs_diff(packed) <= 4096,
+        "{planned} planned, {packed} packed"
+    );
+}
+
+#[test]
+fn models_lists_the_catalog() {
+    let models = Bench::new().json(&["models"]);
+    let names: Vec<_> = models["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        names.iter().any(|n| n == "smollm2-135m")
+            && names.iter().any(|n| n == "qwen2.5-coder-1.5b"),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn bench_reports_speed_and_memory() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let report = bench.json(&[
+        "bench",
+        "tiny.whittle",
+        "--threads",
+        "1",
+        "--repetitions",
+        "1",
+    ]);
+    has_keys(
+        &report,
+        &[
+            "prefill_tokens_per_second",
+            "decode_tokens_per_second",
+            "weight_gigabytes_per_second",
+            "peak_rss_bytes",
+            "threads",
+        ],
+    );
+}
+
+#[test]
+fn wrong_input_gets_one_sentence_and_loses_nothing() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let before = std::fs::read(bench.path("tiny.whittle")).unwrap();
+    let check = |arguments: &[&str], code: i32, expected: &str| {
+        let message = bench.failure(arguments, code);
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert!(
+            code == 2 || message.trim_end().lines().count() == 1,
+            "{message}"
+        );
+    };
+    check(
+        &[
+            "compress",
+            "no.gguf",
+            "--recipe",
+            "balanced-4bit",
+            "--out",
+            "tiny.whittle",
+        ],
+        1,
+        "no.gguf",
+    );
+    check(
+        &[
+            "compress",
+            "tiny.gguf",
+            "--recipe",
+            "no-recipe",
+            "--out",
+            "tiny.whittle",
+        ],
+        1,
+        "no recipe named `no-recipe`",
+    );
+    check(
+        &[
+            "compress",
+            "tiny.gguf",
+            "--recipe",
+            "original",
+            "--set",
+            "x=bits:4",
+            "--out",
+            "tiny.whittle",
+        ],
+        1,
+        "found `x`",
+    );
+    check(
+        &[
+            "compress",
+            "text.txt",
+            "--recipe",
+            "original",
+            "--out",
+            "tiny.whittle",
+        ],
+        1,
+        "text.txt",
+    );
+    check(
+        &["chat", "tiny.gguf", "--prompt", "hi"],
+        1,
+        "expected a packed model",
+    );
+    check(
+        &["info", "smollm2-135m"],
+        1,
+        "run `whittle fetch smollm2-135m`",
+    );
+    check(
+        &["estimate", "tiny.whittle", "--board", "no-board"],
+        1,
+        "no-board",
+    );
+    check(&["chat", "tiny.whittle"], 2, "--prompt");
+    check(&["no-command"], 2, "no-command");
+    assert_eq!(std::fs::read(bench.path("tiny.whittle")).unwrap(), before);
+}
