@@ -232,6 +232,7 @@ impl SparseRow<'_> {
 
 /// The level of a kept value: odd numbers around zero, so that no kept weight is zero; at 8 bits
 /// plain two's complement.
+#[inline]
 pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
     match width {
         Width::Eight => i16::from(code.cast_signed()),
@@ -258,6 +259,7 @@ impl<'a> BitReader<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, width: Width) -> u8 {
         let bits = width.bits();
         if self.held < bits {

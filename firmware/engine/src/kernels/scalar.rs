@@ -50,11 +50,11 @@ fn dense_tile<const N: usize>(
     for (group, record) in records.chunks_exact(encoding.record_bytes()).enumerate() {
         let values: Values<'_, N> = group_values(input, token, group);
         let totals: [i32; N] = core::array::from_fn(|t| input.sums(token + t)[group]);
+        let scales: [f32; N] = core::array::from_fn(|t| input.scales(token + t)[group]);
         for lane in 0..BLOCK_ROWS {
             let dots = level_dots(encoding, record, lane, &values, &totals);
             for (t, sums) in sums.iter_mut().enumerate() {
-                let scale = input.scales(token + t)[group];
-                sums[lane] += scaled(dots[t], record[lane], scale);
+                sums[lane] += scaled(dots[t], record[lane], scales[t]);
             }
         }
     }
@@ -145,6 +145,26 @@ pub(super) fn sparse_row(
     token: usize,
     tile: usize,
 ) -> [f32; TILE] {
+    // One copy of the loop for each width, so that nothing is decided weight by weight.
+    match width {
+        Width::One => sparse_row_of(Width::One, row, input, token, tile),
+        Width::Two => sparse_row_of(Width::Two, row, input, token, tile),
+        Width::Three => sparse_row_of(Width::Three, row, input, token, tile),
+        Width::Four => sparse_row_of(Width::Four, row, input, token, tile),
+        Width::Five => sparse_row_of(Width::Five, row, input, token, tile),
+        Width::Six => sparse_row_of(Width::Six, row, input, token, tile),
+        Width::Eight => sparse_row_of(Width::Eight, row, input, token, tile),
+    }
+}
+
+#[inline(always)]
+fn sparse_row_of(
+    width: Width,
+    row: &SparseRow<'_>,
+    input: &Activations<'_>,
+    token: usize,
+    tile: usize,
+) -> [f32; TILE] {
     let mut sums = [0.0; TILE];
     if tile == TILE {
         sparse_tile::<TILE>(width, row, input, token, &mut sums);
@@ -157,6 +177,7 @@ pub(super) fn sparse_row(
     sums
 }
 
+#[inline(always)]
 fn sparse_tile<const N: usize>(
     width: Width,
     row: &SparseRow<'_>,
