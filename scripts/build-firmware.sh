@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds the firmware of one board family: scripts/build-firmware.sh esp32c3
-# The ELF file ends up in firmware/boards/BOARD/target/ (or CARGO_TARGET_DIR); its path is printed.
+# Builds the firmware of one board family and prints the path of its ELF file:
+#     scripts/build-firmware.sh esp32c3|qemu-virt
+# What cargo makes is kept in the account's cache: core and the engine are compiled once for all boards.
 #
 # With a rustup that has the target installed this is plain cargo. Without it, Debian's rustc-web
 # and rust-web-src build core and alloc from source:
@@ -8,28 +9,32 @@
 set -eu
 
 board=${1:?usage: scripts/build-firmware.sh BOARD}
-cd "$(dirname "$0")/../firmware/boards/$board"
+root=$(cd "$(dirname "$0")/.." && pwd)
 case $board in
-    esp32c3) target=riscv32imc-unknown-none-elf ;;
+    esp32c3 | qemu-virt) target=riscv32imc-unknown-none-elf ;;
     *) echo "no firmware for $board" >&2; exit 2 ;;
 esac
-out=${CARGO_TARGET_DIR:-target}
-# The same source gives the same bytes wherever it is checked out.
-# Added to those of .cargo/config.toml.
-flags="--remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+cd "$root/firmware/boards/$board"
+CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/whittle/firmware
+export CARGO_TARGET_DIR
+# Flags meant for the host are no flags for a board.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+# The same source gives the same bytes wherever it is checked out. Added to those of .cargo/config.toml.
+flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
-if [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
-    env "$variable=$flags" cargo build --release --target "$target"
+if rustup target list --installed 2>/dev/null | grep -qx "$target" ||
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+    env "$variable=$flags" cargo build --locked --release --target "$target" >&2
 elif ls -d /usr/src/rustc-*/library >/dev/null 2>&1; then
     # Debian's rustc ships no linker of its own; rustup's speaks for any version.
     linker=$(find "$(rustc --print sysroot)" -name rust-lld -type f | head -n 1)
     linker=${linker:-$(command -v ld.lld || command -v ld.lld-22)}
     env "$variable=$flags -Clinker=$linker -Clinker-flavor=gnu-lld -Zunstable-options" \
         RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
-        cargo build --release -Zbuild-std=core,alloc --target "$target"
+        cargo build --locked --release -Zbuild-std=core,alloc --target "$target" >&2
 else
     echo "install the target (rustup target add $target) or Debian's rustc-web and rust-web-src" >&2
-    exit 1
+    exit 3
 fi
-echo "$out/$target/release/whittle-$board"
+echo "$CARGO_TARGET_DIR/$target/release/whittle-$board"

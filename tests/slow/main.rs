@@ -1,5 +1,6 @@
 //! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
 
+mod boards;
 mod model;
 mod models;
 #[cfg(feature = "voice")]

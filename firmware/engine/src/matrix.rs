@@ -232,6 +232,7 @@ impl SparseRow<'_> {
 
 /// The level of a kept value: odd numbers around zero, so that no kept weight is zero; at 8 bits
 /// plain two's complement.
+#[inline]
 pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
     match width {
         Width::Eight => i16::from(code.cast_signed()),
@@ -243,22 +244,32 @@ pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
 
 /// Reads values of fixed width, lowest bits first; past the end it reads zeros.
 pub(crate) struct BitReader<'a> {
-    bytes: &'a [u8],
-    position: usize,
+    bytes: core::slice::Iter<'a, u8>,
+    /// Bits read from `bytes` and not yet taken, and how many.
+    window: u32,
+    held: u32,
 }
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
+        Self {
+            bytes: bytes.iter(),
+            window: 0,
+            held: 0,
+        }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, width: Width) -> u8 {
-        let bits = width as usize;
-        let (byte, shift) = (self.position / 8, self.position % 8);
-        self.position += bits;
-        let at = |i: usize| u16::from(self.bytes.get(i).copied().unwrap_or(0));
-        let window = at(byte) | at(byte + 1) << 8;
-        u8::try_from(window >> shift & ((1 << bits) - 1)).unwrap_or(0)
+        let bits = width.bits();
+        if self.held < bits {
+            self.window |= u32::from(self.bytes.next().copied().unwrap_or(0)) << self.held;
+            self.held += 8;
+        }
+        let [code, ..] = (self.window & ((1 << bits) - 1)).to_le_bytes();
+        self.window >>= bits;
+        self.held -= bits;
+        code
     }
 }
 

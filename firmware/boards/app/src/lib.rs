@@ -1,0 +1,180 @@
+//! What every board runs: checks a packed model, answers a prompt, says what it computed.
+//!
+//! [`Model::open`] and [`answer`] take the host's steps (`src/packed/chat.rs`) without its heap: the
+//! same tokens come out, and the same hash of logits. The lines that they print are spelled out in
+//! `firmware/README.md`; a board adds its console, its counter and its memory.
+#![no_std]
+
+mod refusal;
+
+pub use engine::arena::Limits;
+pub use engine::matrix::Matrix;
+pub use refusal::Refusal;
+
+use core::fmt::Arguments;
+use engine::arena::ArenaLayout;
+use engine::format::{Packed, Text, tokens};
+use engine::sampler::{LogitsHash, Sampler, Sampling};
+use engine::session::Session;
+use engine::weights::{Weights, table_len};
+use engine::workers::Host;
+
+/// What a board brings.
+pub trait Board {
+    /// What [`Self::ticks`] counts: `instructions`, `microseconds`.
+    const TICK: &'static str;
+
+    /// A counter that only grows.
+    fn ticks(&mut self) -> u64;
+
+    /// Writes one line to the console.
+    fn line(&mut self, text: Arguments<'_>);
+}
+
+/// What is asked, and how long the conversation may get.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The user's text.
+    pub prompt: &'a str,
+    /// Longest answer in tokens.
+    pub max_tokens: usize,
+    /// Context (at most the model's counts) and tokens of a prefill batch.
+    pub limits: Limits,
+}
+
+/// A packed model whose every byte has been checked.
+#[derive(Debug)]
+pub struct Model<'m> {
+    text: Text<'m>,
+    weights: Weights<'m>,
+}
+
+impl<'m> Model<'m> {
+    /// Checks a packed file and lists its tensors in `table`, 18 places a layer.
+    ///
+    /// # Errors
+    /// When the file is not a packed model, is damaged, or has more layers than `table` has room for.
+    pub fn open<'b: 'm>(
+        board: &mut impl Board,
+        bytes: &'b [u8],
+        table: &'m mut [Option<Matrix<'b>>],
+    ) -> Result<Self, Refusal> {
+        let packed = Packed::parse(bytes)?;
+        for index in 0..packed.tensors() {
+            packed.verify(index)?;
+        }
+        let text = packed.text()?;
+        let (needed, found) = (table_len(packed.shape().layers), table.len());
+        let table = table
+            .get_mut(..needed)
+            .ok_or(Refusal::Table { needed, found })?;
+        table.fill(None);
+        packed.fill_table(table)?;
+        let weights = Weights::new(*packed.shape(), table)?;
+        board.line(format_args!("model ok, {} tensors", packed.tensors()));
+        Ok(Self { text, weights })
+    }
+
+    /// The prompt as tokens, each given to `emit`; `room` is a word for each byte of the longest word.
+    fn encode(
+        &self,
+        prompt: &str,
+        room: &mut [u32],
+        emit: &mut dyn FnMut(u32),
+    ) -> Result<(), Refusal> {
+        tokens(self.text.chat.first_user_open).for_each(&mut *emit);
+        self.text
+            .tokenizer
+            .encode(prompt, room, emit)
+            .map_err(Refusal::LongWord)?;
+        tokens(self.text.chat.user_close).for_each(&mut *emit);
+        Ok(())
+    }
+}
+
+/// Answers one prompt, most likely token first, and prints each token as it comes.
+///
+/// `memory` holds the logits, the prompt's tokens, and the engine's arena.
+///
+/// # Errors
+/// When `memory` is too small, or the prompt does not fit the context.
+pub fn answer<B: Board>(
+    board: &mut B,
+    model: &Model<'_>,
+    request: &Request<'_>,
+    memory: &mut [u32],
+) -> Result<(), Refusal> {
+    let shape = model.weights.shape();
+    let limits = Limits {
+        context: request.limits.context.min(shape.context as usize),
+        batch: request.limits.batch,
+    };
+    // A byte becomes one token at most; a space may go before the text.
+    let chat = model.text.chat;
+    let template = (chat.first_user_open.len() + chat.user_close.len()) / 4;
+    let longest = template + request.prompt.len() + 1;
+    let vocab = shape.vocab as usize;
+    let needed = ArenaLayout::new(shape, limits).words() + vocab + longest;
+    let found = memory.len();
+    let memory = memory
+        .get_mut(..needed)
+        .ok_or(Refusal::Memory { needed, found })?;
+    let (logits, memory) = memory.split_at_mut(vocab);
+    let logits: &mut [f32] = bytemuck::cast_slice_mut(logits);
+    let (prompt, arena) = memory.split_at_mut(longest);
+
+    let mut count = 0;
+    // The arena is idle until the session starts: it lends the tokenizer its room.
+    model.encode(request.prompt, arena, &mut |token| {
+        prompt[count] = token;
+        count += 1;
+    })?;
+    let mut session = Session::new(shape, limits, arena)?;
+    let start = board.ticks();
+    session.forward(&model.weights, &Host::serial(), &prompt[..count], logits)?;
+    let ticks = board.ticks() - start;
+    board.line(format_args!("prompt {count} tokens, {ticks} {}", B::TICK));
+    let context = limits.context;
+    decode(board, model, request.max_tokens, context, session, logits)
+}
+
+/// Draws token after token from `logits` `[vocab]`, which hold those of the prompt's last token.
+fn decode<B: Board>(
+    board: &mut B,
+    model: &Model<'_>,
+    max_tokens: usize,
+    context: usize,
+    mut session: Session<'_>,
+    logits: &mut [f32],
+) -> Result<(), Refusal> {
+    let mut sampler = Sampler::new(Sampling::GREEDY);
+    let mut hash = LogitsHash::default();
+    let (mut drawn, mut steps, mut ticks) = (0, 0, 0);
+    let stop = loop {
+        if drawn == max_tokens {
+            break "as long as asked";
+        }
+        hash.update(logits);
+        let token = sampler.sample(logits);
+        if model.text.is_stop(token) {
+            break "stop token";
+        }
+        drawn += 1;
+        let bytes = model.text.tokenizer.bytes(token);
+        board.line(format_args!("token {token} \"{}\"", bytes.escape_ascii()));
+        if session.position() == context {
+            break "context full";
+        }
+        // Nothing follows the last token, so nobody asks for its logits.
+        if drawn < max_tokens {
+            let start = board.ticks();
+            session.forward(&model.weights, &Host::serial(), &[token], logits)?;
+            ticks += board.ticks() - start;
+            steps += 1;
+        }
+    };
+    board.line(format_args!("decode {steps} tokens, {ticks} {}", B::TICK));
+    board.line(format_args!("logits {:016x}", hash.0));
+    board.line(format_args!("done: {stop}"));
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! The firmware, built from source, answers in an emulator as the desktop does.
+//!
+//! Skipped, with the reason, where the toolchain or the emulator is missing: `scripts/install-test.sh`
+//! installs both.
+
+#[path = "../support/tiny_model.rs"]
+mod tiny_model;
+
+use engine::encoding::Encoding;
+use engine::sampler::Sampling;
+use engine::shape::Role;
+use engine::workers::SimdLevel;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tiny_model::{Head, TinyModel};
+use whittle::catalog::{Cache, Catalog};
+use whittle::compress::compress;
+use whittle::job::Job;
+use whittle::model::Model;
+use whittle::packed::{Answer, Conversation, PackedModel, Question};
+use whittle::recipe::{Precision, Recipe, Setting};
+use whittle::workers::Processor;
+
+/// Where the firmware expects the request and the model; see `firmware/boards/qemu-virt`.
+const REQUEST_ADDRESS: &str = "0x81000000";
+const MODEL_ADDRESS: &str = "0x88000000";
+/// What `scripts/build-firmware.sh` exits with where no toolchain is installed.
+const NO_TOOLCHAIN: i32 = 3;
+const EMULATOR: &str = "qemu-system-riscv32";
+
+/// The board: its firmware, and a folder for what it reads and writes.
+struct Board {
+    firmware: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// What is asked of the board.
+struct Request<'a> {
+    prompt: &'a str,
+    max_tokens: u32,
+    context: u32,
+    /// Words of memory that it may use; 0 for all.
+    memory_words: u32,
+}
+
+/// What came out of the board.
+#[derive(Debug)]
+struct Run {
+    console: String,
+    code: Option<i32>,
+}
+
+impl Board {
+    /// The board, unless this machine cannot build for it or emulate it.
+    fn new() -> Option<Self> {
+        if Command::new(EMULATOR).arg("--version").output().is_err() {
+            eprintln!("skipped: {EMULATOR} is not installed");
+            return None;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-firmware.sh");
+        let build = Command::new("sh").arg(script).arg("qemu-virt").output();
+        let build = build.expect("a shell");
+        let said = String::from_utf8_lossy(&build.stderr);
+        if build.status.code() == Some(NO_TOOLCHAIN) {
+            eprintln!("skipped: {said}");
+            return None;
+        }
+        assert!(
+            build.status.success(),
+            "the firmware does not build: {said}"
+        );
+        let path = String::from_utf8(build.stdout).expect("a path in UTF-8");
+        Some(Self {
+            firmware: path.trim_end().into(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        })
+    }
+
+    fn run(&self, model: &[u8], request: &Request<'_>, limit: Duration) -> Run {
+        let path = |name| self.folder.path().join(name);
+        let (model_file, request_file, console) =
+            (path("model.whittle"), path("request"), path("console"));
+        let words = [
+            u32::try_from(request.prompt.len()).expect("a short prompt"),
+            request.max_tokens,
+            request.context,
+            BATCH,
+            request.memory_words,
+        ];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        bytes.extend(request.prompt.as_bytes());
+        fs::write(&model_file, model).expect("room for the model");
+        fs::write(&request_file, bytes).expect("room for the request");
+        let load = |file: &Path, address| {
+            format!("loader,file={},addr={address},force-raw=on", file.display())
+        };
+        let mut emulator = Command::new(EMULATOR)
+            .args(["-M", "virt", "-cpu", "rv32", "-m", "512M", "-bios", "none"])
+            .args(["-display", "none", "-monitor", "none", "-icount", "shift=0"])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .arg("-kernel")
+            .arg(&self.firmware)
+            .args(["-device", &load(&model_file, MODEL_ADDRESS)])
+            .args(["-device", &load(&request_file, REQUEST_ADDRESS)])
+            .spawn()
+            .expect("the emulator");
+        let start = Instant::now();
+        let code = loop {
+            if let Some(status) = emulator.try_wait().expect("the emulator's end") {
+                break status.code();
+            }
+            if start.elapsed() > limit {
+                emulator.kill().expect("the end of the emulator");
+                emulator.wait().expect("the end of the emulator");
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Run {
+            console: fs::read_to_string(&console).unwrap_or_default(),
+            code,
+        }
+    }
+}
+
+/// Tokens of a prefill batch on the board; the host has another, and the bits are the same.
+const BATCH: u32 = 4;
+
+impl Run {
+    /// What follows `whittle: NAME ` on every line that starts so.
+    fn all(&self, name: &str) -> Vec<&str> {
+        let start = format!("whittle: {name} ");
+        self.console
+            .lines()
+            .filter_map(|line| line.strip_prefix(&start))
+            .collect()
+    }
+
+    fn tokens(&self) -> Vec<u32> {
+        let number = |line: &str| line.split(' ').next().and_then(|n| n.parse().ok());
+        self.all("token")
+            .into_iter()
+            .map(|line| number(line).expect("the number of a token"))
+            .collect()
+    }
+
+    /// Instructions for each token of the line `prompt` or `decode`.
+    fn instructions(&self, phase: &str) -> f64 {
+        let line = self.all(phase)[0];
+        let numbers: Vec<f64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
+        numbers[1] / numbers[0]
+    }
+
+    /// Fails unless the board computed just what this host's answer says.
+    fn assert_equals(&self, answer: &Answer) {
+        assert_eq!(self.code, Some(0), "{}", self.console);
+        assert_eq!(self.tokens(), answer.tokens, "{}", self.console);
+        let hash = format!("{:016x}", answer.logits_hash.0);
+        assert_eq!(self.all("logits"), [hash], "{}", self.console);
+    }
+}
+
+/// The host's answer, computed with these instructions.
+fn host_answer(level: &str, packed: &PackedModel, request: &Request<'_>) -> Answer {
+    let processor = Processor::with_level(Some(level), None).expect("a level of this processor");
+    let mut conversation = Conversation::new(packed, request.context as usize);
+    let question = Question {
+        system: None,
+        user: request.prompt,
+        max_tokens: request.max_tokens as usize,
+        sampling: Sampling::GREEDY,
+    };
+    conversation
+        .ask(packed, &processor.host(), &question, &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        })
+        .expect("an answer")
+}
+
+fn assert_same_on_board(board: &Board, packed: &PackedModel, request: &Request<'_>) -> Run {
+    let run = board.run(packed.bytes(), request, Duration::from_secs(300));
+    for level in SimdLevel::available() {
+        run.assert_equals(&host_answer(level.name(), packed, request));
+    }
+    run
+}
+
+fn load(tiny: &TinyModel) -> Model {
+    Model::from_gguf("tiny.gguf", tiny.gguf(), &Job::silent()).expect("a model")
+}
+
+fn pack(model: &Model, recipe: &Recipe) -> PackedModel {
+    let compressed = compress(model, recipe, &Job::silent()).expect("not cancelled");
+    PackedModel::pack(model, &compressed, &Job::silent()).expect("a packed model")
+}
+
+/// Every precision without and with pruning, one after the other over the matrices of the model.
+fn every_setting(model: &Model) -> Recipe {
+    let settings = [0.0, 0.9].map(|sparsity| {
+        Precision::ALL.map(|precision| Setting {
+            precision,
+            sparsity,
+        })
+    });
+    let mut recipe = Recipe::original();
+    let matrices = model.tensors.iter().filter(|t| t.role.is_matrix());
+    for (tensor, setting) in matrices.zip(settings.as_flattened().iter().cycle()) {
+        recipe.except(tensor.role, tensor.layer, *setting);
+    }
+    recipe
+}
+
+const QUESTION: Request<'_> = Request {
+    prompt: "Hello, board: is 2 + 2 = 4?",
+    max_tokens: 6,
+    context: 128,
+    memory_words: 0,
+};
+
+#[test]
+fn the_board_answers_as_the_desktop_does_in_every_encoding() {
+    let Some(board) = Board::new() else { return };
+    let mut encodings = BTreeSet::new();
+    for (architecture, head, layers) in [
+        ("llama", Head::Tied, 3),
+        ("qwen2", Head::Own, 2),
+        ("qwen3", Head::Own, 2),
+    ] {
+        let model = load(&TinyModel {
+            architecture,
+            head,
+            layers,
+            ..TinyModel::default()
+        });
+        let packed = pack(&model, &every_setting(&model));
+        encodings.extend(packed.view().entries().map(|e| e.matrix.encoding()));
+        assert_same_on_board(&board, &packed, &QUESTION);
+    }
+    let every: BTreeSet<Encoding> = Encoding::ALL.into_iter().collect();
+    assert_eq!(encodings, every);
+}
+
+#[test]
+fn an_answer_ends_where_the_context_does() {
+    let Some(board) = Board::new() else { return };
+    let packed = pack(&load(&TinyModel::default()), &Recipe::original());
+    let prompt = host_answer("scalar", &packed, &QUESTION).prompt_tokens;
+    let run = assert_same_on_board(
+        &board,
+        &packed,
+        &Request {
+            context: u32::try_from(prompt + 2).expect("a short prompt"),
+            ..QUESTION
+        },
+    );
+    assert!(
+        run.console.contains("whittle: done: context full"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn the_board_refuses_in_one_sentence() {
+    let Some(board) = Board::new() else { return };
+    let packed = pack(&load(&TinyModel::default()), &Recipe::original());
+    let check = |bytes: &[u8], request: &Request<'_>, sentence: &str| {
+        let run = board.run(bytes, request, Duration::from_secs(60));
+        assert_eq!(run.code, Some(1), "{run:?}");
+        let expected = format!("whittle: refused: {sentence}");
+        let last = run.console.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&expected), "{expected}: {run:?}");
+    };
+
+    let entry = packed.view().entry(3);
+    let mut damaged = packed.bytes().to_vec();
+    damaged[entry.offset + 17] ^= 4;
+    check(
+        &damaged,
+        &QUESTION,
+        &format!("tensor 3 is damaged: expected CRC {:08x}", entry.crc),
+    );
+    let mut damaged = packed.bytes().to_vec();
+    damaged[200] ^= 1;
+    check(&damaged, &QUESTION, "metadata is damaged");
+    check(b"GGUF", &QUESTION, "expected a packed model");
+    check(
+        &packed.bytes()[..packed.bytes().len() - 50],
+        &QUESTION,
+        &format!("tensor {} is damaged", packed.view().tensors() - 1),
+    );
+
+    let small = Request {
+        memory_words: 1000,
+        ..QUESTION
+    };
+    check(packed.bytes(), &small, "the conversation needs ");
+    let narrow = Request {
+        context: 8,
+        ..QUESTION
+    };
+    check(packed.bytes(), &narrow, "the conversation needs ");
+}
+
+/// What estimates for cores without vectors are made of: instructions for one weight and one token.
+#[test]
+fn a_weight_takes_no_more_instructions_than_written_down() {
+    let Some(board) = Board::new() else { return };
+    let model = load(&TinyModel {
+        layers: 1,
+        hidden: 512,
+        feed_forward: 2048,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 32,
+        head: Head::Own,
+        ..TinyModel::default()
+    });
+    let weights: usize = model
+        .tensors
+        .iter()
+        .filter(|t| t.role.is_matrix() && t.role != Role::Embedding)
+        .map(|t| t.rows * t.cols)
+        .sum();
+    for (precision, sparsity, limit) in INSTRUCTIONS {
+        let mut recipe = Recipe::original();
+        for tensor in model.tensors.iter().filter(|t| t.role.is_matrix()) {
+            let setting = Setting {
+                precision,
+                sparsity,
+            };
+            recipe.except(tensor.role, tensor.layer, setting);
+        }
+        let packed = pack(&model, &recipe);
+        let question = Request {
+            prompt: "Hi",
+            max_tokens: 3,
+            ..QUESTION
+        };
+        let run = assert_same_on_board(&board, &packed, &question);
+        let found = ["prompt", "decode"].map(|phase| run.instructions(phase) / weights as f64);
+        println!(
+            "{} bits, {:.0} % pruned: {:.2} instructions a weight and token in a prompt, {:.2} in an answer",
+            precision.bits(),
+            sparsity * 100.0,
+            found[0],
+            found[1],
+        );
+        assert!(found[1] < limit, "{precision:?} {sparsity}: {found:?}");
+    }
+}
+
+/// Precision, sparsity, and a little more than the instructions for a weight of an answer that
+/// `firmware/README.md` states.
+const INSTRUCTIONS: [(Precision, f64, f64); 7] = [
+    (Precision::Four, 0.5, 999.0),
+    (Precision::Eight, 0.0, 999.0),
+    (Precision::Four, 0.0, 999.0),
+    (Precision::Two, 0.0, 999.0),
+    (Precision::Ternary, 0.0, 999.0),
+    (Precision::One, 0.0, 999.0),
+    (Precision::One, 0.5, 999.0),
+];
+
+#[test]
+fn smollm2_answers_on_the_board_as_on_the_desktop() {
+    let Some(board) = Board::new() else { return };
+    let cache = Cache::from_environment().expect("a cache folder");
+    let catalog = Catalog::builtin();
+    let entry = catalog
+        .entry("smollm2-135m")
+        .expect("a model of the catalog");
+    let Some(folder) = cache.installed(entry) else {
+        eprintln!("skipped: {} has not been fetched", entry.name);
+        return;
+    };
+    let file = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let model = Model::load(&file, &Job::silent()).expect("a whole model");
+    let recipe = Recipe::open("balanced-4bit").expect("a preset");
+    let packed = pack(&model, &recipe);
+    let run = assert_same_on_board(
+        &board,
+        &packed,
+        &Request {
+            prompt: "Hi",
+            max_tokens: 3,
+            context: 64,
+            memory_words: 0,
+        },
+    );
+    println!("{}", run.console);
+}
