@@ -1,7 +1,31 @@
 //! No arguments: the window; a subcommand: headless.
 
 use std::process::ExitCode;
+use whittle::cli::{self, Next};
 
 fn main() -> ExitCode {
-    whittle::cli::main()
+    match cli::main() {
+        Next::Exit(code) => code,
+        #[cfg(feature = "gui")]
+        Next::Studio(args) => studio(args),
+    }
+}
+
+#[cfg(feature = "gui")]
+fn studio(args: cli::StudioArgs) -> ExitCode {
+    use std::io::Write as _;
+    let start = whittle::app::Start {
+        model: args.model,
+        recipe: args.recipe,
+        ask: args.ask,
+        screenshot: args.screenshot,
+    };
+    match whittle::app::run(start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed standard error must not hide the exit code.
+            drop(writeln!(std::io::stderr().lock(), "whittle: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -117,6 +117,18 @@ impl Cache {
             .map(|_| self.model_folder(entry))
     }
 
+    /// What `Model::load` takes for a model whose files are all there: its GGUF file, or else its folder.
+    #[must_use]
+    pub fn weights(&self, entry: &Entry) -> Option<PathBuf> {
+        let folder = self.installed(entry)?;
+        let files = fs::read_dir(&folder).ok()?;
+        let is_gguf = |path: &PathBuf| path.extension().is_some_and(|e| e == "gguf");
+        let gguf = files
+            .filter_map(|file| file.ok().map(|file| file.path()))
+            .find(is_gguf);
+        Some(gguf.unwrap_or(folder))
+    }
+
     /// The source that all files in the model's folder are from.
     pub(super) fn installed_source<'a>(&self, entry: &'a Entry) -> Option<&'a Source> {
         let folder = self.model_folder(entry);

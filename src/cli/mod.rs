@@ -18,11 +18,25 @@ mod open;
 mod output;
 #[cfg(feature = "voice")]
 mod talk;
+#[cfg(feature = "gui")]
+mod studio;
 
 pub use output::Output;
+#[cfg(feature = "gui")]
+pub use studio::StudioArgs;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// What remains to be done after the arguments were parsed.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing: the command ran.
+    Exit(ExitCode),
+    /// The window; it knows nothing of the command line, nor the other way round.
+    #[cfg(feature = "gui")]
+    Studio(StudioArgs),
+}
 
 /// Tune, hear, size and flash a language model for a microcontroller
 #[derive(Debug, Parser)]
@@ -52,15 +66,22 @@ enum Command {
     Flash(flash::FlashArgs),
     #[cfg(feature = "flash")]
     Ports(flash::PortsArgs),
+    #[cfg(feature = "gui")]
+    Studio(StudioArgs),
 }
 
-/// Parses the arguments of this process, runs the command, returns its exit code.
+/// Parses the arguments of this process and runs the command, or says that the window is wanted.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> Next {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     let result: anyhow::Result<()> = match cli.command {
-        None => Ok(()),
+        #[cfg(feature = "gui")]
+        None => return Next::Studio(StudioArgs::default()),
+        #[cfg(not(feature = "gui"))]
+        None => Err(anyhow::anyhow!(
+            "this build has no window: see `whittle --help`"
+        )),
         Some(command) => match command {
             Command::Bench(args) => bench::run(&args, &output),
             Command::Boards(args) => boards::run(&args, &output),
@@ -77,7 +98,9 @@ pub fn main() -> ExitCode {
             Command::Flash(args) => flash::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Ports(args) => flash::list(&args, &output),
+            #[cfg(feature = "gui")]
+            Command::Studio(args) => return Next::Studio(args),
         },
     };
-    output.finish(result)
+    Next::Exit(output.finish(result))
 }

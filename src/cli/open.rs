@@ -22,19 +22,10 @@ fn model_path(spec: &str) -> anyhow::Result<PathBuf> {
     let Some(entry) = catalog.entry(spec).filter(|_| !path.exists()) else {
         return Ok(path.to_owned());
     };
-    let folder = Cache::from_environment()?
-        .installed(entry)
-        .with_context(|| {
-            format!(
-                "{spec} is not on this machine yet ({:.0} MB): run `whittle fetch {spec}`",
-                entry.bytes() as f64 / 1e6
-            )
-        })?;
-    let files =
-        std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|e| e == "gguf");
-    let gguf = files
-        .filter_map(|file| file.ok().map(|f| f.path()))
-        .find(is_gguf);
-    Ok(gguf.unwrap_or(folder))
+    Cache::from_environment()?.weights(entry).with_context(|| {
+        format!(
+            "{spec} is not on this machine yet ({:.0} MB): run `whittle fetch {spec}`",
+            entry.bytes() as f64 / 1e6
+        )
+    })
 }

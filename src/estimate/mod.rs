@@ -63,6 +63,9 @@ pub struct Estimate {
     pub limited_by: Option<Scarce>,
     /// By how much: "needs 412 kB of RAM, board has 320 kB".
     pub limit: Option<String>,
+    /// The same as a number of bytes.
+    #[serde(skip)]
+    pub shortage_bytes: Option<u64>,
     /// Flash in use, firmware included where it shares the memory with the weights.
     pub flash_bytes: u64,
     /// RAM in use: firmware, activations, keys and values.
@@ -135,6 +138,7 @@ pub fn estimate(
         fits: limit.is_none(),
         limited_by: limit.map(|limit| limit.memory),
         limit: limit.map(|limit| limit.to_string()),
+        shortage_bytes: limit.map(|limit| limit.needs_bytes.saturating_sub(limit.has_bytes)),
         flash_bytes: flash.bytes,
         ram_bytes: FIRMWARE_RAM_BYTES + memory.arena_bytes + memory.kv_bytes + copied_bytes,
         kv_bytes: memory.kv_bytes,

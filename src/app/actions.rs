@@ -1,0 +1,330 @@
+//! What the window's commands do.
+
+use super::Studio;
+use super::candidate::Candidate;
+use super::command::Command;
+use super::derived::{Derived, Loaded};
+use super::dialogs::Purpose;
+use super::jobs::Running;
+use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
+use super::work;
+use crate::packed::{Conversation, Question};
+use crate::recipe::Recipe;
+use eframe::egui::Context;
+use engine::sampler::Sampling;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longest conversation in tokens.
+const CONTEXT: usize = 2048;
+/// Longest answer in tokens.
+const MAX_TOKENS: usize = 256;
+/// How often a streamed answer may ask for a new frame.
+const STREAM_INTERVAL: Duration = Duration::from_millis(30);
+/// A person takes longer than this to cancel a file dialog: one that was never there does not.
+const NO_DIALOG: Duration = Duration::from_millis(250);
+
+impl Studio {
+    /// Runs a command; long work starts here and ends in `collect`.
+    pub(super) fn apply(&mut self, command: Command, ctx: &Context) {
+        match command {
+            Command::Open(spec) => self.open(spec, ctx),
+            Command::Fetch(name) => {
+                let title = format!("Fetch {name}");
+                let fetch = Running::start(title, ctx, move |job| work::bring(&name, job));
+                self.state.jobs.fetch = Some(fetch);
+                self.state.view.popup = Popup::Closed;
+            }
+            Command::Choose(purpose) => self.choose(purpose, ctx),
+            Command::Show(popup) => self.show(popup, ctx),
+            Command::Activate(candidate) => {
+                self.state.view.active = candidate;
+                self.ensure_built(candidate, ctx);
+            }
+            Command::Undo => self.undo(),
+            Command::Redo => self.redo(),
+            Command::Build(candidate) => self.ensure_built(candidate, ctx),
+            Command::Evaluate => self.evaluate(ctx),
+            Command::Export(path) => self.export(path, ctx),
+            Command::SaveProject(path) => {
+                let project = self.state.project.clone();
+                let save = Running::start("Save project", ctx, move |_| {
+                    project.save(&path)?;
+                    Ok(path)
+                });
+                self.state.jobs.save = Some(save);
+            }
+            #[cfg(feature = "flash")]
+            Command::ListPorts => {
+                let ports = Running::start("List ports", ctx, |_| Ok(crate::flash::ports()?));
+                self.state.jobs.ports = Some(ports);
+            }
+            #[cfg(feature = "flash")]
+            Command::Flash => self.flash(ctx),
+            Command::Ask => {
+                let text = std::mem::take(&mut self.state.view.prompt);
+                self.ask(&text, &[self.state.view.active], Memory::Kept);
+            }
+            Command::Replay => {
+                if let Some(text) = self.state.last_said().map(str::to_owned) {
+                    self.ask(&text, &Candidate::ALL, Memory::Fresh);
+                }
+            }
+            Command::Stop => {
+                self.state.view.asks.clear();
+                if let Some(answering) = &self.state.jobs.answer {
+                    answering.running.cancel();
+                }
+            }
+            Command::NewConversation => {
+                self.state.view.asks.clear();
+                // Dropped, it stops; what it remembers goes with it.
+                self.state.jobs.answer = None;
+                self.state.view.transcript.clear();
+                for candidate in Candidate::ALL {
+                    let bench = self.state.derived.bench_mut(candidate);
+                    bench.conversation = None;
+                }
+            }
+            Command::StopQuantizing => self.quantizer.clear(),
+        }
+    }
+
+    fn open(&mut self, spec: String, ctx: &Context) {
+        self.state.view.popup = Popup::Closed;
+        let title = format!("Open {spec}");
+        let open = Running::start(title, ctx, move |job| work::open(&spec, job));
+        self.state.jobs.open = Some(open);
+    }
+
+    fn choose(&mut self, purpose: Purpose, ctx: &Context) {
+        let answer = self.dialogs.ask(purpose);
+        let wait = Running::start("File dialog", ctx, move |_| {
+            let asked = Instant::now();
+            match answer() {
+                None if asked.elapsed() < NO_DIALOG => Err(
+                    "no file dialog answered: type the path, or drop the file on the window".into(),
+                ),
+                path => Ok(path),
+            }
+        });
+        self.state.jobs.dialog = Some((purpose, wait));
+    }
+
+    fn show(&mut self, popup: Popup, ctx: &Context) {
+        match popup {
+            Popup::Closed => {}
+            Popup::Open => self.state.view.listed = super::state::listed(),
+            Popup::Export => {
+                if let Some(loaded) = self.state.loaded() {
+                    let recipe = self.state.view.active.recipe(&self.state.project);
+                    let name = format!("{}-{}.whittle", loaded.shape.name, recipe.name);
+                    if self.state.view.export_path.is_empty() {
+                        self.state.view.export_path = name;
+                    }
+                }
+            }
+            #[cfg(feature = "flash")]
+            Popup::Flash => self.apply(Command::ListPorts, ctx),
+        }
+        self.state.view.popup = popup;
+        ctx.request_repaint();
+    }
+
+    fn undo(&mut self) {
+        if let Some(project) = self.undoer.undo(&self.state.project) {
+            self.state.project = project.clone();
+        }
+    }
+
+    fn redo(&mut self) {
+        if let Some(project) = self.undoer.redo(&self.state.project) {
+            self.state.project = project.clone();
+        }
+    }
+
+    /// Takes over a model that was opened; the history of the old one ends.
+    pub(super) fn install(&mut self, loaded: Arc<Loaded>, ctx: &Context) {
+        self.apply(Command::NewConversation, ctx);
+        self.quantizer.clear();
+        let jobs = &mut self.state.jobs;
+        (jobs.build_a, jobs.build_b, jobs.evaluate, jobs.answer) = (None, None, None, None);
+        self.state.project.model = Some(loaded.spec.clone());
+        self.state.derived = Derived::default();
+        self.state.derived.open(loaded);
+        self.undoer = Default::default();
+        self.derive();
+        self.ensure_built(self.state.view.active, ctx);
+        if let Some(question) = self.first_question.take() {
+            self.ask(&question, &Candidate::ALL, Memory::Fresh);
+        }
+    }
+
+    /// Compresses a candidate as a whole unless it is, or is being, compressed.
+    pub(super) fn ensure_built(&mut self, candidate: Candidate, ctx: &Context) {
+        let Some(loaded) = self.state.loaded().cloned() else {
+            return;
+        };
+        let recipe = candidate.recipe(&self.state.project).clone();
+        let is_built = self.state.derived.bench(candidate).live.is_some();
+        let slot = self.state.jobs.build_mut(candidate);
+        if is_built || slot.is_some() {
+            return;
+        }
+        let title = format!("Compress {}", candidate.name());
+        *slot = Some(Running::start(title, ctx, move |job| {
+            work::build(loaded, &recipe, job)
+        }));
+    }
+
+    /// What a job takes of a candidate: the model, the recipe, and the tensors that are ready.
+    fn candidate(&self, candidate: Candidate) -> Option<(Arc<Loaded>, Recipe, work::Tensors)> {
+        let loaded = self.state.loaded()?;
+        let recipe = candidate.recipe(&self.state.project).clone();
+        let live = self.state.derived.bench(candidate).live.as_ref();
+        let ready = live.map_or_else(Vec::new, |live| live.tensors().to_vec());
+        Some((Arc::clone(loaded), recipe, ready))
+    }
+
+    fn evaluate(&mut self, ctx: &Context) {
+        let active = self.state.view.active;
+        let Some((loaded, recipe, mut ready)) = self.candidate(active) else {
+            return;
+        };
+        // The other candidate is often the reference: what it has need not be computed again.
+        if let Some((_, _, more)) = self.candidate(active.other()) {
+            ready.extend(more);
+        }
+        let processor = Arc::clone(&self.processor);
+        let title = format!("Evaluate {}", active.name());
+        self.state.jobs.evaluate = Some(Running::start(title, ctx, move |job| {
+            work::measure(&loaded, active, recipe, &ready, &processor, job)
+        }));
+    }
+
+    fn export(&mut self, path: PathBuf, ctx: &Context) {
+        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
+            return;
+        };
+        let title = format!("Export {}", path.display());
+        self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
+            work::export(&loaded, &recipe, &ready, path, job)
+        }));
+        self.state.view.popup = Popup::Closed;
+    }
+
+    #[cfg(feature = "flash")]
+    fn flash(&mut self, ctx: &Context) {
+        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
+            return;
+        };
+        let project = &self.state.project;
+        let (Some(board), Some(firmware)) = (
+            crate::board::Board::find(&project.board),
+            project.firmware.clone(),
+        ) else {
+            self.state.fail("flashing needs a board and its firmware");
+            return;
+        };
+        let port = self.state.view.port.trim().to_owned();
+        let title = format!("Flash {} on {port}", board.name);
+        let plan = work::FlashPlan {
+            board,
+            firmware,
+            port,
+        };
+        self.state.view.flashed = None;
+        self.state.jobs.flash = Some(Running::start(title, ctx, move |job| {
+            work::flash(&loaded, &recipe, &ready, &plan, job)
+        }));
+    }
+
+    /// Adds what the person said to the transcript, and queues who shall answer.
+    ///
+    /// Typed and spoken utterances come in here alike.
+    pub(super) fn ask(&mut self, text: &str, candidates: &[Candidate], memory: Memory) {
+        let text = text.trim();
+        if text.is_empty() || self.state.loaded().is_none() {
+            return;
+        }
+        self.state.view.transcript.push(Utterance {
+            speaker: Speaker::Person,
+            text: text.to_owned(),
+            facts: None,
+        });
+        let ask = |candidate: &Candidate| Ask {
+            candidate: *candidate,
+            text: text.to_owned(),
+            memory,
+        };
+        self.state.view.asks.extend(candidates.iter().map(ask));
+    }
+
+    /// Starts the answer to the utterance that waits longest, once its candidate is ready.
+    pub(super) fn answer_next(&mut self, ctx: &Context) {
+        if self.state.jobs.answer.is_some() {
+            return;
+        }
+        let Some(Ask {
+            candidate,
+            text,
+            memory,
+        }) = self.state.view.asks.front().cloned()
+        else {
+            return;
+        };
+        let bench = self.state.derived.bench_mut(candidate);
+        let Some(live) = bench.live.clone() else {
+            self.ensure_built(candidate, ctx);
+            return;
+        };
+        let mut conversation = bench
+            .conversation
+            .take()
+            .unwrap_or_else(|| Conversation::new(&*live, CONTEXT));
+        match memory {
+            Memory::Kept => {}
+            Memory::Fresh => conversation.reset(),
+        }
+        self.state.view.asks.pop_front();
+        self.state.view.transcript.push(Utterance {
+            speaker: Speaker::Model(candidate),
+            text: String::new(),
+            facts: None,
+        });
+        let system = Some(self.state.project.system.trim().to_owned()).filter(|s| !s.is_empty());
+        let heard = Arc::new(Mutex::new(String::new()));
+        let (theirs, processor, window) =
+            (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
+        let title = format!("Answer {}", candidate.name());
+        let running = Running::start(title, ctx, move |job| {
+            let question = Question {
+                system: system.as_deref(),
+                user: &text,
+                max_tokens: MAX_TOKENS,
+                sampling: Sampling {
+                    temperature: 0.0,
+                    top_p: 1.0,
+                    seed: 0,
+                },
+            };
+            let mut on_text = |part: &str| {
+                super::jobs::lock(&theirs).push_str(part);
+                window.request_repaint_after(STREAM_INTERVAL);
+                match job.check() {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            };
+            let answer = conversation.ask(&*live, &processor.host(), &question, &mut on_text);
+            Ok((conversation, answer))
+        });
+        self.state.jobs.answer = Some(Answering {
+            candidate,
+            heard,
+            running,
+        });
+    }
+}

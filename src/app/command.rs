@@ -1,0 +1,101 @@
+//! What the window can do beyond editing the project: each action once, with its key.
+
+use super::candidate::Candidate;
+use super::dialogs::Purpose;
+use super::state::Popup;
+use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
+use std::path::PathBuf;
+
+/// An action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Opens a model, project or recipe.
+    Open(String),
+    /// Brings a model of the catalog and opens it.
+    Fetch(String),
+    /// Asks the system for a path.
+    Choose(Purpose),
+    /// Opens or closes a dialog.
+    Show(Popup),
+    /// Lets this candidate be tuned and answer.
+    Activate(Candidate),
+    /// Takes back the last change of the project.
+    Undo,
+    /// Does it again.
+    Redo,
+    /// Compresses a candidate as a whole.
+    Build(Candidate),
+    /// Measures the active candidate.
+    Evaluate,
+    /// Writes the active candidate as a packed model.
+    Export(PathBuf),
+    /// Writes the project.
+    SaveProject(PathBuf),
+    /// Lists serial ports.
+    #[cfg(feature = "flash")]
+    ListPorts,
+    /// Writes the active candidate to the board.
+    #[cfg(feature = "flash")]
+    Flash,
+    /// Says what is typed to the active candidate.
+    Ask,
+    /// Says the last utterance to A and then to B, each from an empty memory.
+    Replay,
+    /// Stops the answer, and forgets utterances that wait.
+    Stop,
+    /// Forgets the conversation.
+    NewConversation,
+    /// Stops background quantization.
+    StopQuantizing,
+}
+
+/// What the whole window listens for.
+const KEYS: [(Modifiers, Key, Command); 7] = [
+    // Before undo, whose keys are part of these.
+    (
+        Modifiers::COMMAND.plus(Modifiers::SHIFT),
+        Key::Z,
+        Command::Redo,
+    ),
+    (Modifiers::COMMAND, Key::Z, Command::Undo),
+    (Modifiers::COMMAND, Key::O, Command::Show(Popup::Open)),
+    (Modifiers::COMMAND, Key::E, Command::Show(Popup::Export)),
+    (Modifiers::COMMAND, Key::K, Command::Evaluate),
+    (Modifiers::COMMAND, Key::R, Command::Replay),
+    (Modifiers::NONE, Key::Escape, Command::Stop),
+];
+
+/// Switches between the candidates, unless it is typed into a text.
+pub(super) const SWITCH: Key = Key::X;
+
+/// The actions whose keys were pressed.
+pub(super) fn pressed(ctx: &Context, active: Candidate, popup: Popup) -> Vec<Command> {
+    // A text has an undo of its own, and a dialog its own escape.
+    let is_typing = ctx.text_edit_focused();
+    let mut commands = Vec::new();
+    for (modifiers, key, command) in KEYS {
+        let belongs_to_text = matches!(command, Command::Undo | Command::Redo) && is_typing;
+        if belongs_to_text || popup != Popup::Closed {
+            continue;
+        }
+        let shortcut = KeyboardShortcut::new(modifiers, key);
+        if ctx.input_mut(|input| input.consume_shortcut(&shortcut)) {
+            commands.push(command);
+        }
+    }
+    let switched = !is_typing
+        && popup == Popup::Closed
+        && ctx.input_mut(|input| input.consume_key(Modifiers::NONE, SWITCH));
+    if switched {
+        commands.push(Command::Activate(active.other()));
+    }
+    commands
+}
+
+/// The key of an action as text for a hint: "Ctrl+Z".
+pub(super) fn key(ctx: &Context, command: &Command) -> String {
+    let found = KEYS.iter().find(|(_, _, other)| other == command);
+    found.map_or_else(String::new, |(modifiers, key, _)| {
+        ctx.format_shortcut(&KeyboardShortcut::new(*modifiers, *key))
+    })
+}

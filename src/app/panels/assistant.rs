@@ -1,0 +1,164 @@
+//! The assistant: what was said, who answered, how fast, and with which logits.
+
+use super::frame;
+use crate::app::candidate::Candidate;
+use crate::app::command::{Command, key};
+use crate::app::state::{Facts, Speaker, State, Utterance};
+use crate::app::{theme, units};
+use eframe::egui::{Align, Button, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui, vec2};
+
+/// Width of the column of names.
+const NAMES: f32 = 64.0;
+
+/// Draws the assistant.
+pub(in crate::app) fn assistant_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    Panel::bottom("assistant")
+        .default_size(theme::ASSISTANT)
+        .min_size(140.0)
+        .resizable(true)
+        .frame(frame())
+        .show(ui, |ui| {
+            head_ui(ui, state, commands);
+            ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
+                input_ui(ui, state, commands);
+                ui.add_space(2.0);
+                ui.with_layout(Layout::top_down(Align::Min), |ui| transcript_ui(ui, state));
+            });
+        });
+}
+
+fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let has_model = state.loaded().is_some();
+    ui.horizontal(|ui| {
+        ui.label(theme::title("Assistant"));
+        let active = state.view.active;
+        let recipe = &active.recipe(&state.project).name;
+        let text = format!("{} answers · {recipe}", active.name());
+        ui.label(RichText::new(text).color(theme::candidate(active)))
+            .on_hover_text("X switches who answers; sliders change it from the next token on");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let new = ui.add_enabled(
+                !state.view.transcript.is_empty(),
+                Button::new("New conversation"),
+            );
+            if new
+                .on_hover_text("Both candidates forget what was said")
+                .clicked()
+            {
+                commands.push(Command::NewConversation);
+            }
+            let can_replay = has_model && state.last_said().is_some();
+            let hint = format!(
+                "Asks A and then B what was said last, each from an empty memory ({})",
+                key(ui.ctx(), &Command::Replay)
+            );
+            let replay = ui.add_enabled(can_replay, Button::new("Replay through both"));
+            if replay.on_hover_text(hint).clicked() {
+                commands.push(Command::Replay);
+            }
+            let system = TextEdit::singleline(&mut state.project.system)
+                .hint_text("System text of a new conversation")
+                .desired_width(230.0);
+            ui.add(system).accessible_name("System text");
+        });
+    });
+}
+
+fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let is_answering = state.jobs.answer.is_some() || !state.view.asks.is_empty();
+    let has_model = state.loaded().is_some();
+    ui.horizontal(|ui| {
+        let buttons = 84.0;
+        let width = ui.available_width() - buttons - ui.spacing().item_spacing.x;
+        let field = TextEdit::singleline(&mut state.view.prompt)
+            .hint_text("Say something to the assistant")
+            .margin(vec2(8.0, 5.0))
+            .desired_width(width);
+        let field = ui.add_enabled(has_model, field).accessible_name("Prompt");
+        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        let size = vec2(buttons, field.rect.height());
+        let clicked = if is_answering {
+            if ui.add(Button::new("Stop").min_size(size)).clicked() {
+                commands.push(Command::Stop);
+            }
+            false
+        } else {
+            let ready = has_model && !state.view.prompt.trim().is_empty();
+            ui.add_enabled(ready, Button::new("Ask").min_size(size))
+                .clicked()
+        };
+        if (entered && !is_answering) || clicked {
+            commands.push(Command::Ask);
+            field.request_focus();
+        }
+    });
+}
+
+fn transcript_ui(ui: &mut Ui, state: &State) {
+    ScrollArea::vertical()
+        .auto_shrink(false)
+        .stick_to_bottom(true)
+        .show(ui, |ui| {
+            if state.view.transcript.is_empty() {
+                ui.label(theme::weak(
+                    "What you ask is answered by the candidate above, while you tune it",
+                ));
+            }
+            for utterance in &state.view.transcript {
+                utterance_ui(ui, utterance);
+            }
+            if let Some(ask) = state.view.asks.front() {
+                let name = ask.candidate.name();
+                ui.label(theme::weak(format!("{name} answers next…")));
+            }
+        });
+}
+
+fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
+    let (name, color) = match utterance.speaker {
+        Speaker::Person => ("You".to_owned(), theme::WEAK),
+        Speaker::Model(candidate) => (candidate.name().to_owned(), theme::candidate(candidate)),
+    };
+    ui.horizontal_top(|ui| {
+        ui.allocate_ui(vec2(NAMES, 18.0), |ui| {
+            ui.set_min_width(NAMES);
+            ui.label(RichText::new(name).strong().color(color));
+        });
+        ui.vertical(|ui| {
+            let text = if utterance.text.is_empty() {
+                theme::weak("…")
+            } else {
+                RichText::new(utterance.text.trim())
+            };
+            ui.label(text);
+            if let Some(facts) = &utterance.facts {
+                facts_ui(ui, facts, utterance.speaker);
+            }
+        });
+    });
+    ui.add_space(2.0);
+}
+
+fn facts_ui(ui: &mut Ui, facts: &Facts, speaker: Speaker) {
+    let text = format!(
+        "{} tokens · {} tokens/s · first token after {} s · logits {:016x}",
+        facts.tokens,
+        units::short(facts.tokens_per_second),
+        units::short(facts.first_token_seconds),
+        facts.logits_hash
+    );
+    let who = match speaker {
+        Speaker::Person => "",
+        Speaker::Model(Candidate::A | Candidate::B) => {
+            "On this computer. The hash covers the logits of every step: a board that runs the \
+             same packed model computes the same"
+        }
+    };
+    ui.label(
+        RichText::new(text)
+            .monospace()
+            .size(11.0)
+            .color(theme::WEAK),
+    )
+    .on_hover_text(who);
+}

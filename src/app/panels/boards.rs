@@ -1,0 +1,259 @@
+//! What the active candidate costs on every board, and one board in detail.
+
+use super::{end_ui, frame};
+use crate::app::command::Command;
+use crate::app::state::State;
+use crate::app::{theme, units};
+use crate::board::{Board, Fact};
+use crate::estimate::{Estimate, Range, Scarce, Store};
+use eframe::egui::{Align, DragValue, Grid, Layout, Panel, RichText, ScrollArea, Ui};
+use egui_extras::{Column, TableBuilder, TableRow};
+
+/// Longest context that can be asked of a board.
+const MAX_CONTEXT: u32 = 8192;
+
+/// Draws the board panel.
+pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut Vec<Command>) {
+    Panel::right("boards")
+        .default_size(theme::BOARDS)
+        .min_size(theme::BOARDS - 40.0)
+        .resizable(true)
+        .frame(frame())
+        .show(ui, |ui| {
+            head_ui(ui, state);
+            if state.loaded().is_none() {
+                ui.label(theme::weak("Open a model to see where it fits"));
+                return;
+            }
+            let estimates = &state.derived.bench(state.view.active).estimates;
+            table_ui(ui, estimates, &mut state.project.board);
+            ui.add_space(6.0);
+            ui.separator();
+            let chosen = Board::presets()
+                .iter()
+                .zip(estimates)
+                .find(|(board, _)| board.id == state.project.board);
+            if let Some((board, estimate)) = chosen {
+                ScrollArea::vertical()
+                    .auto_shrink(false)
+                    .show(ui, |ui| detail_ui(ui, board, estimate));
+            }
+        });
+}
+
+fn head_ui(ui: &mut Ui, state: &mut State) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title("Boards"));
+        ui.label(theme::weak(format!(
+            "estimated for {}",
+            state.view.active.name()
+        )));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let value = DragValue::new(&mut state.project.context_tokens)
+                .range(16..=MAX_CONTEXT)
+                .speed(8)
+                .suffix(" tokens");
+            ui.add(value)
+                .on_hover_text("Tokens that the cache of keys and values holds")
+                .accessible_name("Context");
+            ui.label(theme::weak("context"));
+        });
+    });
+}
+
+fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
+    ui.scope(|ui| {
+        ui.spacing_mut().item_spacing.x = 8.0;
+        TableBuilder::new(ui)
+            .id_salt("boards")
+            .striped(true)
+            .vscroll(false)
+            .cell_layout(Layout::left_to_right(Align::Center))
+            .column(Column::remainder().at_least(110.0).clip(true))
+            .column(Column::exact(90.0))
+            .column(Column::exact(66.0))
+            .column(Column::exact(62.0))
+            .column(Column::exact(64.0))
+            .column(Column::exact(52.0))
+            .header(20.0, columns_ui)
+            .body(|body| {
+                body.rows(theme::ROW, estimates.len(), |mut row| {
+                    let index = row.index();
+                    let board = &Board::presets()[index];
+                    row_ui(&mut row, board, &estimates[index], chosen);
+                });
+            });
+    });
+}
+
+fn columns_ui(mut row: TableRow<'_, '_>) {
+    row.col(|ui| {
+        ui.label(theme::head("Board"));
+    });
+    for (text, hint) in [
+        ("Fits", "Or how much more memory it would need"),
+        ("Flash", "Weights and firmware"),
+        ("RAM", "Firmware, activations, keys and values"),
+        ("Tokens/s", "With the context half full"),
+        ("J/token", "Energy of a token, radio off"),
+    ] {
+        row.col(|ui| {
+            end_ui(ui, theme::head(text)).on_hover_text(hint);
+        });
+    }
+}
+
+fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen: &mut String) {
+    row.col(|ui| {
+        let label = ui.selectable_label(*chosen == board.id, &board.name);
+        if label.on_hover_text(&board.core).clicked() {
+            chosen.clone_from(&board.id);
+        }
+    });
+    row.col(|ui| {
+        let text = match (estimate.limited_by, estimate.shortage_bytes) {
+            (None, _) | (_, None) => RichText::new("fits").color(theme::GOOD),
+            (Some(_), Some(bytes)) => {
+                theme::mono(format!("+{}", units::bytes(bytes))).color(theme::BAD)
+            }
+        };
+        let hint = match (estimate.limited_by, &estimate.limit) {
+            (Some(Scarce::Flash), Some(limit)) => format!("More flash: {limit}"),
+            (Some(Scarce::Ram), Some(limit)) => format!("More RAM: {limit}"),
+            (_, _) => "Flash and RAM suffice".to_owned(),
+        };
+        end_ui(ui, text).on_hover_text(hint);
+    });
+    row.col(|ui| {
+        end_ui(ui, theme::mono(units::bytes(estimate.flash_bytes)));
+    });
+    row.col(|ui| {
+        end_ui(ui, theme::mono(units::bytes(estimate.ram_bytes)));
+    });
+    row.col(|ui| range_ui(ui, estimate.tokens_per_second.as_ref(), estimate));
+    row.col(|ui| range_ui(ui, estimate.joules_per_token.as_ref(), estimate));
+}
+
+/// The middle of a range, or why there is none.
+fn range_ui(ui: &mut Ui, range: Option<&Range>, estimate: &Estimate) {
+    match range {
+        Some(range) => {
+            let text = theme::mono(units::short(range.mid));
+            end_ui(ui, text).on_hover_text(format!(
+                "{}\n{}",
+                units::range(range.low, range.high),
+                range.source
+            ));
+        }
+        None => {
+            let hint = format!("Unknown: missing {}", estimate.missing.join(", "));
+            end_ui(ui, theme::weak("unknown")).on_hover_text(hint);
+        }
+    }
+}
+
+fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title(&board.name));
+        ui.label(theme::weak(format!("{} · {}", board.vendor, board.core)));
+    });
+    match &estimate.limit {
+        None => ui.label(RichText::new("Fits").color(theme::GOOD)),
+        Some(limit) => ui.label(RichText::new(format!("Does not fit: {limit}")).color(theme::BAD)),
+    };
+    Grid::new("board detail")
+        .num_columns(2)
+        .spacing([16.0, 4.0])
+        .show(ui, |ui| {
+            let store = match estimate.store {
+                Store::InternalFlash => "read in place from flash on the chip",
+                Store::SerialFlash => "read in place from serial flash",
+                Store::Psram => "copied to external RAM at start",
+            };
+            line_ui(ui, "Weights", store, "Where the weights are read from");
+            let kv = units::bytes(estimate.kv_bytes);
+            let ram = format!(
+                "{}, of it keys and values {kv}",
+                units::bytes(estimate.ram_bytes)
+            );
+            line_ui(
+                ui,
+                "RAM in use",
+                &ram,
+                "Firmware, activations, keys and values",
+            );
+            let times = [
+                ("First token", estimate.first_token_seconds.as_ref(), "s"),
+                ("Speed", estimate.tokens_per_second.as_ref(), "tokens/s"),
+                ("Energy", estimate.joules_per_token.as_ref(), "J/token"),
+            ];
+            for (name, range, unit) in times {
+                match range {
+                    Some(range) => {
+                        let text = format!("{} {unit}", units::range(range.low, range.high));
+                        line_ui(ui, name, &text, &range.source);
+                    }
+                    None => {
+                        let missing = format!("unknown: missing {}", estimate.missing.join(", "));
+                        line_ui(ui, name, &missing, "Nobody measured or published it");
+                    }
+                }
+            }
+            facts_ui(ui, board);
+        });
+}
+
+/// The board's own numbers, each with its source.
+fn facts_ui(ui: &mut Ui, board: &Board) {
+    #[expect(clippy::cast_precision_loss, reason = "clocks are far below 2^52")]
+    let clock = format!("{} MHz", units::short(board.clock_hz.value as f64 / 1e6));
+    fact_ui(ui, "Clock", &clock, &board.clock_hz);
+    let sram = units::bytes(board.sram_bytes.value);
+    fact_ui(ui, "RAM on the chip", &sram, &board.sram_bytes);
+    for (name, memory) in [
+        ("Flash on the chip", &board.internal_flash),
+        ("Serial flash", &board.serial_flash),
+        ("External RAM", &board.psram),
+    ] {
+        let Some(memory) = memory else { continue };
+        let mut text = units::bytes(memory.bytes.value);
+        let mut hint = source(&memory.bytes);
+        if let Some(rate) = &memory.measured_bytes_per_second {
+            text += &format!(", read at {} MB/s", units::short(rate.value / 1e6));
+            hint += &format!("\nRate: {}", source(rate));
+        }
+        line_ui(ui, name, &text, &hint);
+    }
+    match &board.active_power_watts {
+        Some(power) => {
+            let text = format!("{} W", units::short(power.value));
+            fact_ui(ui, "Power, computing", &text, power);
+        }
+        None => line_ui(
+            ui,
+            "Power, computing",
+            "unknown",
+            "Nobody measured or published it",
+        ),
+    }
+}
+
+fn source<T>(fact: &Fact<T>) -> String {
+    let kind = match fact.evidence {
+        crate::board::Evidence::Measured => "Measured",
+        crate::board::Evidence::Published => "Published",
+        crate::board::Evidence::Computed => "Computed",
+        crate::board::Evidence::Unconfirmed => "Unconfirmed",
+    };
+    format!("{kind}: {}", fact.source)
+}
+
+fn fact_ui<T>(ui: &mut Ui, name: &str, text: &str, fact: &Fact<T>) {
+    line_ui(ui, name, text, &source(fact));
+}
+
+fn line_ui(ui: &mut Ui, name: &str, text: &str, hint: &str) {
+    ui.label(theme::weak(name));
+    ui.label(text).on_hover_text(hint);
+    ui.end_row();
+}

@@ -1,0 +1,134 @@
+//! Writing the active candidate to a board.
+
+use crate::app::command::Command;
+use crate::app::dialogs::Purpose;
+use crate::app::state::{Popup, State};
+use crate::app::{theme, units};
+use crate::board::{Board, FlashMethod};
+use eframe::egui::{
+    Button, ComboBox, Context, Grid, Id, Modal, ProgressBar, RichText, TextEdit, Ui,
+};
+use std::path::PathBuf;
+
+/// Draws the dialog over the window.
+pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
+    let modal = Modal::new(Id::unique("flash")).show(ctx, |ui| {
+        ui.set_width(560.0);
+        let name = state.view.active.name();
+        ui.label(theme::title(format!("Flash candidate {name}")).heading());
+        ui.add_space(6.0);
+        Grid::new("flash")
+            .num_columns(2)
+            .spacing([12.0, 8.0])
+            .show(ui, |ui| fields_ui(ui, state, commands));
+        ui.add_space(8.0);
+        action_ui(ui, state, commands);
+        result_ui(ui, state);
+    });
+    if modal.should_close() {
+        commands.push(Command::Show(Popup::Closed));
+    }
+}
+
+fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.label(theme::weak("Board"));
+    let chosen = Board::find(&state.project.board);
+    ComboBox::from_id_salt("flash board")
+        .selected_text(chosen.map_or("choose", |board| board.name.as_str()))
+        .width(260.0)
+        .show_ui(ui, |ui| {
+            for board in Board::presets() {
+                let is_ours = board.flash_method == FlashMethod::EspressifSerial;
+                ui.add_enabled_ui(is_ours, |ui| {
+                    let id = board.id.clone();
+                    ui.selectable_value(&mut state.project.board, id, &board.name);
+                });
+            }
+        })
+        .response
+        .accessible_name("Board to flash");
+    ui.end_row();
+
+    ui.label(theme::weak("Port"));
+    ui.horizontal(|ui| {
+        ComboBox::from_id_salt("port")
+            .selected_text(&state.view.port)
+            .width(260.0)
+            .show_ui(ui, |ui| {
+                for port in &state.view.ports {
+                    let product = port.product.as_deref().unwrap_or("");
+                    let text = format!("{}  {product}", port.name);
+                    ui.selectable_value(&mut state.view.port, port.name.clone(), text);
+                }
+                let fake = "fake  an emulated ESP32-C3";
+                ui.selectable_value(&mut state.view.port, "fake".to_owned(), fake);
+            })
+            .response
+            .accessible_name("Port");
+        if ui.button("Refresh").clicked() {
+            commands.push(Command::ListPorts);
+        }
+    });
+    ui.end_row();
+
+    ui.label(theme::weak("Firmware"));
+    ui.horizontal(|ui| {
+        let mut text = state
+            .project
+            .firmware
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string());
+        let field = TextEdit::singleline(&mut text)
+            .hint_text("ELF file for the board's chip")
+            .desired_width(260.0);
+        if ui.add(field).accessible_name("Firmware path").changed() {
+            state.project.firmware = Some(PathBuf::from(text)).filter(|p| p.as_os_str() != "");
+        }
+        let browse = ui.button("Browse…").accessible_name("Browse for firmware");
+        if browse.clicked() {
+            commands.push(Command::Choose(Purpose::Firmware));
+        }
+    });
+    ui.end_row();
+}
+
+fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    match &state.jobs.flash {
+        Some(running) => {
+            let report = running.report();
+            ui.horizontal(|ui| {
+                let bar = ProgressBar::new(report.fraction.unwrap_or(0.0)).desired_width(420.0);
+                ui.add(bar.text(report.stage));
+                let cancel = ui.add_enabled(!running.is_stopping(), Button::new("Cancel"));
+                if cancel.accessible_name("Cancel flashing").clicked() {
+                    running.cancel();
+                }
+            });
+        }
+        None => {
+            let is_ready = state.project.firmware.is_some()
+                && !state.view.port.is_empty()
+                && Board::find(&state.project.board).is_some();
+            let button = ui.add_enabled(is_ready, Button::new("Flash"));
+            if button.accessible_name("Flash the board").clicked() {
+                commands.push(Command::Flash);
+            }
+        }
+    }
+}
+
+fn result_ui(ui: &mut Ui, state: &State) {
+    if let Some(flashed) = &state.view.flashed {
+        let text = format!(
+            "{}: {} verified on the board, {} written, {} were there already",
+            flashed.chip,
+            units::bytes(flashed.verified_bytes),
+            units::bytes(flashed.written_bytes),
+            units::bytes(flashed.unchanged_bytes)
+        );
+        ui.label(RichText::new(text).color(theme::GOOD));
+    }
+    for notice in &state.view.notices {
+        ui.label(theme::weak(&notice.text));
+    }
+}

@@ -1,0 +1,321 @@
+//! The layer table: bits and sparsity of every matrix, what it takes and what it loses.
+
+use super::{end_ui, frame, open};
+use crate::app::command::Command;
+use crate::app::derived::{Bench, Loaded};
+use crate::app::rows::{Change, Kind, Row, Shared, Summary, change, summary};
+use crate::app::state::State;
+use crate::app::{theme, units};
+use crate::recipe::{MAX_SPARSITY, Precision, Recipe};
+use eframe::egui::{
+    Align, Align2, CentralPanel, CornerRadius, FontId, Frame, Layout, Rect, RichText, ScrollArea,
+    Sense, Shape, Slider, Ui, Vec2, pos2, vec2,
+};
+use egui_extras::{Column, TableBuilder, TableRow};
+use std::collections::BTreeSet;
+
+/// Widths of the columns after the name.
+const SHAPE: f32 = 92.0;
+const SLIDER: f32 = 138.0;
+const ENCODING: f32 = 64.0;
+const BYTES: f32 = 78.0;
+const ERROR: f32 = 78.0;
+/// Length of a slider, beside its number.
+const RAIL: f32 = 84.0;
+
+/// Draws the layer table, or what to open when there is no model.
+pub(in crate::app) fn layers_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let panel = frame().fill(theme::BACKGROUND);
+    CentralPanel::default().frame(panel).show(ui, |ui| {
+        let Some(loaded) = state.loaded().cloned() else {
+            empty_ui(ui, state, commands);
+            return;
+        };
+        let active = state.view.active;
+        let bench = state.derived.bench(active);
+        let recipe = active.recipe_mut(&mut state.project);
+        let edit = table_ui(ui, &loaded, bench, &mut state.view.open_layers);
+        if let Some((row, wanted)) = edit {
+            write(recipe, &loaded, &row, bench, wanted);
+        }
+    });
+}
+
+fn write(recipe: &mut Recipe, loaded: &Loaded, row: &Row, bench: &Bench, wanted: Change) {
+    change(recipe, loaded, row, &bench.settings, wanted);
+}
+
+/// With nothing open: what could be.
+fn empty_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.add_space(48.0);
+    ui.vertical_centered(|ui| {
+        ui.set_max_width(560.0);
+        let opening = state.jobs.open.is_some() || state.jobs.fetch.is_some();
+        if opening {
+            ui.label(theme::weak("Opening the model…"));
+            return;
+        }
+        ui.label(theme::title("Open a language model to begin").heading());
+        ui.add_space(12.0);
+        Frame::new()
+            .fill(theme::PANEL)
+            .corner_radius(CornerRadius::same(8))
+            .inner_margin(16)
+            .show(ui, |ui| {
+                ScrollArea::vertical().show(ui, |ui| open::contents_ui(ui, state, commands));
+            });
+    });
+}
+
+type Edit = Option<(Row, Change)>;
+
+fn table_ui(ui: &mut Ui, loaded: &Loaded, bench: &Bench, open: &mut BTreeSet<u32>) -> Edit {
+    let visible: Vec<&Row> = loaded
+        .rows
+        .iter()
+        .filter(|row| match row.kind {
+            Kind::Group(_) | Kind::Layer(_) => true,
+            Kind::Tensor(layer) => open.contains(&layer),
+        })
+        .collect();
+    let mut edit = None;
+    ui.spacing_mut().item_spacing.x = 10.0;
+    TableBuilder::new(ui)
+        .id_salt("layers")
+        .striped(true)
+        .auto_shrink(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .column(Column::remainder().at_least(150.0).clip(true))
+        .column(Column::exact(SHAPE))
+        .column(Column::exact(SLIDER))
+        .column(Column::exact(SLIDER))
+        .column(Column::exact(ENCODING))
+        .column(Column::exact(BYTES))
+        .column(Column::exact(ERROR))
+        .header(20.0, head_ui)
+        .body(|body| {
+            body.rows(theme::ROW, visible.len(), |mut row| {
+                let shown = visible[row.index()];
+                let made = row_ui(&mut row, shown, loaded, bench, open);
+                if let Some(made) = made {
+                    edit = Some((shown.clone(), made));
+                }
+            });
+        });
+    edit
+}
+
+fn head_ui(mut row: TableRow<'_, '_>) {
+    let mut left = |text: &str, hint: &str| {
+        row.col(|ui| {
+            ui.label(theme::head(text)).on_hover_text(hint);
+        });
+    };
+    left("Matrix", "Groups, then layers and their matrices");
+    let mut right = |text: &str, hint: &str| {
+        row.col(|ui| {
+            end_ui(ui, theme::head(text)).on_hover_text(hint);
+        });
+    };
+    right("Shape", "Output by input width");
+    let mut left = |text: &str, hint: &str| {
+        row.col(|ui| {
+            ui.label(theme::head(text)).on_hover_text(hint);
+        });
+    };
+    left("Bits", "Bits of each kept weight; 1.58 is ternary");
+    left(
+        "Sparsity",
+        "Share of the weights of each row that become zero",
+    );
+    left("Encoding", "How the packed file stores it");
+    let mut right = |text: &str, hint: &str| {
+        row.col(|ui| {
+            end_ui(ui, theme::head(text)).on_hover_text(hint);
+        });
+    };
+    right("Bytes", "Scales, masks and padding included");
+    right(
+        "Error",
+        "Squared error over squared weights; faded while it belongs to an earlier setting",
+    );
+}
+
+fn row_ui(
+    row: &mut TableRow<'_, '_>,
+    shown: &Row,
+    loaded: &Loaded,
+    bench: &Bench,
+    open: &mut BTreeSet<u32>,
+) -> Option<Change> {
+    row.col(|ui| name_ui(ui, shown, open));
+    let Some(summary) = summary(shown, loaded, bench) else {
+        for _ in 0..6 {
+            row.col(|_| {});
+        }
+        return None;
+    };
+    row.col(|ui| {
+        let text = match (shown.kind, shown.members.as_slice()) {
+            (Kind::Layer(_), _) | (_, [_, _, ..] | []) => units::count(summary.weights),
+            (Kind::Group(_) | Kind::Tensor(_), [index]) => {
+                let matrix = &loaded.matrices[*index];
+                format!("{} × {}", matrix.rows, matrix.cols)
+            }
+        };
+        end_ui(ui, theme::mono(text).color(theme::WEAK));
+    });
+    let mut edit = None;
+    row.col(|ui| edit = bits_ui(ui, shown, &summary));
+    row.col(|ui| edit = sparsity_ui(ui, shown, &summary).or(edit));
+    row.col(|ui| {
+        let text = match summary.encoding {
+            Shared::Same(encoding) => theme::mono(encoding.name()),
+            Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
+        };
+        ui.label(text);
+    });
+    row.col(|ui| {
+        end_ui(ui, theme::mono(units::bytes(summary.bytes)));
+    });
+    row.col(|ui| error_ui(ui, &summary));
+    edit
+}
+
+fn name_ui(ui: &mut Ui, shown: &Row, open: &mut BTreeSet<u32>) {
+    match shown.kind {
+        Kind::Group(_) => {
+            let is_empty = shown.members.is_empty();
+            let color = if is_empty { theme::WEAK } else { theme::STRONG };
+            ui.label(RichText::new(&shown.title).strong().color(color));
+        }
+        Kind::Layer(layer) => {
+            let is_open = open.contains(&layer);
+            if fold_ui(ui, is_open, &shown.title) {
+                if is_open {
+                    open.remove(&layer);
+                } else {
+                    open.insert(layer);
+                }
+            }
+        }
+        Kind::Tensor(_) => {
+            ui.add_space(20.0);
+            ui.label(theme::mono(&shown.title));
+        }
+    }
+}
+
+/// A triangle and a name; returns whether it was clicked.
+fn fold_ui(ui: &mut Ui, is_open: bool, title: &str) -> bool {
+    let size = vec2(ui.available_width(), theme::ROW - 4.0);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
+    let (center, r) = (pos2(rect.left() + 6.0, rect.center().y), 3.5);
+    let corners: [Vec2; 3] = if is_open {
+        [vec2(-r, -r * 0.6), vec2(r, -r * 0.6), vec2(0.0, r)]
+    } else {
+        [vec2(-r * 0.6, -r), vec2(r, 0.0), vec2(-r * 0.6, r)]
+    };
+    let color = if response.hovered() || response.has_focus() {
+        theme::STRONG
+    } else {
+        theme::TEXT
+    };
+    let corners = corners.map(|corner| center + corner).to_vec();
+    let painter = ui.painter();
+    painter.add(Shape::convex_polygon(
+        corners,
+        color,
+        eframe::egui::Stroke::NONE,
+    ));
+    let at = pos2(rect.left() + 18.0, rect.center().y);
+    let font = eframe::egui::TextStyle::Body.resolve(ui.style());
+    painter.text(at, Align2::LEFT_CENTER, title, font, color);
+    response.widget_info(|| {
+        eframe::egui::WidgetInfo::selected(
+            eframe::egui::Role::DisclosureTriangle,
+            true,
+            is_open,
+            title,
+        )
+    });
+    response.clicked()
+}
+
+/// The slider over [`Precision::ALL`].
+fn bits_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
+    let current = summary.precision.first();
+    let place = Precision::ALL.iter().position(|p| *p == current);
+    let mut index = place.unwrap_or(0);
+    ui.spacing_mut().slider_width = RAIL;
+    let slider = Slider::new(&mut index, 0..=Precision::ALL.len() - 1).show_value(false);
+    let response = ui
+        .add(slider)
+        .accessible_name(format!("Bits of {}", shown.title));
+    let text = match summary.precision {
+        Shared::Same(precision) => theme::mono(format!("{}", precision.bits())),
+        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
+    };
+    end_ui(ui, text);
+    let wanted = Precision::ALL[index];
+    (response.changed() && wanted != current).then_some(Change::Precision(wanted))
+}
+
+fn sparsity_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
+    let current = (summary.sparsity.first() * 100.0).round();
+    let mut percent = current;
+    ui.spacing_mut().slider_width = RAIL;
+    let slider = Slider::new(&mut percent, 0.0..=MAX_SPARSITY * 100.0)
+        .step_by(1.0)
+        .show_value(false);
+    let response = ui
+        .add(slider)
+        .accessible_name(format!("Sparsity of {}", shown.title));
+    let text = match summary.sparsity {
+        Shared::Same(sparsity) => theme::mono(format!("{:.0} %", sparsity * 100.0)),
+        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
+    };
+    end_ui(ui, text);
+    let changed = response.changed() && (percent - current).abs() > 0.5;
+    changed.then(|| Change::Sparsity((percent.round() / 100.0).min(MAX_SPARSITY)))
+}
+
+/// The error as a number on its heat colour.
+fn error_ui(ui: &mut Ui, summary: &Summary) {
+    let rect = ui.available_rect_before_wrap();
+    let rect = Rect::from_min_max(
+        pos2(rect.left(), rect.top() + 2.0),
+        pos2(rect.right(), rect.bottom() - 2.0),
+    );
+    let response = ui.allocate_rect(rect, Sense::hover());
+    let Some(nmse) = summary.nmse else {
+        let font = FontId::monospace(12.5);
+        let at = pos2(rect.right() - 6.0, rect.center().y);
+        ui.painter()
+            .text(at, Align2::RIGHT_CENTER, "…", font, theme::WEAK);
+        return;
+    };
+    let fade = if summary.stale { theme::STALE } else { 1.0 };
+    let painter = ui.painter();
+    let fill = theme::heat(nmse).gamma_multiply(fade);
+    painter.rect_filled(rect, CornerRadius::same(theme::ROUND), fill);
+    let text = if nmse == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{nmse:.1e}")
+    };
+    let at = pos2(rect.right() - 6.0, rect.center().y);
+    let color = theme::STRONG.gamma_multiply(fade);
+    painter.text(
+        at,
+        Align2::RIGHT_CENTER,
+        text,
+        FontId::monospace(12.5),
+        color,
+    );
+    response.on_hover_text(if summary.stale {
+        "Being quantized anew; this error is of an earlier setting"
+    } else {
+        "Squared error over squared weights; of several matrices, their mean by weights"
+    });
+}

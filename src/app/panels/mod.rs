@@ -1,0 +1,40 @@
+//! The parts of the screen: each draws what the state says, edits the project in place and pushes
+//! commands for the rest.
+
+pub(super) mod assistant;
+pub(super) mod boards;
+pub(super) mod export;
+#[cfg(feature = "flash")]
+pub(super) mod flash;
+pub(super) mod layers;
+pub(super) mod open;
+pub(super) mod status;
+pub(super) mod top;
+
+use super::theme;
+use eframe::egui::{Align, Frame, Layout, Margin, Response, RichText, Stroke, Ui, vec2};
+
+/// The frame of a panel.
+fn frame() -> Frame {
+    Frame::new()
+        .fill(theme::PANEL)
+        .inner_margin(Margin::symmetric(12, 8))
+        .stroke(Stroke::NONE)
+}
+
+/// Text at the right end of a cell of this width.
+fn right_ui(ui: &mut Ui, width: f32, text: RichText) -> Response {
+    let size = vec2(width, ui.spacing().interact_size.y);
+    let layout = Layout::right_to_left(Align::Center);
+    ui.allocate_ui_with_layout(size, layout, |ui| {
+        ui.set_min_width(width);
+        ui.label(text)
+    })
+    .inner
+}
+
+/// Text at the right end of the cell that `ui` is.
+fn end_ui(ui: &mut Ui, text: RichText) -> Response {
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text))
+        .inner
+}

@@ -1,0 +1,64 @@
+//! What can be opened: models of the catalog, and whatever has a path.
+
+use crate::app::command::Command;
+use crate::app::dialogs::Purpose;
+use crate::app::state::{Popup, State};
+use crate::app::{theme, units};
+use eframe::egui::{Align, Context, Id, Key, Layout, Modal, TextEdit, Ui};
+
+/// Draws the dialog over the window.
+pub(in crate::app) fn open_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
+    let modal = Modal::new(Id::unique("open")).show(ctx, |ui| {
+        ui.set_width(560.0);
+        ui.label(theme::title("Open").heading());
+        ui.add_space(6.0);
+        contents_ui(ui, state, commands);
+    });
+    if modal.should_close() {
+        commands.push(Command::Show(Popup::Closed));
+    }
+}
+
+/// The list and the path field.
+pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.label(theme::head("Models of the catalog"));
+    for model in &state.view.listed {
+        ui.horizontal(|ui| {
+            ui.label(&model.title);
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let (verb, command) = if model.installed {
+                    ("Open", Command::Open(model.name.clone()))
+                } else {
+                    ("Fetch", Command::Fetch(model.name.clone()))
+                };
+                let button = ui.button(verb);
+                let name = format!("{verb} {}", model.name);
+                if button.accessible_name(name).clicked() {
+                    commands.push(command);
+                }
+                ui.label(theme::mono(units::bytes(model.bytes)).color(theme::WEAK));
+            });
+        });
+    }
+    ui.add_space(10.0);
+    ui.label(theme::head(
+        "Or a GGUF file, a Hugging Face folder, a project or a recipe; a file may also be dropped on the window",
+    ));
+    ui.horizontal(|ui| {
+        let field = TextEdit::singleline(&mut state.view.open_path)
+            .hint_text("Path")
+            .desired_width(ui.available_width() - 160.0);
+        let field = ui.add(field).accessible_name("Path to open");
+        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        let path = state.view.open_path.trim();
+        let open = ui
+            .add_enabled(!path.is_empty(), eframe::egui::Button::new("Open"))
+            .accessible_name("Open path");
+        if (open.clicked() || entered) && !path.is_empty() {
+            commands.push(Command::Open(path.to_owned()));
+        }
+        if ui.button("Browse…").clicked() {
+            commands.push(Command::Choose(Purpose::Open));
+        }
+    });
+}

@@ -1,0 +1,320 @@
+//! What the window knows: the project, what follows from it, running work, and what is looked at.
+
+use super::candidate::Candidate;
+use super::derived::{Derived, Evaluated, Loaded};
+use super::jobs::Running;
+use super::work::{Built, Opened};
+use crate::catalog::{Cache, Catalog};
+#[cfg(feature = "flash")]
+use crate::flash::{Flashed, Port};
+use crate::packed::{Answer, ChatError, Conversation};
+use crate::project::Project;
+use crate::recipe::Recipe;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// Everything that panels show and edit.
+#[derive(Debug)]
+pub struct State {
+    /// What is saved and undone; panels edit it in place.
+    pub project: Project,
+    /// What follows from it.
+    pub derived: Derived,
+    /// Work that is running.
+    pub jobs: Jobs,
+    /// What is looked at; neither saved nor undone.
+    pub view: View,
+}
+
+/// One field for each kind of work.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    /// Opens a model, project or recipe.
+    pub open: Option<Running<Opened>>,
+    /// Brings a model of the catalog; its name.
+    pub fetch: Option<Running<String>>,
+    /// Compresses candidate A as a whole.
+    pub build_a: Option<Running<Built>>,
+    /// Compresses candidate B as a whole.
+    pub build_b: Option<Running<Built>>,
+    /// Measures a candidate.
+    pub evaluate: Option<Running<(Candidate, Evaluated)>>,
+    /// Writes the packed model; its path and length in bytes.
+    pub export: Option<Running<(PathBuf, u64)>>,
+    /// Writes the project; its path.
+    pub save: Option<Running<PathBuf>>,
+    /// Writes a board.
+    #[cfg(feature = "flash")]
+    pub flash: Option<Running<Flashed>>,
+    /// Lists serial ports.
+    #[cfg(feature = "flash")]
+    pub ports: Option<Running<Vec<Port>>>,
+    /// Answers.
+    pub answer: Option<Answering>,
+    /// Waits for a file dialog.
+    pub dialog: Option<(super::dialogs::Purpose, Running<Option<PathBuf>>)>,
+}
+
+impl Jobs {
+    /// The job that compresses a candidate.
+    pub const fn build_mut(&mut self, candidate: Candidate) -> &mut Option<Running<Built>> {
+        match candidate {
+            Candidate::A => &mut self.build_a,
+            Candidate::B => &mut self.build_b,
+        }
+    }
+}
+
+/// An answer that is being generated.
+#[derive(Debug)]
+pub struct Answering {
+    /// Who answers.
+    pub candidate: Candidate,
+    /// The text so far.
+    pub heard: Arc<Mutex<String>>,
+    /// Gives the conversation back with the whole answer.
+    pub running: Running<(Conversation, Result<Answer, ChatError>)>,
+}
+
+/// Who said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The person.
+    Person,
+    /// A candidate.
+    Model(Candidate),
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Tokens of the answer.
+    pub tokens: usize,
+    /// Answer tokens per second after the first.
+    pub tokens_per_second: f64,
+    /// Seconds until the first token.
+    pub first_token_seconds: f64,
+    /// Hash of the logits of every step.
+    pub logits_hash: u64,
+}
+
+/// One turn of the transcript, typed or spoken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Utterance {
+    /// Who said it.
+    pub speaker: Speaker,
+    /// What was said, as far as it was.
+    pub text: String,
+    /// For answers that are complete.
+    pub facts: Option<Facts>,
+}
+
+/// What an answer may remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// The candidate's conversation so far.
+    Kept,
+    /// Nothing, so that both candidates start alike.
+    Fresh,
+}
+
+/// An utterance that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who shall answer.
+    pub candidate: Candidate,
+    /// What was said.
+    pub text: String,
+    /// What the answer may remember.
+    pub memory: Memory,
+}
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Something went well or needs a hint.
+    Info,
+    /// Something failed.
+    Error,
+}
+
+/// A sentence for the person; stays until it is dismissed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The sentence.
+    pub text: String,
+}
+
+/// The dialog that is open over the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Popup {
+    /// None.
+    Closed,
+    /// Models to open or fetch.
+    Open,
+    /// Where to write the packed model or the project.
+    Export,
+    /// Which board to write.
+    #[cfg(feature = "flash")]
+    Flash,
+}
+
+/// A model of the catalog and whether it is here.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name in the catalog.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Length of its files.
+    pub bytes: u64,
+    /// Whether it can be opened now.
+    pub installed: bool,
+}
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct View {
+    /// The candidate that is tuned and that answers.
+    pub active: Candidate,
+    /// Layers whose matrices are shown.
+    pub open_layers: BTreeSet<u32>,
+    /// The dialog over the window.
+    pub popup: Popup,
+    /// Path field of the open dialog.
+    pub open_path: String,
+    /// Path field for the packed model.
+    pub export_path: String,
+    /// Path field for the project.
+    pub project_path: String,
+    /// Serial port, or "fake".
+    pub port: String,
+    /// Ports that were found.
+    #[cfg(feature = "flash")]
+    pub ports: Vec<Port>,
+    /// What the last flashing did.
+    #[cfg(feature = "flash")]
+    pub flashed: Option<Flashed>,
+    /// Language models of the catalog.
+    pub listed: Vec<Listed>,
+    /// Recipes that come with Whittle.
+    pub presets: Vec<Recipe>,
+    /// What is typed and not yet asked.
+    pub prompt: String,
+    /// The conversation, oldest first.
+    pub transcript: Vec<Utterance>,
+    /// Utterances that wait for their answer.
+    pub asks: VecDeque<Ask>,
+    /// Sentences to be read and dismissed.
+    pub notices: Vec<Notice>,
+    /// Matrices being quantized in the background.
+    pub pending: usize,
+    /// Whether undo and redo have something to do.
+    pub can_undo: bool,
+    /// See `can_undo`.
+    pub can_redo: bool,
+    /// SIMD level and threads of the engine, for people.
+    pub processor: String,
+}
+
+impl State {
+    pub(super) fn new(project: Project, processor: String) -> Self {
+        Self {
+            project,
+            derived: Derived::default(),
+            jobs: Jobs::default(),
+            view: View {
+                active: Candidate::A,
+                open_layers: BTreeSet::from([0]),
+                popup: Popup::Closed,
+                open_path: String::new(),
+                export_path: "model.whittle".into(),
+                project_path: "project.toml".into(),
+                port: String::new(),
+                #[cfg(feature = "flash")]
+                ports: Vec::new(),
+                #[cfg(feature = "flash")]
+                flashed: None,
+                listed: listed(),
+                presets: Recipe::presets(),
+                prompt: String::new(),
+                transcript: Vec::new(),
+                asks: VecDeque::new(),
+                notices: Vec::new(),
+                pending: 0,
+                can_undo: false,
+                can_redo: false,
+                processor,
+            },
+        }
+    }
+
+    /// The model that is open.
+    #[must_use]
+    pub fn loaded(&self) -> Option<&Arc<Loaded>> {
+        self.derived.loaded.as_ref()
+    }
+
+    /// The last thing that the person said.
+    #[must_use]
+    pub fn last_said(&self) -> Option<&str> {
+        let said = |u: &&Utterance| u.speaker == Speaker::Person;
+        self.view
+            .transcript
+            .iter()
+            .rev()
+            .find(said)
+            .map(|u| u.text.as_str())
+    }
+
+    /// Whether nothing runs and nothing waits to be run.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let jobs = &self.jobs;
+        #[cfg(feature = "flash")]
+        let flashing = jobs.flash.is_some() || jobs.ports.is_some();
+        #[cfg(not(feature = "flash"))]
+        let flashing = false;
+        let building = jobs.build_a.is_some() || jobs.build_b.is_some();
+        let files = jobs.open.is_some() || jobs.fetch.is_some();
+        let writing = jobs.export.is_some() || jobs.save.is_some();
+        let talking = jobs.answer.is_some() || !self.view.asks.is_empty();
+        let measuring = jobs.evaluate.is_some() || self.view.pending > 0;
+        !(flashing || building || files || writing || talking || measuring)
+    }
+
+    pub(super) fn fail(&mut self, text: impl Into<String>) {
+        self.notice(Severity::Error, text.into());
+    }
+
+    pub(super) fn inform(&mut self, text: impl Into<String>) {
+        self.notice(Severity::Info, text.into());
+    }
+
+    fn notice(&mut self, severity: Severity, text: String) {
+        let notice = Notice { severity, text };
+        // The same failure twice is one thing to read.
+        self.view.notices.retain(|other| *other != notice);
+        self.view.notices.push(notice);
+    }
+}
+
+/// The language models of the catalog; all missing where this account has no cache.
+pub(super) fn listed() -> Vec<Listed> {
+    let cache = Cache::from_environment().ok();
+    let language = |entry: &&crate::catalog::Entry| entry.kind == crate::catalog::Kind::Language;
+    Catalog::builtin()
+        .entries
+        .iter()
+        .filter(language)
+        .map(|entry| Listed {
+            name: entry.name.clone(),
+            title: entry.title.clone(),
+            bytes: entry.bytes(),
+            installed: cache.as_ref().is_some_and(|c| c.installed(entry).is_some()),
+        })
+        .collect()
+}

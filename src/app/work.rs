@@ -1,0 +1,193 @@
+//! What the window's jobs do: one function for each, run on a thread.
+
+use super::candidate::Candidate;
+use super::derived::{Evaluated, Loaded};
+use super::jobs::Failure;
+use crate::catalog::{Cache, Catalog, fetch};
+use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
+use crate::evaluate::{evaluate, windows};
+use crate::job::Job;
+use crate::model::Model;
+use crate::packed::{LiveModel, PackedModel};
+use crate::project::Project;
+use crate::recipe::Recipe;
+use crate::workers::Processor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Public-domain prose that candidates are measured on; `assets/README.md` names its source.
+const EVALUATION_TEXT: &str = include_str!("../../assets/texts/evaluation.txt");
+/// Tokens of it: two windows, a few seconds a model.
+const EVALUATION_TOKENS: usize = 1024;
+
+/// The running tensors, as a snapshot that later exchanges leave alone.
+pub(super) type Tensors = Vec<Arc<CompressedTensor>>;
+
+/// What was behind a path.
+#[derive(Debug)]
+pub enum Opened {
+    /// A model.
+    Model(Arc<Loaded>),
+    /// A project file.
+    Project(Box<Project>),
+    /// A recipe file.
+    Recipe(Recipe),
+}
+
+/// A candidate compressed as a whole.
+#[derive(Debug)]
+pub struct Built {
+    /// The model that it was made from.
+    pub loaded: Arc<Loaded>,
+    /// Ready to run.
+    pub live: Arc<LiveModel>,
+    /// Its tensors.
+    pub tensors: Vec<Arc<CompressedTensor>>,
+}
+
+/// Opens a model of the catalog, a GGUF file, a folder, or a project or recipe in TOML.
+pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
+    let path = Path::new(spec);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("toml") => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {spec}: {error}"))?;
+            // A recipe has a name at its top, a project has a board.
+            let is_recipe =
+                toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("name"));
+            return Ok(if is_recipe {
+                Opened::Recipe(Recipe::parse(spec, &text)?)
+            } else {
+                Opened::Project(Box::new(Project::parse(spec, &text)?))
+            });
+        }
+        Some("whittle") => {
+            return Err(
+                format!("{spec} is packed already: open the model that it was made from").into(),
+            );
+        }
+        Some(_) | None => {}
+    }
+    let catalog = Catalog::builtin();
+    let path = match catalog.entry(spec).filter(|_| !path.exists()) {
+        None => path.to_owned(),
+        Some(entry) => Cache::from_environment()?
+            .weights(entry)
+            .ok_or_else(|| format!("{spec} is not on this machine yet: fetch it first"))?,
+    };
+    let model = Model::load(&path, job).map_err(|error| format!("cannot open {spec}: {error}"))?;
+    Ok(Opened::Model(Arc::new(Loaded::new(spec.into(), model)?)))
+}
+
+/// Brings a model of the catalog.
+pub(super) fn bring(name: &str, job: &Job<'_>) -> Result<String, Failure> {
+    let catalog = Catalog::builtin();
+    let entry = catalog
+        .entry(name)
+        .ok_or_else(|| format!("the catalog has no model named {name}"))?;
+    fetch(entry, &Cache::from_environment()?, job)?;
+    Ok(name.to_owned())
+}
+
+/// Compresses a candidate as a whole.
+pub(super) fn build(loaded: Arc<Loaded>, recipe: &Recipe, job: &Job<'_>) -> Result<Built, Failure> {
+    let compressed = compress(&loaded.model, recipe, job)?;
+    let live = live(&loaded, &compressed)?;
+    Ok(Built {
+        live: Arc::new(live),
+        tensors: compressed.tensors,
+        loaded,
+    })
+}
+
+fn live(loaded: &Loaded, compressed: &CompressedModel) -> Result<LiveModel, Failure> {
+    let text = Arc::clone(&loaded.text);
+    Ok(LiveModel::new(
+        loaded.model.hyperparameters,
+        text,
+        compressed,
+    )?)
+}
+
+/// Measures a recipe against the source in 16 bits. `ready` are tensors that may be taken over.
+pub(super) fn measure(
+    loaded: &Loaded,
+    candidate: Candidate,
+    recipe: Recipe,
+    ready: &Tensors,
+    processor: &Processor,
+    job: &Job<'_>,
+) -> Result<(Candidate, Evaluated), Failure> {
+    let tokens = windows(&loaded.model, EVALUATION_TEXT, EVALUATION_TOKENS)?;
+    let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
+    let original = Recipe::original();
+    let reference = live(loaded, &recompress(&loaded.model, &original, ready, job)?)?;
+    let result = evaluate(&tuned, &reference, &tokens, &processor.host(), job)?;
+    Ok((candidate, Evaluated { recipe, result }))
+}
+
+/// Packs a recipe's model. `ready` are tensors that may be taken over.
+pub(super) fn pack(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Tensors,
+    job: &Job<'_>,
+) -> Result<PackedModel, Failure> {
+    let compressed = recompress(&loaded.model, recipe, ready, job)?;
+    Ok(PackedModel::pack(&loaded.model, &compressed, job)?)
+}
+
+/// Packs a recipe's model and writes it to a file.
+pub(super) fn export(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Tensors,
+    path: PathBuf,
+    job: &Job<'_>,
+) -> Result<(PathBuf, u64), Failure> {
+    let packed = pack(loaded, recipe, ready, job)?;
+    packed.save(&path)?;
+    let bytes = packed.bytes().len() as u64;
+    Ok((path, bytes))
+}
+
+/// What a board is written with.
+#[cfg(feature = "flash")]
+#[derive(Debug, Clone)]
+pub(super) struct FlashPlan {
+    pub(super) board: &'static crate::board::Board,
+    pub(super) firmware: PathBuf,
+    /// A serial port, or "fake" for an emulated board.
+    pub(super) port: String,
+}
+
+/// Packs a recipe's model and writes it to a board with its firmware.
+#[cfg(feature = "flash")]
+pub(super) fn flash(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Tensors,
+    plan: &FlashPlan,
+    job: &Job<'_>,
+) -> Result<crate::flash::Flashed, Failure> {
+    use crate::flash::{FlashOptions, Image};
+    let firmware = std::fs::read(&plan.firmware)
+        .map_err(|error| format!("cannot read firmware {}: {error}", plan.firmware.display()))?;
+    let packed = pack(loaded, recipe, ready, job)?;
+    let image = Image::new(plan.board, &firmware, packed.bytes())?;
+    if plan.port != "fake" {
+        let options = FlashOptions::default();
+        return Ok(crate::flash::flash(&plan.port, &image, &options, job)?);
+    }
+    #[cfg(unix)]
+    {
+        let board = crate::flash::FakeBoard::start(&[])?;
+        let options = FlashOptions {
+            reset: crate::flash::Reset::None,
+            ..FlashOptions::default()
+        };
+        Ok(crate::flash::flash(board.port(), &image, &options, job)?)
+    }
+    #[cfg(not(unix))]
+    Err("the fake board needs a pseudo-terminal, which this system does not have".into())
+}
