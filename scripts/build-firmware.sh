@@ -1,6 +1,8 @@
 #!/bin/sh
 # Builds the firmware of one board family and prints the path of its ELF file:
-#     scripts/build-firmware.sh esp32c3|qemu-virt
+#     scripts/build-firmware.sh esp32c3|qemu-virt [TARGET]
+# TARGET is for qemu-virt, whose processor can be any: riscv32imafc-unknown-none-elf counts the
+# instructions of a core with floating point.
 # What cargo makes is kept in the account's cache: core and the engine are compiled once for all boards.
 #
 # With a rustup that has the target installed this is plain cargo. Without it, Debian's rustc-web
@@ -11,7 +13,8 @@ set -eu
 board=${1:?usage: scripts/build-firmware.sh BOARD}
 root=$(cd "$(dirname "$0")/.." && pwd)
 case $board in
-    esp32c3 | qemu-virt) target=riscv32imc-unknown-none-elf ;;
+    esp32c3) target=riscv32imc-unknown-none-elf ;;
+    qemu-virt) target=${2:-riscv32imc-unknown-none-elf} ;;
     *) echo "no firmware for $board" >&2; exit 2 ;;
 esac
 cd "$root/firmware/boards/$board"

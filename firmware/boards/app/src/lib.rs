@@ -49,6 +49,15 @@ pub struct Model<'m> {
     weights: Weights<'m>,
 }
 
+/// The packed file at the start of `flash`: as many bytes as it says it has, or all there are.
+#[must_use]
+pub fn packed_bytes(flash: &[u8]) -> &[u8] {
+    // Offset 24 of the header; what it claims is checked when the file is parsed.
+    let claimed = flash.get(24..).and_then(<[u8]>::first_chunk);
+    let claimed = claimed.map_or(usize::MAX, |word| u32::from_le_bytes(*word) as usize);
+    flash.get(..claimed).unwrap_or(flash)
+}
+
 impl<'m> Model<'m> {
     /// Checks a packed file and lists its tensors in `table`, 18 places a layer.
     ///
@@ -73,6 +82,37 @@ impl<'m> Model<'m> {
         let weights = Weights::new(*packed.shape(), table)?;
         board.line(format_args!("model ok, {} tensors", packed.tensors()));
         Ok(Self { text, weights })
+    }
+
+    /// 32-bit words of memory that [`answer`] needs for a prompt of so many bytes.
+    #[must_use]
+    pub fn words(&self, prompt_bytes: usize, limits: Limits) -> usize {
+        let shape = self.weights.shape();
+        ArenaLayout::new(shape, limits).words()
+            + shape.vocab as usize
+            + self.prompt_room(prompt_bytes)
+    }
+
+    /// The longest context that so many words of memory hold, at least 1; at most the model's.
+    #[must_use]
+    pub fn longest_context(&self, prompt_bytes: usize, batch: usize, words: usize) -> usize {
+        let fits = |context| self.words(prompt_bytes, Limits { context, batch }) <= words;
+        let (mut low, mut high) = (1, self.weights.shape().context as usize);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if fits(middle) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
+    }
+
+    /// Tokens of a prompt at most: a byte becomes one at most, and a space may go before the text.
+    fn prompt_room(&self, prompt_bytes: usize) -> usize {
+        let chat = self.text.chat;
+        (chat.first_user_open.len() + chat.user_close.len()) / 4 + prompt_bytes + 1
     }
 
     /// The prompt as tokens, each given to `emit`; `room` is a word for each byte of the longest word.
@@ -109,19 +149,17 @@ pub fn answer<B: Board>(
         context: request.limits.context.min(shape.context as usize),
         batch: request.limits.batch,
     };
-    // A byte becomes one token at most; a space may go before the text.
-    let chat = model.text.chat;
-    let template = (chat.first_user_open.len() + chat.user_close.len()) / 4;
-    let longest = template + request.prompt.len() + 1;
-    let vocab = shape.vocab as usize;
-    let needed = ArenaLayout::new(shape, limits).words() + vocab + longest;
+    let (needed, vocab) = (
+        model.words(request.prompt.len(), limits),
+        shape.vocab as usize,
+    );
     let found = memory.len();
     let memory = memory
         .get_mut(..needed)
         .ok_or(Refusal::Memory { needed, found })?;
     let (logits, memory) = memory.split_at_mut(vocab);
     let logits: &mut [f32] = bytemuck::cast_slice_mut(logits);
-    let (prompt, arena) = memory.split_at_mut(longest);
+    let (prompt, arena) = memory.split_at_mut(model.prompt_room(request.prompt.len()));
 
     let mut count = 0;
     // The arena is idle until the session starts: it lends the tokenizer its room.

@@ -1,58 +1,88 @@
-//! Whittle's firmware for ESP32-C3 boards: maps the model partition and reports what it holds.
+//! Whittle's firmware for ESP32-C3 boards: maps the model partition and answers prompts.
 //!
 //! The model partition follows the application, aligned to the 64 KiB pages of the flash mapping;
-//! its place is read from the partition table, which the host writes with every image.
+//! its place is read from the partition table, which the host writes with every image. Each line on
+//! the serial console (115,200 baud) is a prompt.
 
 #![no_std]
 #![no_main]
 
+mod console;
 mod partition;
 mod window;
 
-use core::fmt::Write as _;
+use app::{Board, Limits, Matrix, Model, Request, answer, packed_bytes};
+use console::Console;
 use esp_hal::clock::CpuClock;
 use esp_hal::main;
-use esp_hal::uart::{Config, Uart};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
+/// What the chip's 313 KiB leave beside code in RAM and a stack of 50 KiB, of which the table below
+/// takes 14.
+const MEMORY_WORDS: usize = 64 * 1024;
+/// Tensors of 32 layers.
+const TABLE: usize = 32 * 18;
+/// Longest prompt.
+const PROMPT_BYTES: usize = 512;
+/// Longest answer in tokens; a full context ends it sooner.
+const MAX_TOKENS: usize = 256;
+/// A larger batch would read the flash less often while it takes in the prompt, at the price of
+/// activations that the context needs.
+const BATCH: usize = 1;
+
+static mut MEMORY: [u32; MEMORY_WORDS] = [0; MEMORY_WORDS];
+
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Formatting a message costs tens of kilobytes; the watchdog of the next session resets us.
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    if let Some(mut console) = Console::stolen() {
+        console.line(format_args!("panic: {info}"));
+    }
     loop {
         core::hint::spin_loop();
     }
 }
-
-/// Bytes at the start of a model whose checksum is reported.
-const HEADER_BYTES: usize = 64;
 
 #[main]
 fn main() -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
-    let Ok(mut uart) = Uart::new(peripherals.UART0, Config::default()) else {
-        panic!()
+    let mut console = Console::new(peripherals.UART0, peripherals.GPIO21, peripherals.GPIO20);
+    // SAFETY: this function runs once, on the only core, and nothing else refers to it.
+    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let mut tensors: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
+    let Some(flash) = model_partition() else {
+        console.line(format_args!("refused: no model partition in the flash"));
+        panic!("nothing to run")
     };
-    // A UART without a listener loses lines; there is nobody to tell.
-    let _ = match model() {
-        Some(model) => {
-            let header = &model[..HEADER_BYTES.min(model.len())];
-            writeln!(
-                uart,
-                "model {} bytes, header crc32 {:08x}",
-                model.len(),
-                crc32(header)
-            )
-        }
-        None => writeln!(uart, "no model partition in the flash"),
-    };
+    match Model::open(&mut console, packed_bytes(flash), &mut tensors) {
+        Ok(model) => converse(&mut console, &model, memory),
+        Err(refusal) => console.line(format_args!("refused: {refusal}")),
+    }
+    panic!("nothing to run")
+}
+
+/// Answers line after line.
+fn converse(console: &mut Console, model: &Model<'_>, memory: &mut [u32]) {
+    let mut text = [0; PROMPT_BYTES];
     loop {
-        core::hint::spin_loop();
+        console.line(format_args!("ready"));
+        let prompt = console.read_line(&mut text);
+        let request = Request {
+            prompt,
+            max_tokens: MAX_TOKENS,
+            limits: Limits {
+                context: model.longest_context(prompt.len(), BATCH, memory.len()),
+                batch: BATCH,
+            },
+        };
+        if let Err(refusal) = answer(console, model, &request, memory) {
+            console.line(format_args!("refused: {refusal}"));
+        }
     }
 }
 
 /// As much of the model partition as the window shows; nothing when there is none.
-fn model() -> Option<&'static [u8]> {
+fn model_partition() -> Option<&'static [u8]> {
     let table = window::map(partition::TABLE_PAGE, 1)?;
     let found = partition::find_model(&table[partition::TABLE_OFFSET..]);
     window::unmap(table);
@@ -61,14 +91,4 @@ fn model() -> Option<&'static [u8]> {
     let first_page = u32::try_from(address / window::PAGE_BYTES).ok()?;
     window::map(first_page, pages.min(window::free_pages()))
         .map(|model| &model[..bytes.min(model.len())])
-}
-
-/// CRC-32 of IEEE 802.3, bit by bit: 64 bytes do not deserve a table.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    };
-    !bytes.iter().fold(u32::MAX, step)
 }

@@ -22,6 +22,9 @@ global_asm!(
     ".option push",
     ".option arch, +zicsr",
     "csrw mtvec, t0",
+    // Floating point on, where the core has it.
+    "li t0, 0x6000",
+    "csrs mstatus, t0",
     ".option pop",
     "j {main}",
     ".balign 4",

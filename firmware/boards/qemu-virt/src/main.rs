@@ -8,7 +8,7 @@
 
 mod machine;
 
-use app::{Board, Limits, Matrix, Model, Refusal, Request, answer};
+use app::{Board, Limits, Matrix, Model, Refusal, Request, answer, packed_bytes};
 use core::slice;
 use machine::{Machine, Outcome, exit};
 
@@ -20,8 +20,6 @@ const MEMORY_BYTES: usize = 0x0600_0000;
 const MODEL: usize = 0x8800_0000;
 const MODEL_BYTES: usize = 0x1800_0000;
 
-/// Where a packed file says how long it is.
-const FILE_BYTES_AT: usize = 24;
 /// Tensors of 128 layers.
 const TABLE: usize = 128 * 18;
 /// Words before the request's text: its bytes, tokens to answer, context, batch, words of memory to
@@ -55,7 +53,10 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
         )
     };
     let (words, text) = request.split_at(4 * REQUEST_WORDS);
-    let word = |i: usize| word_at(words, 4 * i);
+    let word = |i: usize| {
+        let at = 4 * i;
+        u32::from_le_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]]) as usize
+    };
     let request = Request {
         prompt: text
             .get(..word(0))
@@ -71,14 +72,7 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
         0 => memory,
         words => &mut memory[..words.min(MEMORY_BYTES / 4)],
     };
-    // What the header claims is checked against it when the file is parsed.
-    let model = &model[..word_at(model, FILE_BYTES_AT).min(MODEL_BYTES)];
     let mut table: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
-    let model = Model::open(board, model, &mut table)?;
+    let model = Model::open(board, packed_bytes(model), &mut table)?;
     answer(board, &model, &request, memory)
-}
-
-/// The little-endian word at `at`.
-fn word_at(bytes: &[u8], at: usize) -> usize {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize
 }
