@@ -1,9 +1,12 @@
 //! `whittle flash` and `whittle ports`: write a packed model and its firmware to a board.
 
 use super::Output;
-use crate::flash::{Flashed, Image, Loader, Port, Reset, flash, ports};
+use crate::board::Board;
+use crate::flash::{Flashed, Image, Loader, Port, Reset, flash, ports, prebuilt};
+use crate::packed::PackedModel;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Write a packed model and its firmware to a board; only what changed is sent
@@ -17,9 +20,9 @@ pub(super) struct FlashArgs {
     /// Serial port of the board, or "fake" for an emulated ESP32-C3
     #[arg(long)]
     port: String,
-    /// The firmware: an ELF file for the board's chip
+    /// Firmware of your own: an ELF file for the board's chip; otherwise the one that comes with Whittle
     #[arg(long, value_name = "ELF")]
-    firmware: PathBuf,
+    firmware: Option<PathBuf>,
     /// Write through the loader in the chip's ROM: slower, for boards that refuse the other
     #[arg(long)]
     rom_loader: bool,
@@ -42,9 +45,8 @@ struct Report {
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let board = super::estimate::board(&args.board)?;
-    let model = read(&args.file)?;
-    let firmware = read(&args.firmware)?;
-    let image = Image::new(&board, &firmware, &model)?;
+    let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
+    let image = image(&board, args.firmware.as_deref(), packed.bytes())?;
     let loader = if args.rom_loader {
         Loader::Rom
     } else {
@@ -54,7 +56,7 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let report = Report {
         board: board.id.clone(),
         port: args.port.clone(),
-        model_bytes: model.len() as u64,
+        model_bytes: packed.bytes().len() as u64,
         image_bytes: image.bytes(),
         flashed,
     };
@@ -83,11 +85,21 @@ pub(super) fn list(_args: &PortsArgs, output: &Output) -> anyhow::Result<()> {
     })
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// The image of a packed model with the firmware of this path, or the prebuilt one.
+pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> anyhow::Result<Image> {
+    let firmware = match firmware {
+        Some(path) => Cow::Owned(
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
+        ),
+        None => Cow::Borrowed(prebuilt(board).with_context(|| {
+            format!("there is no prebuilt firmware for {} yet: name one with --firmware", board.name)
+        })?),
+    };
+    Ok(Image::new(board, &firmware, model)?)
 }
 
-fn write(port: &str, image: &Image, loader: Loader, output: &Output) -> anyhow::Result<Flashed> {
+/// Writes an image to a port, or to a fake board with the flash that the image is for.
+pub(super) fn write(port: &str, image: &Image, loader: Loader, output: &Output) -> anyhow::Result<Flashed> {
     let options = crate::flash::FlashOptions {
         loader,
         ..Default::default()
@@ -97,7 +109,8 @@ fn write(port: &str, image: &Image, loader: Loader, output: &Output) -> anyhow::
     }
     #[cfg(unix)]
     {
-        let board = crate::flash::FakeBoard::start(&[]).context("cannot start the fake board")?;
+        let board = crate::flash::FakeBoard::with_flash(usize::try_from(image.flash_bytes)?, &[])
+            .context("cannot start the fake board")?;
         let options = crate::flash::FlashOptions {
             reset: Reset::None,
             ..options

@@ -7,6 +7,8 @@ mod bench;
 mod boards;
 mod chat;
 mod compress;
+#[cfg(all(feature = "voice", feature = "flash"))]
+mod demo;
 mod estimate;
 mod eval;
 mod fetch;
@@ -55,6 +57,8 @@ enum Command {
     Boards(boards::BoardsArgs),
     Chat(chat::ChatArgs),
     Compress(compress::CompressArgs),
+    #[cfg(all(feature = "voice", feature = "flash"))]
+    Demo(demo::DemoArgs),
     Estimate(estimate::EstimateArgs),
     Eval(eval::EvalArgs),
     Fetch(fetch::FetchArgs),
@@ -87,6 +91,8 @@ pub fn main() -> Next {
             Command::Boards(args) => boards::run(&args, &output),
             Command::Chat(args) => chat::run(&args, &output),
             Command::Compress(args) => compress::run(&args, &output),
+            #[cfg(all(feature = "voice", feature = "flash"))]
+            Command::Demo(args) => demo::run(&args, &output),
             Command::Estimate(args) => estimate::run(&args, &output),
             Command::Eval(args) => eval::run(&args, &output),
             Command::Fetch(args) => fetch::run(&args, &output),

@@ -1,10 +1,10 @@
-//! A board made of software: an ESP32-C3 with 4 MB of flash behind a pseudo-terminal.
+//! A board made of software: an ESP32-C3 behind a pseudo-terminal, with 4 MB of flash or more.
 //!
 //! It lets `whittle demo` and the tests flash without hardware, through the same library calls and
 //! the same bytes on the wire. A pseudo-terminal has no DTR and RTS lines: flash it with
 //! [`Reset::None`](super::Reset). Unix only.
 
-use super::fake_rom::{Frames, Rom};
+use super::fake_rom::{FLASH_BYTES, Frames, Rom};
 use serialport::{SerialPort as _, TTYPort};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -76,13 +76,21 @@ impl FakeBoard {
     /// # Errors
     /// When the system has no pseudo-terminal or thread left.
     pub fn start(faults: &[Fault]) -> std::io::Result<Self> {
+        Self::with_flash(FLASH_BYTES, faults)
+    }
+
+    /// Starts a board with another flash: `flash_bytes`, rounded up to a power of two.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_flash(flash_bytes: usize, faults: &[Fault]) -> std::io::Result<Self> {
         let (mut board_side, host_side) = TTYPort::pair()?;
         // How soon a dropped board stops; replies do not wait for it.
         board_side.set_timeout(Duration::from_millis(20))?;
         let port = host_side
             .name()
             .ok_or_else(|| std::io::Error::other("the pseudo-terminal has no name"))?;
-        let mut rom = Rom::new();
+        let mut rom = Rom::new(flash_bytes);
         for fault in faults {
             match fault {
                 Fault::WornCell { address } => rom.worn = Some(*address),

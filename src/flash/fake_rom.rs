@@ -10,12 +10,14 @@ use std::io::Read as _;
 use std::ops::Range;
 
 /// Flash of the fake board.
+/// Flash of the board where nothing else is said: 4 MiB.
 pub(super) const FLASH_BYTES: usize = 4 << 20;
 const SECTOR_BYTES: usize = 4096;
 /// Chip number of the ESP32-C3 in the answer to `GET_SECURITY_INFO`.
 const CHIP_ID: u32 = 5;
-/// JEDEC id of a 4 MB flash as the SPI controller returns it.
-const FLASH_ID: u32 = 0x0016_40C8;
+/// Maker and type of the flash as the SPI controller returns its JEDEC id; the third byte is the
+/// binary logarithm of its size.
+const FLASH_MAKER: u32 = 0x0000_40C8;
 
 /// Registers of the SPI controller through which a host asks the flash for its id.
 const SPI_COMMAND: u32 = 0x6000_2000;
@@ -88,8 +90,9 @@ struct Answer {
 }
 
 impl Rom {
-    pub(super) fn new() -> Self {
-        let flash = vec![0xFF; FLASH_BYTES];
+    /// A chip with an erased flash of `flash_bytes`, rounded up to a power of two.
+    pub(super) fn new(flash_bytes: usize) -> Self {
+        let flash = vec![0xFF; flash_bytes.next_power_of_two()];
         let registers = EFUSE_MAC.into_iter().collect();
         Self {
             flash,
@@ -206,7 +209,7 @@ impl Rom {
         if address == SPI_COMMAND && new & SPI_COMMAND_START != 0 {
             // The transfer is over at once; the only one a host asks for reads the id.
             new = 0;
-            self.registers.insert(SPI_DATA, FLASH_ID);
+            self.registers.insert(SPI_DATA, (FLASH_MAKER | self.flash.len().ilog2() << 16));
         }
         self.registers.insert(address, new);
     }
@@ -376,7 +379,7 @@ mod tests {
 
     #[test]
     fn requests_outside_the_flash_are_refused() {
-        let mut rom = Rom::new();
+        let mut rom = Rom::new(FLASH_BYTES);
         let begin = |address: u32, bytes: u32| {
             let mut data = vec![0, command::FLASH_BEGIN, 16, 0, 0, 0, 0, 0];
             for argument in [bytes, 1, 1024, address] {

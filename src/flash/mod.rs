@@ -9,11 +9,13 @@ mod elf;
 pub mod fake_board;
 #[cfg(unix)]
 mod fake_rom;
+mod firmware;
 mod image;
 mod session;
 
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
+pub use firmware::prebuilt;
 pub use image::{Image, ImageError, Part, Segment};
 
 use crate::job::{Cancelled, Job};
