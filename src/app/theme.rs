@@ -26,9 +26,9 @@ pub(super) const TOP: f32 = 118.0;
 /// Height of the strip at the bottom.
 pub(super) const STATUS: f32 = 28.0;
 /// Width of the board panel.
-pub(super) const BOARDS: f32 = 488.0;
+pub(super) const BOARDS: f32 = 548.0;
 /// Height of the assistant.
-pub(super) const ASSISTANT: f32 = 262.0;
+pub(super) const ASSISTANT: f32 = 272.0;
 /// Rounding of bars and cells.
 pub(super) const ROUND: u8 = 3;
 
