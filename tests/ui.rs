@@ -379,3 +379,20 @@ fn every_input_has_a_name_and_a_wide_window_is_not_needed() {
     window.run_steps(2);
     window.check_accessibility();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_display_there_is_one_clear_sentence() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_whittle"))
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        sentence.starts_with("whittle: no display: ") && sentence.lines().count() == 1,
+        "{sentence}"
+    );
+}

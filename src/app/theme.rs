@@ -120,6 +120,8 @@ pub(super) fn apply(ctx: &Context) {
         spacing.button_padding = vec2(9.0, 3.0);
         spacing.interact_size.y = 22.0;
         spacing.slider_rail_height = 4.0;
+        // Tables keep clear of their scroll bar.
+        spacing.scroll.floating_allocated_width = 10.0;
         spacing.window_margin = Margin::same(16);
         spacing.menu_margin = Margin::same(8);
         // Tables and answers have much to read and little to animate.
@@ -140,7 +142,7 @@ fn visuals() -> Visuals {
     visuals.hyperlink_color = ACCENT;
     visuals.error_fg_color = BAD;
     visuals.weak_text_color = Some(WEAK);
-    visuals.selection.bg_fill = Color32::from_rgb(38, 74, 108);
+    visuals.selection.bg_fill = Color32::from_rgb(34, 60, 86);
     visuals.selection.stroke = Stroke::new(1.0, STRONG);
     visuals.slider_trailing_fill = true;
     let widgets = &mut visuals.widgets;

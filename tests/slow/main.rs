@@ -4,5 +4,7 @@ mod model;
 mod models;
 #[cfg(feature = "voice")]
 mod voice;
+#[cfg(all(target_os = "linux", feature = "gui"))]
+mod window;
 #[cfg(feature = "voice")]
 mod word_errors;

@@ -32,7 +32,10 @@ pub(in crate::app) fn assistant_ui(ui: &mut Ui, state: &mut State, commands: &mu
                     ui.add_space(6.0);
                     input_ui(ui, state, commands);
                 });
-            CentralPanel::no_frame().show(ui, |ui| transcript_ui(ui, state));
+            CentralPanel::no_frame().show(ui, |ui| {
+                ui.add_space(6.0);
+                transcript_ui(ui, state);
+            });
         });
 }
 

@@ -108,8 +108,13 @@ fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen
     row.set_selected(is_chosen);
     row.col(|ui| {
         ui.spacing_mut().button_padding.x = 4.0;
-        let label = ui.selectable_label(is_chosen, &board.name);
-        if label.on_hover_text(&board.core).clicked() {
+        // What stands in brackets is in the detail below.
+        let name = board.name.split(" (").next().unwrap_or(&board.name);
+        let label = ui.selectable_label(is_chosen, name);
+        if label
+            .on_hover_text(format!("{}\n{}", board.name, board.core))
+            .clicked()
+        {
             chosen.clone_from(&board.id);
         }
     });
