@@ -12,7 +12,8 @@ while [ ! -s "$scratch/display" ]; do
     kill -0 "$server" # Ends the script if the server did not start.
     sleep 0.1
 done
-DISPLAY=:$(cat "$scratch/display") WAYLAND_DISPLAY='' LIBGL_ALWAYS_SOFTWARE=1 "$whittle" studio smollm2-135m \
-    --ask "Explain in one sentence what a microcontroller is." --screenshot "$scratch/window.png"
+env -u WAYLAND_DISPLAY XDG_RUNTIME_DIR="$scratch" DISPLAY=":$(cat "$scratch/display")" LIBGL_ALWAYS_SOFTWARE=1 \
+    "$whittle" studio smollm2-135m \
+    --evaluate --ask "Explain in one sentence what a microcontroller is." --screenshot "$scratch/window.png"
 # Few colours are enough for a dark window, and keep the file small.
 convert "$scratch/window.png" -strip -colors 255 "PNG8:assets/screenshot.png"

@@ -18,6 +18,7 @@ fn studio(args: cli::StudioArgs) -> ExitCode {
         model: args.model,
         recipe: args.recipe,
         ask: args.ask,
+        evaluate: args.evaluate,
         screenshot: args.screenshot,
     };
     match whittle::app::run(start) {

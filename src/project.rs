@@ -61,7 +61,7 @@ impl Default for Project {
             system: String::new(),
             firmware: None,
             a: preset("balanced-4bit"),
-            b: Recipe::original(),
+            b: preset("original"),
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct Loaded {
     pub shape: ModelShape,
     /// How text goes in and comes out.
     pub text: Arc<TextSections>,
-    /// Its matrices, in file order.
+    /// Its matrices: those that stand alone, then layer by layer.
     pub matrices: Vec<Matrix>,
     /// The rows of the layer table.
     pub rows: Vec<Row>,
@@ -68,7 +68,7 @@ impl Loaded {
     pub fn new(spec: String, model: Model) -> Result<Self, PackError> {
         let shape = ModelShape::of(&model)?;
         let text = Arc::new(TextSections::new(&model)?);
-        let matrices: Vec<Matrix> = model
+        let mut matrices: Vec<Matrix> = model
             .tensors
             .iter()
             .enumerate()
@@ -82,6 +82,8 @@ impl Loaded {
                 cols: tensor.cols,
             })
             .collect();
+        // Files list them in any order; people read attention before feed-forward.
+        matrices.sort_by_key(|matrix| (matrix.layer, matrix.role));
         let rows = rows(&matrices, model.hyperparameters.layers);
         Ok(Self {
             spec,

@@ -50,6 +50,8 @@ pub struct Start {
     pub recipe: Option<String>,
     /// What both candidates are asked once the model is ready.
     pub ask: Option<String>,
+    /// Whether candidate A is measured once the model is ready.
+    pub evaluate: bool,
     /// Writes a picture of the window here once all is done, and closes it.
     pub screenshot: Option<PathBuf>,
 }
@@ -126,7 +128,9 @@ pub struct Studio {
     processor: Arc<Processor>,
     dialogs: Box<dyn Dialogs>,
     screenshot: Option<Screenshot>,
+    /// What is left of the start: both wait for the model.
     first_question: Option<String>,
+    first_evaluation: bool,
 }
 
 impl Studio {
@@ -158,6 +162,7 @@ impl Studio {
             dialogs,
             screenshot: None,
             first_question: start.ask.clone(),
+            first_evaluation: start.evaluate,
         };
         let installed = studio
             .state
@@ -238,6 +243,7 @@ impl App for Studio {
         self.collect(ctx);
         self.derive();
         self.answer_next(ctx);
+        self.evaluate_first(ctx);
         if let Some(screenshot) = &mut self.screenshot {
             screenshot.step(ctx, &self.state);
         }

@@ -26,9 +26,9 @@ pub(super) const TOP: f32 = 118.0;
 /// Height of the strip at the bottom.
 pub(super) const STATUS: f32 = 28.0;
 /// Width of the board panel.
-pub(super) const BOARDS: f32 = 488.0;
+pub(super) const BOARDS: f32 = 548.0;
 /// Height of the assistant.
-pub(super) const ASSISTANT: f32 = 262.0;
+pub(super) const ASSISTANT: f32 = 272.0;
 /// Rounding of bars and cells.
 pub(super) const ROUND: u8 = 3;
 
@@ -120,6 +120,8 @@ pub(super) fn apply(ctx: &Context) {
         spacing.button_padding = vec2(9.0, 3.0);
         spacing.interact_size.y = 22.0;
         spacing.slider_rail_height = 4.0;
+        // Tables keep clear of their scroll bar.
+        spacing.scroll.floating_allocated_width = 10.0;
         spacing.window_margin = Margin::same(16);
         spacing.menu_margin = Margin::same(8);
         // Tables and answers have much to read and little to animate.
@@ -140,7 +142,7 @@ fn visuals() -> Visuals {
     visuals.hyperlink_color = ACCENT;
     visuals.error_fg_color = BAD;
     visuals.weak_text_color = Some(WEAK);
-    visuals.selection.bg_fill = Color32::from_rgb(38, 74, 108);
+    visuals.selection.bg_fill = Color32::from_rgb(34, 60, 86);
     visuals.selection.stroke = Stroke::new(1.0, STRONG);
     visuals.slider_trailing_fill = true;
     let widgets = &mut visuals.widgets;

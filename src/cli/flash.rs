@@ -92,14 +92,22 @@ pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> any
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
         ),
         None => Cow::Borrowed(prebuilt(board).with_context(|| {
-            format!("there is no prebuilt firmware for {} yet: name one with --firmware", board.name)
+            format!(
+                "there is no prebuilt firmware for {} yet: name one with --firmware",
+                board.name
+            )
         })?),
     };
     Ok(Image::new(board, &firmware, model)?)
 }
 
 /// Writes an image to a port, or to a fake board with the flash that the image is for.
-pub(super) fn write(port: &str, image: &Image, loader: Loader, output: &Output) -> anyhow::Result<Flashed> {
+pub(super) fn write(
+    port: &str,
+    image: &Image,
+    loader: Loader,
+    output: &Output,
+) -> anyhow::Result<Flashed> {
     let options = crate::flash::FlashOptions {
         loader,
         ..Default::default()

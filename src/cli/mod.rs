@@ -18,10 +18,10 @@ mod info;
 mod models;
 mod open;
 mod output;
-#[cfg(feature = "voice")]
-mod talk;
 #[cfg(feature = "gui")]
 mod studio;
+#[cfg(feature = "voice")]
+mod talk;
 
 pub use output::Output;
 #[cfg(feature = "gui")]

@@ -60,8 +60,12 @@ impl Output {
         } else {
             text(value)
         };
-        writeln!(std::io::stdout().lock(), "{}", line.trim_end_matches('\n'))?;
-        Ok(())
+        let written = writeln!(std::io::stdout().lock(), "{}", line.trim_end_matches('\n'));
+        match written {
+            // Whoever reads has read enough: `whittle info MODEL | head`.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
     }
 
     /// Prints a remark for people on standard error.

@@ -13,6 +13,9 @@ pub struct StudioArgs {
     /// Ask both candidates this once the model is ready
     #[arg(long, value_name = "P")]
     pub ask: Option<String>,
+    /// Measure candidate A once the model is ready
+    #[arg(long)]
+    pub evaluate: bool,
     /// Write a picture of the window once all is done, and close it
     #[arg(long, value_name = "F.png")]
     pub screenshot: Option<PathBuf>,

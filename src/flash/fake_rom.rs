@@ -209,7 +209,8 @@ impl Rom {
         if address == SPI_COMMAND && new & SPI_COMMAND_START != 0 {
             // The transfer is over at once; the only one a host asks for reads the id.
             new = 0;
-            self.registers.insert(SPI_DATA, (FLASH_MAKER | self.flash.len().ilog2() << 16));
+            self.registers
+                .insert(SPI_DATA, FLASH_MAKER | self.flash.len().ilog2() << 16);
         }
         self.registers.insert(address, new);
     }

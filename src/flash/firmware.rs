@@ -18,8 +18,14 @@ mod tests {
 
     #[test]
     fn the_prebuilt_firmware_is_the_one_that_its_page_names() {
-        let hash = Sha256::digest(ESP32C3).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hash = Sha256::digest(ESP32C3)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>();
         let page = include_str!("../../assets/firmware/README.md");
-        assert!(page.contains(&hash), "{hash} is not in assets/firmware/README.md");
+        assert!(
+            page.contains(&hash),
+            "{hash} is not in assets/firmware/README.md"
+        );
     }
 }

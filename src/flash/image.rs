@@ -15,6 +15,9 @@ use std::io::Write as _;
 /// Where the bundled bootloaders look for the partition table.
 const TABLE_OFFSET_BYTES: u32 = 0x8000;
 
+/// ESP-IDF's partition tables take no larger application.
+const MAX_APP_PARTITION_BYTES: u64 = 16 << 20;
+
 /// Part of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,7 +108,9 @@ impl Image {
         elf::check(firmware, board.isa).map_err(ImageError::Firmware)?;
 
         // Once to learn the size of the firmware, once more with the partitions that follow from it.
-        let roomy = flash_bytes.saturating_sub(APP_OFFSET_BYTES + MODEL_ALIGNMENT_BYTES);
+        let roomy = flash_bytes
+            .saturating_sub(APP_OFFSET_BYTES + MODEL_ALIGNMENT_BYTES)
+            .min(MAX_APP_PARTITION_BYTES);
         let draft = build(chip, size, firmware, roomy, MODEL_ALIGNMENT_BYTES)?;
         let app_bytes = draft.last().map_or(0, |segment| segment.bytes.len() as u64);
         let app_partition_bytes = app_bytes

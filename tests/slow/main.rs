@@ -7,5 +7,7 @@ mod models;
 mod sound_server;
 #[cfg(feature = "voice")]
 mod voice;
+#[cfg(all(target_os = "linux", feature = "gui"))]
+mod window;
 #[cfg(feature = "voice")]
 mod word_errors;

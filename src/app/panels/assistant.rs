@@ -5,7 +5,10 @@ use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
 use crate::app::state::{Facts, Speaker, State, Utterance};
 use crate::app::{theme, units};
-use eframe::egui::{Align, Button, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui, vec2};
+use eframe::egui::{
+    Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
+    vec2,
+};
 
 /// Width of the column of names.
 const NAMES: f32 = 64.0;
@@ -18,11 +21,20 @@ pub(in crate::app) fn assistant_ui(ui: &mut Ui, state: &mut State, commands: &mu
         .resizable(true)
         .frame(frame())
         .show(ui, |ui| {
-            head_ui(ui, state, commands);
-            ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
-                input_ui(ui, state, commands);
-                ui.add_space(2.0);
-                ui.with_layout(Layout::top_down(Align::Min), |ui| transcript_ui(ui, state));
+            Panel::top("assistant head")
+                .frame(Frame::NONE)
+                .show_separator_line(false)
+                .show(ui, |ui| head_ui(ui, state, commands));
+            Panel::bottom("assistant input")
+                .frame(Frame::NONE)
+                .show_separator_line(false)
+                .show(ui, |ui| {
+                    ui.add_space(6.0);
+                    input_ui(ui, state, commands);
+                });
+            CentralPanel::no_frame().show(ui, |ui| {
+                ui.add_space(6.0);
+                transcript_ui(ui, state);
             });
         });
 }

@@ -6,7 +6,7 @@ use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
 use crate::estimate::{Estimate, Range, Scarce, Store};
-use eframe::egui::{Align, DragValue, Grid, Layout, Panel, RichText, ScrollArea, Ui};
+use eframe::egui::{Align, DragValue, Grid, Label, Layout, Panel, RichText, ScrollArea, Ui};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 /// Longest context that can be asked of a board.
@@ -70,11 +70,11 @@ fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
             .vscroll(false)
             .cell_layout(Layout::left_to_right(Align::Center))
             .column(Column::remainder().at_least(110.0).clip(true))
-            .column(Column::exact(90.0))
-            .column(Column::exact(66.0))
+            .column(Column::exact(72.0))
             .column(Column::exact(62.0))
-            .column(Column::exact(64.0))
-            .column(Column::exact(52.0))
+            .column(Column::exact(56.0))
+            .column(Column::exact(54.0))
+            .column(Column::exact(54.0))
             .header(20.0, columns_ui)
             .body(|body| {
                 body.rows(theme::ROW, estimates.len(), |mut row| {
@@ -104,9 +104,17 @@ fn columns_ui(mut row: TableRow<'_, '_>) {
 }
 
 fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen: &mut String) {
+    let is_chosen = *chosen == board.id;
+    row.set_selected(is_chosen);
     row.col(|ui| {
-        let label = ui.selectable_label(*chosen == board.id, &board.name);
-        if label.on_hover_text(&board.core).clicked() {
+        ui.spacing_mut().button_padding.x = 4.0;
+        // What stands in brackets is in the detail below.
+        let name = board.name.split(" (").next().unwrap_or(&board.name);
+        let label = ui.selectable_label(is_chosen, name);
+        if label
+            .on_hover_text(format!("{}\n{}", board.name, board.core))
+            .clicked()
+        {
             chosen.clone_from(&board.id);
         }
     });
@@ -147,7 +155,7 @@ fn range_ui(ui: &mut Ui, range: Option<&Range>, estimate: &Estimate) {
         }
         None => {
             let hint = format!("Unknown: missing {}", estimate.missing.join(", "));
-            end_ui(ui, theme::weak("unknown")).on_hover_text(hint);
+            end_ui(ui, theme::head("unknown")).on_hover_text(hint);
         }
     }
 }
@@ -254,6 +262,6 @@ fn fact_ui<T>(ui: &mut Ui, name: &str, text: &str, fact: &Fact<T>) {
 
 fn line_ui(ui: &mut Ui, name: &str, text: &str, hint: &str) {
     ui.label(theme::weak(name));
-    ui.label(text).on_hover_text(hint);
+    ui.add(Label::new(text).wrap()).on_hover_text(hint);
     ui.end_row();
 }

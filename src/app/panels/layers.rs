@@ -1,6 +1,6 @@
 //! The layer table: bits and sparsity of every matrix, what it takes and what it loses.
 
-use super::{end_ui, frame, open};
+use super::{end_ui, frame, open, right_ui};
 use crate::app::command::Command;
 use crate::app::derived::{Bench, Loaded};
 use crate::app::rows::{Change, Kind, Row, Shared, Summary, change, summary};
@@ -16,11 +16,13 @@ use std::collections::BTreeSet;
 
 /// Widths of the columns after the name.
 const SHAPE: f32 = 92.0;
-const SLIDER: f32 = 138.0;
+const SLIDER: f32 = 140.0;
+/// Width of the number before a slider.
+const NUMBER: f32 = 42.0;
 const ENCODING: f32 = 64.0;
 const BYTES: f32 = 78.0;
 const ERROR: f32 = 78.0;
-/// Length of a slider, beside its number.
+/// Length of a slider, after its number.
 const RAIL: f32 = 84.0;
 
 /// Draws the layer table, or what to open when there is no model.
@@ -118,17 +120,20 @@ fn head_ui(mut row: TableRow<'_, '_>) {
         });
     };
     right("Shape", "Output by input width");
-    let mut left = |text: &str, hint: &str| {
+    let mut number = |text: &str, hint: &str| {
         row.col(|ui| {
-            ui.label(theme::head(text)).on_hover_text(hint);
+            right_ui(ui, NUMBER, theme::head(text)).on_hover_text(hint);
         });
     };
-    left("Bits", "Bits of each kept weight; 1.58 is ternary");
-    left(
+    number("Bits", "Bits of each kept weight; 1.58 is ternary");
+    number(
         "Sparsity",
         "Share of the weights of each row that become zero",
     );
-    left("Encoding", "How the packed file stores it");
+    row.col(|ui| {
+        ui.label(theme::head("Encoding"))
+            .on_hover_text("How the packed file stores it");
+    });
     let mut right = |text: &str, hint: &str| {
         row.col(|ui| {
             end_ui(ui, theme::head(text)).on_hover_text(hint);
@@ -247,16 +252,16 @@ fn bits_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
     let current = summary.precision.first();
     let place = Precision::ALL.iter().position(|p| *p == current);
     let mut index = place.unwrap_or(0);
+    let text = match summary.precision {
+        Shared::Same(precision) => theme::mono(format!("{}", precision.bits())),
+        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
+    };
+    right_ui(ui, NUMBER, text);
     ui.spacing_mut().slider_width = RAIL;
     let slider = Slider::new(&mut index, 0..=Precision::ALL.len() - 1).show_value(false);
     let response = ui
         .add(slider)
         .accessible_name(format!("Bits of {}", shown.title));
-    let text = match summary.precision {
-        Shared::Same(precision) => theme::mono(format!("{}", precision.bits())),
-        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
-    };
-    end_ui(ui, text);
     let wanted = Precision::ALL[index];
     (response.changed() && wanted != current).then_some(Change::Precision(wanted))
 }
@@ -264,6 +269,11 @@ fn bits_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
 fn sparsity_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
     let current = (summary.sparsity.first() * 100.0).round();
     let mut percent = current;
+    let text = match summary.sparsity {
+        Shared::Same(sparsity) => theme::mono(format!("{:.0} %", sparsity * 100.0)),
+        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
+    };
+    right_ui(ui, NUMBER, text);
     ui.spacing_mut().slider_width = RAIL;
     let slider = Slider::new(&mut percent, 0.0..=MAX_SPARSITY * 100.0)
         .step_by(1.0)
@@ -271,11 +281,6 @@ fn sparsity_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
     let response = ui
         .add(slider)
         .accessible_name(format!("Sparsity of {}", shown.title));
-    let text = match summary.sparsity {
-        Shared::Same(sparsity) => theme::mono(format!("{:.0} %", sparsity * 100.0)),
-        Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
-    };
-    end_ui(ui, text);
     let changed = response.changed() && (percent - current).abs() > 0.5;
     changed.then(|| Change::Sparsity((percent.round() / 100.0).min(MAX_SPARSITY)))
 }

@@ -189,14 +189,14 @@ fn sizes_ui(ui: &mut Ui, meter: &Meter) {
     )
     .on_hover_text("The packed file: weights, scales, masks, norms, vocabulary, padding");
     let bits = format!("{:.2} bits/w", meter.bits_per_weight);
-    right_ui(ui, 92.0, theme::mono(bits))
+    right_ui(ui, 104.0, theme::mono(bits))
         .on_hover_text("Bits per weight of the matrices, scales and masks counted");
 }
 
 /// Divergence from the source, faded once the recipe has moved on.
 fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe) {
     let Some(evaluated) = &bench.evaluation else {
-        right_ui(ui, 158.0, theme::mono("KL not measured").color(theme::WEAK))
+        right_ui(ui, 150.0, theme::mono("KL not measured").color(theme::WEAK))
             .on_hover_text("Evaluate measures it for the active candidate");
         return;
     };
@@ -222,7 +222,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe) {
     if !is_current {
         hint += "\nof an earlier recipe: evaluate again";
     }
-    right_ui(ui, 158.0, theme::mono(text).color(color)).on_hover_text(hint);
+    right_ui(ui, 150.0, theme::mono(text).color(color)).on_hover_text(hint);
 }
 
 /// What each part takes, to the scale of the larger candidate.

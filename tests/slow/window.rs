@@ -1,0 +1,169 @@
+//! The real window on a virtual display, with SmolLM2: a slider is dragged and undone.
+
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use whittle::catalog::{Cache, Catalog};
+
+/// Size of the virtual screen, and of the window.
+const SIZE: (usize, usize) = (1400, 900);
+/// Limit of each wait on a busy machine.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Between two looks at the screen.
+const LOOK: Duration = Duration::from_millis(700);
+/// The slider of the embedding's bits: left of its handle at 8 bits, and its right end.
+const SLIDER: ((usize, usize), (usize, usize)) = ((416, 163), (432, 163));
+/// Where bytes and bits per weight of candidate A are written: left, top, right, bottom.
+const METER: (usize, usize, usize, usize) = (330, 36, 560, 58);
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The pixels of the screen, three bytes each.
+struct Picture(Vec<u8>);
+
+impl Picture {
+    fn part(&self, (left, top, right, bottom): (usize, usize, usize, usize)) -> Vec<u8> {
+        let row = |y: usize| &self.0[3 * (y * SIZE.0 + left)..3 * (y * SIZE.0 + right)];
+        (top..bottom).flat_map(row).copied().collect()
+    }
+
+    fn colors(&self) -> usize {
+        self.0.chunks_exact(3).collect::<HashSet<_>>().len()
+    }
+}
+
+struct Screen {
+    display: String,
+    _server: Running,
+}
+
+impl Screen {
+    fn start() -> Self {
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0"])
+            .arg(format!("{}x{}x24", SIZE.0, SIZE.1))
+            .args(["+extension", "GLX", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb starts");
+        let stdout = server.stdout.take().expect("a pipe");
+        let mut number = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut number)
+            .expect("the display's number");
+        Self {
+            display: format!(":{}", number.trim()),
+            _server: Running(server),
+        }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("DISPLAY", &self.display)
+            .env_remove("WAYLAND_DISPLAY");
+        command
+    }
+
+    fn xdotool(&self, args: &str) {
+        let status = self
+            .command("xdotool")
+            .args(args.split_whitespace())
+            .status()
+            .expect("xdotool runs");
+        assert!(status.success(), "xdotool {args}");
+    }
+
+    fn picture(&self) -> Picture {
+        let output = self
+            .command("import")
+            .args(["-window", "root", "-depth", "8", "rgb:-"])
+            .output()
+            .expect("import runs");
+        assert_eq!(output.stdout.len(), 3 * SIZE.0 * SIZE.1);
+        Picture(output.stdout)
+    }
+
+    /// The picture once two looks in a row are alike and `is_ready` agrees.
+    fn settled(&self, is_ready: impl Fn(&Picture) -> bool) -> Picture {
+        let start = Instant::now();
+        let mut last = self.picture();
+        loop {
+            sleep(LOOK);
+            let picture = self.picture();
+            if picture.0 == last.0 && is_ready(&picture) {
+                return picture;
+            }
+            assert!(start.elapsed() < LIMIT, "the window does not settle");
+            last = picture;
+        }
+    }
+}
+
+/// Why the test cannot run here.
+fn missing() -> Option<String> {
+    let is_missing = |tool: &&str| Command::new(tool).arg("-version").output().is_err();
+    if let Some(tool) = ["Xvfb", "xdotool", "import"].iter().find(|t| is_missing(t)) {
+        return Some(format!("{tool} is not installed"));
+    }
+    let catalog = Catalog::builtin();
+    let entry = catalog.entry("smollm2-135m").expect("the default model");
+    let cache = Cache::from_environment().expect("a cache folder");
+    match cache.installed(entry) {
+        Some(_) => None,
+        None => Some("smollm2-135m is not fetched".to_owned()),
+    }
+}
+
+#[test]
+fn a_slider_of_the_real_window_is_dragged_and_undone() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let screen = Screen::start();
+    let home = tempfile::tempdir().expect("a folder");
+    let cache = Cache::from_environment().expect("a cache folder");
+    let _window = Running(
+        screen
+            .command(env!("CARGO_BIN_EXE_whittle"))
+            .args(["studio", "smollm2-135m"])
+            .env("LIBGL_ALWAYS_SOFTWARE", "1")
+            .env("WHITTLE_CACHE", cache.folder)
+            // Neither reads nor leaves a window size.
+            .env("XDG_DATA_HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path())
+            .spawn()
+            .expect("the window starts"),
+    );
+    // Thousands of anti-aliased texts and bars: an empty window has a handful.
+    let is_drawn = |picture: &Picture| picture.colors() > 300;
+    let before = screen.settled(is_drawn);
+    let meter = before.part(METER);
+
+    let ((x, y), (end_x, end_y)) = SLIDER;
+    screen.xdotool("search --name Whittle windowfocus");
+    screen.xdotool(&format!(
+        "mousemove {x} {y} mousedown 1 mousemove {} {end_y} mousemove {end_x} {end_y} mouseup 1",
+        (x + end_x) / 2
+    ));
+    screen.xdotool("mousemove 700 880");
+    let dragged = screen.settled(|picture| picture.part(METER) != meter);
+    assert!(is_drawn(&dragged));
+
+    screen.xdotool("key ctrl+z");
+    let undone = screen.settled(|picture| picture.part(METER) == meter);
+    assert!(is_drawn(&undone));
+}
