@@ -6,7 +6,7 @@ EACH_FEATURE := gui voice flash
 # before, and compiles next to none of them again.
 CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-slow test-large install-test lint fmt
+.PHONY: run test test-fast test-slow test-large install-test firmware lint fmt
 
 run:
 	sh scripts/install-run.sh
@@ -15,7 +15,7 @@ run:
 	$(TARGET)/release/whittle fetch || echo "Going on without the models above." >&2
 	sh scripts/start.sh $(TARGET)/release/whittle
 
-test: install-test test-fast test-slow
+test: install-test test-fast firmware test-slow
 
 # Under a minute after building: no network, no device, no clock.
 test-fast:
@@ -40,6 +40,12 @@ test-large: install-test
 install-test:
 	sh scripts/install-run.sh
 	sh scripts/install-test.sh
+
+# Every board's firmware, from source.
+firmware: install-test
+	@echo "== firmware =="
+	sh scripts/build-firmware.sh esp32c3
+	sh scripts/build-firmware.sh qemu-virt
 
 lint:
 	cargo fmt --all --check

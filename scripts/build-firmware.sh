@@ -22,7 +22,7 @@ CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/whittle/firmware
 export CARGO_TARGET_DIR
 # Flags meant for the host are no flags for a board.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
-# The same source gives the same bytes wherever it is checked out. Added to those of .cargo/config.toml.
+# The firmware names no folder of this machine. Added to the flags of .cargo/config.toml.
 flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
