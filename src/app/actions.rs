@@ -121,6 +121,7 @@ impl Studio {
                 if let Some(loaded) = self.state.loaded() {
                     let recipe = self.state.view.active.recipe(&self.state.project);
                     let name = format!("{}-{}.whittle", loaded.shape.name, recipe.name);
+                    let name = name.replace(['/', '\\'], "-");
                     if self.state.view.export_path.is_empty() {
                         self.state.view.export_path = name;
                     }

@@ -105,7 +105,7 @@ pub(super) fn rows(matrices: &[Matrix], layers: u32) -> Vec<Row> {
             let members = members(&|m| Group::of(m.role) == Some(group));
             let title = match group {
                 Group::Embedding => group.title().to_owned(),
-                Group::Output if members.is_empty() => "Output, tied to embedding".to_owned(),
+                Group::Output if members.is_empty() => "Output, tied".to_owned(),
                 Group::Output => group.title().to_owned(),
                 Group::Attention | Group::FeedForward => format!("{}, all layers", group.title()),
             };

@@ -231,7 +231,7 @@ impl State {
                 open_layers: BTreeSet::from([0]),
                 popup: Popup::Closed,
                 open_path: String::new(),
-                export_path: "model.whittle".into(),
+                export_path: String::new(),
                 project_path: "project.toml".into(),
                 port: String::new(),
                 #[cfg(feature = "flash")]

@@ -7,7 +7,8 @@ pub(super) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", value / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} MB", value / 1e6),
+        1_000_000..100_000_000 => format!("{:.2} MB", value / 1e6),
+        100_000_000..1_000_000_000 => format!("{:.1} MB", value / 1e6),
         1_000_000_000.. => format!("{:.2} GB", value / 1e9),
     }
 }
@@ -55,6 +56,7 @@ mod tests {
     fn numbers_are_short_and_keep_their_unit() {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(93_412_345), "93.41 MB");
+        assert_eq!(bytes(270_350_000), "270.4 MB");
         assert_eq!(count(28_311_552), "28.3 M");
         assert_eq!(
             [0.0, 0.0031, 0.42, 7.25, 128.4].map(short),

@@ -4,12 +4,12 @@ use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
-use eframe::egui::{Button, Context, Id, Modal, TextEdit, Ui};
+use eframe::egui::{Button, Context, TextEdit, Ui};
 use std::path::PathBuf;
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn export_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
-    let modal = Modal::new(Id::unique("export")).show(ctx, |ui| {
+    let modal = super::modal(ctx, "export").show(ctx, |ui| {
         ui.set_width(560.0);
         ui.label(theme::title("Export").heading());
         ui.add_space(6.0);
@@ -49,7 +49,7 @@ fn path_ui(
     ui.horizontal(|ui| {
         let field = TextEdit::singleline(path)
             .hint_text("Path")
-            .desired_width(ui.available_width() - 170.0);
+            .desired_width(ui.available_width() - 152.0);
         ui.add(field).accessible_name(name);
         let is_named = !path.trim().is_empty();
         let write = ui

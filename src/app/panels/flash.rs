@@ -5,14 +5,12 @@ use crate::app::dialogs::Purpose;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
-use eframe::egui::{
-    Button, ComboBox, Context, Grid, Id, Modal, ProgressBar, RichText, TextEdit, Ui,
-};
+use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
-    let modal = Modal::new(Id::unique("flash")).show(ctx, |ui| {
+    let modal = super::modal(ctx, "flash").show(ctx, |ui| {
         ui.set_width(560.0);
         let name = state.view.active.name();
         ui.label(theme::title(format!("Flash candidate {name}")).heading());
@@ -110,6 +108,8 @@ fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
                 && !state.view.port.is_empty()
                 && Board::find(&state.project.board).is_some();
             let button = ui.add_enabled(is_ready, Button::new("Flash"));
+            let button =
+                button.on_disabled_hover_text("Choose a board, a port and the firmware first");
             if button.accessible_name("Flash the board").clicked() {
                 commands.push(Command::Flash);
             }
@@ -128,7 +128,7 @@ fn result_ui(ui: &mut Ui, state: &State) {
         );
         ui.label(RichText::new(text).color(theme::GOOD));
     }
-    for notice in &state.view.notices {
+    if let Some(notice) = state.view.notices.last() {
         ui.label(theme::weak(&notice.text));
     }
 }

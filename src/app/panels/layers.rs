@@ -6,7 +6,7 @@ use crate::app::derived::{Bench, Loaded};
 use crate::app::rows::{Change, Kind, Row, Shared, Summary, change, summary};
 use crate::app::state::State;
 use crate::app::{theme, units};
-use crate::recipe::{MAX_SPARSITY, Precision, Recipe};
+use crate::recipe::{MAX_SPARSITY, Precision};
 use eframe::egui::{
     Align, Align2, CentralPanel, CornerRadius, FontId, Frame, Layout, Rect, RichText, ScrollArea,
     Sense, Shape, Slider, Ui, Vec2, pos2, vec2,
@@ -36,15 +36,13 @@ pub(in crate::app) fn layers_ui(ui: &mut Ui, state: &mut State, commands: &mut V
         let active = state.view.active;
         let bench = state.derived.bench(active);
         let recipe = active.recipe_mut(&mut state.project);
+        // The rails of the sliders say whose recipe they change.
+        ui.visuals_mut().selection.bg_fill = theme::candidate(active).gamma_multiply(0.6);
         let edit = table_ui(ui, &loaded, bench, &mut state.view.open_layers);
         if let Some((row, wanted)) = edit {
-            write(recipe, &loaded, &row, bench, wanted);
+            change(recipe, &loaded, &row, &bench.settings, wanted);
         }
     });
-}
-
-fn write(recipe: &mut Recipe, loaded: &Loaded, row: &Row, bench: &Bench, wanted: Change) {
-    change(recipe, loaded, row, &bench.settings, wanted);
 }
 
 /// With nothing open: what could be.
@@ -192,7 +190,10 @@ fn name_ui(ui: &mut Ui, shown: &Row, open: &mut BTreeSet<u32>) {
         Kind::Group(_) => {
             let is_empty = shown.members.is_empty();
             let color = if is_empty { theme::WEAK } else { theme::STRONG };
-            ui.label(RichText::new(&shown.title).strong().color(color));
+            let label = ui.label(RichText::new(&shown.title).strong().color(color));
+            if is_empty {
+                label.on_hover_text("The embedding serves as output head");
+            }
         }
         Kind::Layer(layer) => {
             let is_open = open.contains(&layer);

@@ -12,7 +12,9 @@ pub(super) mod status;
 pub(super) mod top;
 
 use super::theme;
-use eframe::egui::{Align, Frame, Layout, Margin, Response, RichText, Stroke, Ui, vec2};
+use eframe::egui::{
+    Align, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, Ui, vec2,
+};
 
 /// The frame of a panel.
 fn frame() -> Frame {
@@ -20,6 +22,12 @@ fn frame() -> Frame {
         .fill(theme::PANEL)
         .inner_margin(Margin::symmetric(12, 8))
         .stroke(Stroke::NONE)
+}
+
+/// A dialog over the window.
+fn modal(ctx: &Context, name: &str) -> Modal {
+    let frame = Frame::popup(&ctx.global_style()).inner_margin(Margin::same(18));
+    Modal::new(Id::unique(name)).frame(frame)
 }
 
 /// Text at the right end of a cell of this width.

@@ -4,11 +4,11 @@ use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
-use eframe::egui::{Align, Context, Id, Key, Layout, Modal, TextEdit, Ui};
+use eframe::egui::{Align, Context, Key, Layout, TextEdit, Ui};
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn open_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
-    let modal = Modal::new(Id::unique("open")).show(ctx, |ui| {
+    let modal = super::modal(ctx, "open").show(ctx, |ui| {
         ui.set_width(560.0);
         ui.label(theme::title("Open").heading());
         ui.add_space(6.0);
@@ -47,7 +47,7 @@ pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Com
     ui.horizontal(|ui| {
         let field = TextEdit::singleline(&mut state.view.open_path)
             .hint_text("Path")
-            .desired_width(ui.available_width() - 160.0);
+            .desired_width(ui.available_width() - 145.0);
         let field = ui.add(field).accessible_name("Path to open");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
         let path = state.view.open_path.trim();
