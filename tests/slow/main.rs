@@ -1,6 +1,9 @@
 //! The slow tests: real models, a real window, a sound server, emulated boards. One module a subject.
 
+#[cfg(feature = "voice")]
+mod assistant;
 mod boards;
+mod large;
 mod model;
 mod models;
 #[cfg(feature = "voice")]
