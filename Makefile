@@ -35,7 +35,7 @@ test-large: install-test
 	@echo "== large tests =="
 	cargo test --test slow --no-run
 	$(TARGET)/debug/whittle fetch qwen2.5-coder-1.5b
-	cargo test --test slow -- --test-threads=1 --ignored
+	cargo test --test slow large:: -- --test-threads=1 --ignored
 
 install-test:
 	sh scripts/install-run.sh

@@ -8,7 +8,7 @@ use super::dialogs::Purpose;
 use super::jobs::Running;
 use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
 use super::work;
-use crate::packed::{Conversation, Question};
+use crate::packed::{Conversation, Question, WeightSource as _};
 use crate::recipe::Recipe;
 use eframe::egui::Context;
 use engine::sampler::Sampling;
@@ -78,6 +78,8 @@ impl Studio {
                     answering.running.cancel();
                 }
             }
+            #[cfg(feature = "voice")]
+            Command::Talk => self.toggle_talk(ctx),
             Command::NewConversation => {
                 self.state.view.asks.clear();
                 // Dropped, it stops; what it remembers goes with it.
@@ -268,8 +270,24 @@ impl Studio {
             candidate: *candidate,
             text: text.to_owned(),
             memory,
+            aloud: None,
         };
         self.state.view.asks.extend(candidates.iter().map(ask));
+    }
+
+    /// As [`Self::ask`], and sends the pieces of the answer to whoever speaks them.
+    #[cfg(feature = "voice")]
+    pub(super) fn ask_aloud(
+        &mut self,
+        text: &str,
+        candidate: Candidate,
+        memory: Memory,
+        pieces: std::sync::mpsc::SyncSender<String>,
+    ) {
+        self.ask(text, &[candidate], memory);
+        if let Some(ask) = self.state.view.asks.back_mut() {
+            ask.aloud = Some(pieces);
+        }
     }
 
     /// Starts the answer to the utterance that waits longest, once its candidate is ready.
@@ -281,6 +299,7 @@ impl Studio {
             candidate,
             text,
             memory,
+            aloud,
         }) = self.state.view.asks.front().cloned()
         else {
             return;
@@ -305,6 +324,14 @@ impl Studio {
             facts: None,
         });
         let system = Some(self.state.project.system.trim().to_owned()).filter(|s| !s.is_empty());
+        #[cfg(feature = "voice")]
+        let system = match (system, &aloud) {
+            // What is spoken should be short and plain, unless the person says otherwise.
+            (None, Some(_)) if live.text().chat.system.is_some() => {
+                Some(crate::voice::SPOKEN_SYSTEM.to_owned())
+            }
+            (system, _) => system,
+        };
         let heard = Arc::new(Mutex::new(String::new()));
         let (theirs, processor, window) =
             (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
@@ -322,6 +349,12 @@ impl Studio {
             };
             let mut on_text = |part: &str| {
                 super::jobs::lock(&theirs).push_str(part);
+                if let Some(aloud) = &aloud
+                    && aloud.send(part.to_owned()).is_err()
+                {
+                    // Nobody listens any more.
+                    return ControlFlow::Break(());
+                }
                 window.request_repaint_after(STREAM_INTERVAL);
                 match job.check() {
                     Ok(()) => ControlFlow::Continue(()),

@@ -43,6 +43,9 @@ pub enum Command {
     Replay,
     /// Stops the answer, and forgets utterances that wait.
     Stop,
+    /// Listens and speaks, or stops doing so.
+    #[cfg(feature = "voice")]
+    Talk,
     /// Forgets the conversation.
     NewConversation,
     /// Stops background quantization.

@@ -15,6 +15,8 @@ mod quantizer;
 mod rows;
 mod screenshot;
 mod state;
+#[cfg(feature = "voice")]
+mod talk;
 mod theme;
 mod units;
 mod work;
@@ -128,6 +130,10 @@ pub struct Studio {
     processor: Arc<Processor>,
     dialogs: Box<dyn Dialogs>,
     screenshot: Option<Screenshot>,
+    #[cfg(feature = "voice")]
+    voices: Option<talk::Voices>,
+    #[cfg(feature = "voice")]
+    talk: Option<talk::Talk>,
     /// What is left of the start: both wait for the model.
     first_question: Option<String>,
     first_evaluation: bool,
@@ -161,6 +167,10 @@ impl Studio {
             processor,
             dialogs,
             screenshot: None,
+            #[cfg(feature = "voice")]
+            voices: None,
+            #[cfg(feature = "voice")]
+            talk: None,
             first_question: start.ask.clone(),
             first_evaluation: start.evaluate,
         };
@@ -242,6 +252,8 @@ impl App for Studio {
     fn logic(&mut self, ctx: &Context, _frame: &mut Frame) {
         self.collect(ctx);
         self.derive();
+        #[cfg(feature = "voice")]
+        self.follow_talk(ctx);
         self.answer_next(ctx);
         self.evaluate_first(ctx);
         if let Some(screenshot) = &mut self.screenshot {

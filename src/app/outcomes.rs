@@ -57,6 +57,13 @@ impl Studio {
         #[cfg(feature = "flash")]
         self.collect_flash();
         self.collect_dialog(ctx);
+        #[cfg(feature = "voice")]
+        {
+            let voices = take(&mut self.state.jobs.voices);
+            if let Some(voices) = self.done(voices) {
+                self.open_talk(voices, ctx);
+            }
+        }
         self.collect_answer();
         self.collect_matrices();
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
@@ -87,10 +94,9 @@ impl Studio {
                 let model = project.model.clone();
                 let current = self.state.project.model.take();
                 self.state.project = *project;
-                if model != current || self.state.loaded().is_none() {
-                    if let Some(model) = model {
-                        self.apply(Command::Open(model), ctx);
-                    }
+                let is_other = model != current || self.state.loaded().is_none();
+                if let Some(model) = model.filter(|_| is_other) {
+                    self.apply(Command::Open(model), ctx);
                 }
             }
         }

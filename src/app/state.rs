@@ -12,6 +12,7 @@ use crate::project::Project;
 use crate::recipe::Recipe;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 /// Everything that panels show and edit.
@@ -52,6 +53,9 @@ pub struct Jobs {
     pub ports: Option<Running<Vec<Port>>>,
     /// Answers.
     pub answer: Option<Answering>,
+    /// Brings and loads recognizer and synthesizer.
+    #[cfg(feature = "voice")]
+    pub voices: Option<Running<super::talk::Voices>>,
     /// Waits for a file dialog.
     pub dialog: Option<(super::dialogs::Purpose, Running<Option<PathBuf>>)>,
 }
@@ -128,6 +132,19 @@ pub struct Ask {
     pub text: String,
     /// What the answer may remember.
     pub memory: Memory,
+    /// Where the pieces of the answer go, if they are to be spoken; full of a few seconds' text, the
+    /// answer waits.
+    pub aloud: Option<SyncSender<String>>,
+}
+
+/// How a spoken conversation stands.
+#[cfg(feature = "voice")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Talking {
+    /// Who is doing what.
+    pub state: crate::voice::VoiceState,
+    /// Loudest sample of late, 0 to 1.
+    pub input_level: f32,
 }
 
 /// How much a notice matters.
@@ -208,6 +225,9 @@ pub struct View {
     pub transcript: Vec<Utterance>,
     /// Utterances that wait for their answer.
     pub asks: VecDeque<Ask>,
+    /// The spoken conversation, while there is one.
+    #[cfg(feature = "voice")]
+    pub talking: Option<Talking>,
     /// Sentences to be read and dismissed.
     pub notices: Vec<Notice>,
     /// Matrices being quantized in the background.
@@ -243,6 +263,8 @@ impl State {
                 prompt: String::new(),
                 transcript: Vec::new(),
                 asks: VecDeque::new(),
+                #[cfg(feature = "voice")]
+                talking: None,
                 notices: Vec::new(),
                 pending: 0,
                 can_undo: false,

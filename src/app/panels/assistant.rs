@@ -6,8 +6,8 @@ use crate::app::command::{Command, key};
 use crate::app::state::{Facts, Speaker, State, Utterance};
 use crate::app::{theme, units};
 use eframe::egui::{
-    Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
-    vec2,
+    Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, Sense, TextEdit,
+    Ui, vec2,
 };
 
 /// Width of the column of names.
@@ -59,6 +59,8 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             {
                 commands.push(Command::NewConversation);
             }
+            #[cfg(feature = "voice")]
+            talk_ui(ui, state, commands);
             let can_replay = has_model && state.last_said().is_some();
             let hint = format!(
                 "Asks A and then B what was said last, each from an empty memory ({})",
@@ -74,6 +76,39 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ui.add(system).accessible_name("System text");
         });
     });
+}
+
+/// The button that listens, and while it does the level of the microphone.
+#[cfg(feature = "voice")]
+fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    use crate::voice::VoiceState;
+    let (text, hint) = match state.view.talking.map(|talking| talking.state) {
+        None => (
+            "Talk",
+            "Answers what it hears from the microphone through the loudspeaker",
+        ),
+        Some(VoiceState::Listening) => ("Listening…", "Say something; click to stop listening"),
+        Some(VoiceState::Hearing) => ("Hearing you…", "Click to stop listening"),
+        Some(VoiceState::Recognizing) => ("Recognizing…", "Click to stop listening"),
+        Some(VoiceState::Answering) => ("Answering…", "Click to stop listening"),
+    };
+    let is_ready = state.loaded().is_some() && state.jobs.voices.is_none();
+    let button = Button::new(text).selected(state.view.talking.is_some());
+    if ui
+        .add_enabled(is_ready, button)
+        .on_hover_text(hint)
+        .clicked()
+    {
+        commands.push(Command::Talk);
+    }
+    if let Some(talking) = state.view.talking {
+        let (place, _) = ui.allocate_exact_size(vec2(48.0, 6.0), Sense::hover());
+        let mut level = place;
+        level.set_width(place.width() * talking.input_level.clamp(0.0, 1.0));
+        ui.painter().rect_filled(place, 2.0, theme::LINE);
+        ui.painter()
+            .rect_filled(level, 2.0, theme::candidate(state.view.active));
+    }
 }
 
 fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {

@@ -80,6 +80,10 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     {
         any |= job_ui(ui, jobs.flash.as_ref());
     }
+    #[cfg(feature = "voice")]
+    {
+        any |= job_ui(ui, jobs.voices.as_ref());
+    }
     any |= job_ui(ui, jobs.answer.as_ref().map(|answering| &answering.running));
     if state.view.pending > 0 {
         any = true;
