@@ -59,3 +59,9 @@ lint:
 
 fmt:
 	cargo fmt --all
+
+# Speed beside llama.cpp, built once from its source package.
+.PHONY: bench-peers
+bench-peers:
+	cargo build --release
+	sh scripts/bench-peers.sh $(TARGET)/release/whittle
