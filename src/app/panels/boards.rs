@@ -1,12 +1,13 @@
 //! What the active candidate costs on every board, and one board in detail.
 
+use super::errors::errors_ui;
 use super::{end_ui, frame};
 use crate::app::command::Command;
 use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
 use crate::estimate::{Estimate, Range, Scarce, Store};
-use eframe::egui::{Align, DragValue, Grid, Label, Layout, Panel, RichText, ScrollArea, Ui};
+use eframe::egui::{Align, DragValue, Frame, Grid, Label, Layout, Panel, RichText, ScrollArea, Ui};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 /// Longest context that can be asked of a board.
@@ -20,6 +21,11 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut 
         .resizable(true)
         .frame(frame())
         .show(ui, |ui| {
+            if state.loaded().is_some() {
+                Panel::bottom("errors")
+                    .frame(Frame::NONE)
+                    .show(ui, |ui| errors_ui(ui, state));
+            }
             head_ui(ui, state);
             if state.loaded().is_none() {
                 ui.label(theme::weak("Open a model to see where it fits"));

@@ -3,6 +3,7 @@
 
 pub(super) mod assistant;
 pub(super) mod boards;
+mod errors;
 pub(super) mod export;
 #[cfg(feature = "flash")]
 pub(super) mod flash;
