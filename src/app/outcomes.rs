@@ -87,10 +87,9 @@ impl Studio {
                 let model = project.model.clone();
                 let current = self.state.project.model.take();
                 self.state.project = *project;
-                if model != current || self.state.loaded().is_none() {
-                    if let Some(model) = model {
-                        self.apply(Command::Open(model), ctx);
-                    }
+                let is_other = model != current || self.state.loaded().is_none();
+                if let Some(model) = model.filter(|_| is_other) {
+                    self.apply(Command::Open(model), ctx);
                 }
             }
         }
