@@ -41,7 +41,7 @@ fn window(start: Start, dialogs: Scripted) -> Harness<'static, Studio> {
         // A random model says random bytes.
         .allow_missing_glyphs()
         .build_eframe(|creation| {
-            Studio::new(&creation.egui_ctx, &start, Box::new(dialogs)).unwrap()
+            Studio::new(&creation.egui_ctx, &start, Box::new(dialogs)).expect("a window")
         });
     settle(&mut window);
     window
@@ -65,9 +65,9 @@ fn settle(window: &mut Harness<'_, Studio>) {
 
 /// A folder with the tiny model in it, and a window that has it open.
 fn tiny_window() -> (TempDir, Harness<'static, Studio>) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tiny.gguf");
-    std::fs::write(&path, TinyModel::default().gguf()).unwrap();
+    std::fs::write(&path, TinyModel::default().gguf()).expect("a file");
     let start = Start {
         model: Some(path.display().to_string()),
         ..Start::default()
@@ -85,16 +85,16 @@ fn click(window: &mut Harness<'_, Studio>, label: &str) {
 
 fn setting(window: &Harness<'_, Studio>, tensor: &str) -> Setting {
     let state = &window.state().state;
-    let loaded = state.loaded().unwrap();
+    let loaded = state.loaded().expect("a model");
     let index = loaded.matrices.iter().position(|m| m.name == tensor);
-    state.derived.bench(Candidate::A).settings[index.unwrap()]
+    state.derived.bench(Candidate::A).settings[index.expect(tensor)]
 }
 
 /// The encoding of a tensor that the assistant of A runs on.
 fn running(window: &Harness<'_, Studio>, tensor: &str) -> &'static str {
     let bench = window.state().state.derived.bench(Candidate::A);
-    let tensors = bench.live.as_ref().unwrap().tensors();
-    let tensor = tensors.iter().find(|t| t.name == tensor).unwrap();
+    let tensors = bench.live.as_ref().expect("a running A").tensors();
+    let tensor = tensors.iter().find(|t| t.name == tensor).expect(tensor);
     tensor.encoding.name()
 }
 

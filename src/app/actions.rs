@@ -45,7 +45,6 @@ impl Studio {
             }
             Command::Undo => self.undo(),
             Command::Redo => self.redo(),
-            Command::Build(candidate) => self.ensure_built(candidate, ctx),
             Command::Evaluate => self.evaluate(ctx),
             Command::Export(path) => self.export(path, ctx),
             Command::SaveProject(path) => {
@@ -158,7 +157,7 @@ impl Studio {
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);
         self.undoer = Default::default();
-        self.derive();
+        self.derive(ctx);
         self.ensure_built(self.state.view.active, ctx);
         if let Some(question) = self.first_question.take() {
             self.ask(&question, &Candidate::ALL, Memory::Fresh);

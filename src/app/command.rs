@@ -23,8 +23,6 @@ pub enum Command {
     Undo,
     /// Does it again.
     Redo,
-    /// Compresses a candidate as a whole.
-    Build(Candidate),
     /// Measures the active candidate.
     Evaluate,
     /// Writes the active candidate as a packed model.

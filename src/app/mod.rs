@@ -112,12 +112,17 @@ pub fn run(start: Start) -> Result<(), WindowError> {
         Ok(Box::new(studio) as Box<dyn App>)
     };
     eframe::run_native("whittle", options, Box::new(create))
-        .map_err(|error| WindowError::Window(error.to_string()))?;
+        .map_err(|error| WindowError::Window(reason(&error.to_string())))?;
     match jobs::lock(&taken).take() {
         Some(result) => result.map_err(WindowError::Screenshot),
         None if screenshot => Err(WindowError::Screenshot("the window was closed".into())),
         None => Ok(()),
     }
+}
+
+/// What a windowing library says, without the place in its source where it says so.
+fn reason(text: &str) -> String {
+    text.rsplit(": ").next().unwrap_or(text).to_owned()
 }
 
 /// The window.
@@ -191,12 +196,21 @@ impl Studio {
     }
 
     /// Computes what follows from the project, and asks for the matrices that must change.
-    fn derive(&mut self) -> derived::Refreshed {
+    fn derive(&mut self, ctx: &Context) -> derived::Refreshed {
         let changed = self.state.derived.refresh(&self.state.project);
         for candidate in &changed {
+            if *candidate == self.state.view.active {
+                // After a compression was cancelled, the next change starts it again.
+                self.ensure_built(*candidate, ctx);
+            }
             self.requantize(*candidate);
         }
-        self.state.view.pending = self.quantizer.pending();
+        let view = &mut self.state.view;
+        view.pending = self.quantizer.pending();
+        view.pending_peak = match view.pending {
+            0 => 0,
+            pending => view.pending_peak.max(pending),
+        };
         if changed.is_empty() {
             derived::Refreshed::Same
         } else {
@@ -251,7 +265,7 @@ impl Studio {
 impl App for Studio {
     fn logic(&mut self, ctx: &Context, _frame: &mut Frame) {
         self.collect(ctx);
-        self.derive();
+        self.derive(ctx);
         #[cfg(feature = "voice")]
         self.follow_talk(ctx);
         self.answer_next(ctx);
@@ -266,7 +280,7 @@ impl App for Studio {
         for command in self.panels_ui(ui) {
             self.apply(command, &ctx);
         }
-        if self.derive() == derived::Refreshed::Changed {
+        if self.derive(&ctx) == derived::Refreshed::Changed {
             // The meters above were drawn before the slider moved: draw this frame once more.
             ctx.request_discard("the recipe changed");
         }

@@ -232,6 +232,8 @@ pub struct View {
     pub notices: Vec<Notice>,
     /// Matrices being quantized in the background.
     pub pending: usize,
+    /// Most of them since there were none.
+    pub pending_peak: usize,
     /// Whether undo and redo have something to do.
     pub can_undo: bool,
     /// See `can_undo`.
@@ -267,6 +269,7 @@ impl State {
                 talking: None,
                 notices: Vec::new(),
                 pending: 0,
+                pending_peak: 0,
                 can_undo: false,
                 can_redo: false,
                 processor,

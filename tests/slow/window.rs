@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -77,6 +78,19 @@ impl Screen {
         command
     }
 
+    /// `whittle studio` on this screen, which neither reads nor leaves a window size.
+    fn studio(&self, home: &Path) -> Command {
+        let cache = Cache::from_environment().expect("a cache folder");
+        let mut command = self.command(env!("CARGO_BIN_EXE_whittle"));
+        command
+            .arg("studio")
+            .env("LIBGL_ALWAYS_SOFTWARE", "1")
+            .env("WHITTLE_CACHE", cache.folder)
+            .env("XDG_DATA_HOME", home)
+            .env("XDG_RUNTIME_DIR", home);
+        command
+    }
+
     fn xdotool(&self, args: &str) {
         let status = self
             .command("xdotool")
@@ -135,16 +149,10 @@ fn a_slider_of_the_real_window_is_dragged_and_undone() {
     }
     let screen = Screen::start();
     let home = tempfile::tempdir().expect("a folder");
-    let cache = Cache::from_environment().expect("a cache folder");
+    let mut studio = screen.studio(home.path());
     let _window = Running(
-        screen
-            .command(env!("CARGO_BIN_EXE_whittle"))
-            .args(["studio", "smollm2-135m"])
-            .env("LIBGL_ALWAYS_SOFTWARE", "1")
-            .env("WHITTLE_CACHE", cache.folder)
-            // Neither reads nor leaves a window size.
-            .env("XDG_DATA_HOME", home.path())
-            .env("XDG_RUNTIME_DIR", home.path())
+        studio
+            .arg("smollm2-135m")
             .spawn()
             .expect("the window starts"),
     );
@@ -167,4 +175,40 @@ fn a_slider_of_the_real_window_is_dragged_and_undone() {
     screen.xdotool("key ctrl+z");
     let undone = screen.settled(|picture| picture.part(METER) == meter);
     assert!(is_drawn(&undone));
+}
+
+#[test]
+fn a_screenshot_shows_the_whole_window_or_says_why_not() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let screen = Screen::start();
+    let home = tempfile::tempdir().expect("a folder");
+    let path = home.path().join("window.png");
+    let shoot = |model: &str| {
+        let mut studio = screen.studio(home.path());
+        let args = ["--ask", "Hello", "--screenshot"];
+        studio.arg(model).args(args).arg(&path).output()
+    };
+    let failed = shoot("no-such.gguf").expect("whittle runs");
+    let sentence = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        sentence.contains("no screenshot: cannot open no-such.gguf"),
+        "{sentence}"
+    );
+    assert!(!path.exists());
+
+    let done = shoot("smollm2-135m").expect("whittle runs");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let file = std::fs::read(&path).expect("a picture");
+    // Width and height in the first chunk of a PNG.
+    let size = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("4 bytes"));
+    assert_eq!((size(16), size(20)), (1400, 900));
+    assert!(file.len() > 50_000, "{} bytes: a blank window", file.len());
 }

@@ -13,6 +13,9 @@ use eframe::egui::{
 /// Width of the column of names.
 const NAMES: f32 = 64.0;
 
+/// Width of the field of the system text.
+const SYSTEM: f32 = 238.0;
+
 /// Draws the assistant.
 pub(in crate::app) fn assistant_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     Panel::bottom("assistant")
@@ -70,10 +73,12 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             if replay.on_hover_text(hint).clicked() {
                 commands.push(Command::Replay);
             }
-            let system = TextEdit::singleline(&mut state.project.system)
-                .hint_text("System text of a new conversation")
-                .desired_width(230.0);
-            ui.add(system).accessible_name("System text");
+            if ui.available_width() > SYSTEM {
+                let system = TextEdit::singleline(&mut state.project.system)
+                    .hint_text("System text of a new conversation")
+                    .desired_width(SYSTEM);
+                ui.add(system).accessible_name("System text");
+            }
         });
     });
 }

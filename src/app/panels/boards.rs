@@ -7,17 +7,22 @@ use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
 use crate::estimate::{Estimate, Range, Scarce, Store};
-use eframe::egui::{Align, DragValue, Frame, Grid, Label, Layout, Panel, RichText, ScrollArea, Ui};
+use eframe::egui::{Align, DragValue, Frame, Layout, Panel, RichText, ScrollArea, Ui, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
+/// Width of the names in the detail.
+const NAMES: f32 = 112.0;
 /// Longest context that can be asked of a board.
 const MAX_CONTEXT: u32 = 8192;
 
 /// Draws the board panel.
 pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut Vec<Command>) {
+    let (wide, narrow) = theme::BOARDS;
+    // In a narrow window the layer table comes first.
+    let room = (ui.available_width() - theme::LAYERS - 24.0).max(narrow);
     Panel::right("boards")
-        .default_size(theme::BOARDS)
-        .min_size(theme::BOARDS - 40.0)
+        .default_size(wide)
+        .size_range(narrow..=room.max(narrow))
         .resizable(true)
         .frame(frame())
         .show(ui, |ui| {
@@ -144,12 +149,27 @@ fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen
     row.col(|ui| {
         end_ui(ui, theme::mono(units::bytes(estimate.ram_bytes)));
     });
-    row.col(|ui| range_ui(ui, estimate.tokens_per_second.as_ref(), estimate));
-    row.col(|ui| range_ui(ui, estimate.joules_per_token.as_ref(), estimate));
+    let (speed, energy) = (&estimate.tokens_per_second, &estimate.joules_per_token);
+    row.col(|ui| range_ui(ui, speed.as_ref(), Quantity::Time, estimate));
+    row.col(|ui| range_ui(ui, energy.as_ref(), Quantity::Energy, estimate));
+}
+
+/// What a range is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantity {
+    Time,
+    Energy,
+}
+
+/// The board's unknown numbers that keep a quantity unknown.
+fn missing(estimate: &Estimate, quantity: Quantity) -> String {
+    let needed = |name: &&&str| quantity == Quantity::Energy || **name != "active_power_watts";
+    let names: Vec<&str> = estimate.missing.iter().filter(needed).copied().collect();
+    names.join(", ")
 }
 
 /// The middle of a range, or why there is none.
-fn range_ui(ui: &mut Ui, range: Option<&Range>, estimate: &Estimate) {
+fn range_ui(ui: &mut Ui, range: Option<&Range>, quantity: Quantity, estimate: &Estimate) {
     match range {
         Some(range) => {
             let text = theme::mono(units::short(range.mid));
@@ -160,61 +180,70 @@ fn range_ui(ui: &mut Ui, range: Option<&Range>, estimate: &Estimate) {
             ));
         }
         None => {
-            let hint = format!("Unknown: missing {}", estimate.missing.join(", "));
+            let hint = format!("Unknown: missing {}", missing(estimate, quantity));
             end_ui(ui, theme::head("unknown")).on_hover_text(hint);
         }
     }
 }
 
 fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
-    ui.horizontal(|ui| {
-        ui.label(theme::title(&board.name));
-        ui.label(theme::weak(format!("{} · {}", board.vendor, board.core)));
-    });
+    ui.label(theme::title(&board.name));
+    ui.label(theme::weak(format!("{} · {}", board.vendor, board.core)));
     match &estimate.limit {
         None => ui.label(RichText::new("Fits").color(theme::GOOD)),
         Some(limit) => ui.label(RichText::new(format!("Does not fit: {limit}")).color(theme::BAD)),
     };
-    Grid::new("board detail")
-        .num_columns(2)
-        .spacing([16.0, 4.0])
-        .show(ui, |ui| {
-            let store = match estimate.store {
-                Store::InternalFlash => "read in place from flash on the chip",
-                Store::SerialFlash => "read in place from serial flash",
-                Store::Psram => "copied to external RAM at start",
-            };
-            line_ui(ui, "Weights", store, "Where the weights are read from");
-            let kv = units::bytes(estimate.kv_bytes);
-            let ram = format!(
-                "{}, of it keys and values {kv}",
-                units::bytes(estimate.ram_bytes)
-            );
-            line_ui(
-                ui,
-                "RAM in use",
-                &ram,
-                "Firmware, activations, keys and values",
-            );
-            let times = [
-                ("First token", estimate.first_token_seconds.as_ref(), "s"),
-                ("Speed", estimate.tokens_per_second.as_ref(), "tokens/s"),
-                ("Energy", estimate.joules_per_token.as_ref(), "J/token"),
-            ];
-            for (name, range, unit) in times {
-                match range {
-                    Some(range) => {
-                        let text = format!("{} {unit}", units::range(range.low, range.high));
-                        line_ui(ui, name, &text, &range.source);
-                    }
-                    None => {
-                        let missing = format!("unknown: missing {}", estimate.missing.join(", "));
-                        line_ui(ui, name, &missing, "Nobody measured or published it");
-                    }
-                }
+    ui.add_space(4.0);
+    let store = match estimate.store {
+        Store::InternalFlash => "read in place from flash on the chip",
+        Store::SerialFlash => "read in place from serial flash",
+        Store::Psram => "copied to external RAM at start",
+    };
+    line_ui(ui, "Weights", store, "Where the weights are read from");
+    let kv = units::bytes(estimate.kv_bytes);
+    let ram = format!(
+        "{}, of it keys and values {kv}",
+        units::bytes(estimate.ram_bytes)
+    );
+    line_ui(
+        ui,
+        "RAM in use",
+        &ram,
+        "Firmware, activations, keys and values",
+    );
+    let times = [
+        (
+            "First token",
+            estimate.first_token_seconds.as_ref(),
+            Quantity::Time,
+            "s",
+        ),
+        (
+            "Speed",
+            estimate.tokens_per_second.as_ref(),
+            Quantity::Time,
+            "tokens/s",
+        ),
+        (
+            "Energy",
+            estimate.joules_per_token.as_ref(),
+            Quantity::Energy,
+            "J/token",
+        ),
+    ];
+    for (name, range, quantity, unit) in times {
+        match range {
+            Some(range) => {
+                let text = format!("{} {unit}", units::range(range.low, range.high));
+                line_ui(ui, name, &text, &range.source);
             }
-            facts_ui(ui, board);
-        });
+            None => {
+                let missing = format!("unknown: missing {}", missing(estimate, quantity));
+                line_ui(ui, name, &missing, "Nobody measured or published it");
+            }
+        }
+    }
+    facts_ui(ui, board);
 }
 
 /// The board's own numbers, each with its source.
@@ -267,7 +296,12 @@ fn fact_ui<T>(ui: &mut Ui, name: &str, text: &str, fact: &Fact<T>) {
 }
 
 fn line_ui(ui: &mut Ui, name: &str, text: &str, hint: &str) {
-    ui.label(theme::weak(name));
-    ui.add(Label::new(text).wrap()).on_hover_text(hint);
-    ui.end_row();
+    ui.horizontal_top(|ui| {
+        ui.allocate_ui(vec2(NAMES, 18.0), |ui| {
+            ui.set_min_width(NAMES);
+            ui.label(theme::weak(name));
+        });
+        // Inside a column of its own a long text wraps.
+        ui.vertical(|ui| ui.label(text).on_hover_text(hint));
+    });
 }

@@ -34,6 +34,7 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ComboBox::from_id_salt("flash board")
         .selected_text(chosen.map_or("choose", |board| board.name.as_str()))
         .width(260.0)
+        .truncate()
         .show_ui(ui, |ui| {
             for board in Board::presets() {
                 let is_ours = board.flash_method == FlashMethod::EspressifSerial;

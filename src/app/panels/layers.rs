@@ -38,7 +38,14 @@ pub(in crate::app) fn layers_ui(ui: &mut Ui, state: &mut State, commands: &mut V
         let recipe = active.recipe_mut(&mut state.project);
         // The rails of the sliders say whose recipe they change.
         ui.visuals_mut().selection.bg_fill = theme::candidate(active).gamma_multiply(0.6);
-        let edit = table_ui(ui, &loaded, bench, &mut state.view.open_layers);
+        let open = &mut state.view.open_layers;
+        let edit = ScrollArea::horizontal()
+            .auto_shrink(false)
+            .show(ui, |ui| {
+                ui.set_min_width(theme::LAYERS);
+                table_ui(ui, &loaded, bench, open)
+            })
+            .inner;
         if let Some((row, wanted)) = edit {
             change(recipe, &loaded, &row, &bench.settings, wanted);
         }

@@ -14,9 +14,7 @@ const SHOWN: usize = 3;
 
 /// Draws notices and the strip.
 pub(in crate::app) fn status_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    let strip = frame()
-        .fill(theme::BACKGROUND)
-        .inner_margin(Margin::symmetric(12, 2));
+    let strip = frame().inner_margin(Margin::symmetric(12, 2));
     Panel::bottom("status")
         .exact_size(theme::STATUS)
         .frame(strip)
@@ -87,9 +85,12 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     any |= job_ui(ui, jobs.answer.as_ref().map(|answering| &answering.running));
     if state.view.pending > 0 {
         any = true;
+        let (left, peak) = (state.view.pending, state.view.pending_peak.max(1));
+        #[expect(clippy::cast_precision_loss, reason = "a bar has 120 pixels")]
+        let fraction = 1.0 - left as f32 / peak as f32;
         let report = Report {
-            stage: format!("{} left", state.view.pending),
-            fraction: None,
+            stage: format!("{left} left"),
+            fraction: Some(fraction),
         };
         if bar_ui(ui, "Quantizing", &report, true) {
             commands.push(Command::StopQuantizing);
