@@ -8,7 +8,7 @@ use super::dialogs::Purpose;
 use super::jobs::Running;
 use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
 use super::work;
-use crate::packed::{Conversation, Question, WeightSource as _};
+use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
 use eframe::egui::Context;
 use engine::sampler::Sampling;
@@ -324,11 +324,14 @@ impl Studio {
         });
         let system = Some(self.state.project.system.trim().to_owned()).filter(|s| !s.is_empty());
         #[cfg(feature = "voice")]
+        let has_system_role = crate::packed::WeightSource::text(&*live)
+            .chat
+            .system
+            .is_some();
+        #[cfg(feature = "voice")]
         let system = match (system, &aloud) {
             // What is spoken should be short and plain, unless the person says otherwise.
-            (None, Some(_)) if live.text().chat.system.is_some() => {
-                Some(crate::voice::SPOKEN_SYSTEM.to_owned())
-            }
+            (None, Some(_)) if has_system_role => Some(crate::voice::SPOKEN_SYSTEM.to_owned()),
             (system, _) => system,
         };
         let heard = Arc::new(Mutex::new(String::new()));

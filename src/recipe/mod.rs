@@ -306,7 +306,7 @@ mod tests {
             message("*=bits"),
             "expected PATTERN=bits:B,sparsity:S, found `*=bits`"
         );
-        assert!(message("atention=bits:4").contains("found `atention`"));
+        assert!(message("attentive=bits:4").contains("found `attentive`"));
         let message = Recipe::parse("mine", "name = 'x'\n[[rule]]\ntensors = '*'\nbits = 7")
             .unwrap_err()
             .to_string();

@@ -6,8 +6,8 @@ use crate::app::command::{Command, key};
 use crate::app::state::{Facts, Speaker, State, Utterance};
 use crate::app::{theme, units};
 use eframe::egui::{
-    Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, Sense, TextEdit,
-    Ui, vec2,
+    Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
+    vec2,
 };
 
 /// Width of the column of names.
@@ -107,7 +107,7 @@ fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         commands.push(Command::Talk);
     }
     if let Some(talking) = state.view.talking {
-        let (place, _) = ui.allocate_exact_size(vec2(48.0, 6.0), Sense::hover());
+        let (place, _) = ui.allocate_exact_size(vec2(48.0, 6.0), eframe::egui::Sense::hover());
         let mut level = place;
         level.set_width(place.width() * talking.input_level.clamp(0.0, 1.0));
         ui.painter().rect_filled(place, 2.0, theme::LINE);

@@ -1,8 +1,8 @@
 //! Text to speech: hibari, a 6-million-parameter voice distilled from Kokoro-82M, on `rten`.
 //!
 //! [`Synthesizer::load`] reads a folder with `hibari.onnx` and the tables of its front end;
-//! [`Synthesizer::synthesize`] speaks. Three steps for each sentence: [`front`] writes phonemes, the
-//! network predicts spectra, [`vocoder`] makes a waveform of them. The same text gives the same
+//! [`Synthesizer::synthesize`] speaks. Three steps for each sentence: `front` writes phonemes, the
+//! network predicts spectra, `vocoder` makes a waveform of them. The same text gives the same
 //! samples, whatever was said before it.
 
 mod front;
