@@ -2,7 +2,7 @@
 
 use super::Output;
 use crate::board::Board;
-use crate::flash::{Flashed, Image, Loader, Port, Reset, flash, ports, prebuilt};
+use crate::flash::{Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt};
 use crate::packed::PackedModel;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -91,12 +91,15 @@ pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> any
         Some(path) => Cow::Owned(
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
         ),
-        None => Cow::Borrowed(prebuilt(board).with_context(|| {
-            format!(
+        None => match (prebuilt(board), Image::new(board, &[], model)) {
+            (Some(firmware), _) => Cow::Borrowed(firmware),
+            // That there is another way to write this board matters more than the firmware.
+            (None, Err(error @ ImageError::Unsupported { .. })) => return Err(error.into()),
+            (None, _) => bail!(
                 "there is no prebuilt firmware for {} yet: name one with --firmware",
                 board.name
-            )
-        })?),
+            ),
+        },
     };
     Ok(Image::new(board, &firmware, model)?)
 }

@@ -78,9 +78,36 @@ impl Output {
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                self.remark(&format!("whittle: {error:#}"));
+                self.remark(&format!("whittle: {}", sentence(&error)));
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// The chain of causes, without those that the sentence before them says already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text += separator;
+            text += &cause;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("no such file")
+            .context("cannot read a.txt: no such file")
+            .context("cannot load a");
+        let expected = "cannot load a: cannot read a.txt: no such file";
+        assert_eq!(sentence(&error), expected);
     }
 }

@@ -15,7 +15,7 @@ const LOWEST: f64 = 1e-8;
 /// Draws log10 of the mean error of attention and feed-forward by layer; the active candidate solid.
 pub(super) fn errors_ui(ui: &mut Ui, state: &State) {
     ui.label(theme::weak(
-        "Error by layer: squared error over squared weights; active candidate solid, the other dashed",
+        "Error by layer: active candidate solid, the other dashed",
     ));
     Plot::new("errors by layer")
         .height(HEIGHT)
