@@ -13,7 +13,7 @@ use engine::session::Session;
 use std::path::Path;
 use std::sync::Arc;
 use whittle::compress::compress;
-use whittle::evaluate::{WINDOW, windows};
+use whittle::evaluate::{WINDOW, log_sum_exp, windows};
 use whittle::job::Job;
 use whittle::model::Model;
 use whittle::packed::{LiveModel, TextSections, WeightSource};
@@ -92,13 +92,4 @@ fn main() -> Result<(), Failure> {
         100.0 * same as f64 / f64::from(positions)
     );
     Ok(())
-}
-
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    top + logits
-        .iter()
-        .map(|x| (f64::from(*x) - top).exp())
-        .sum::<f64>()
-        .ln()
 }

@@ -207,7 +207,9 @@ fn score(reference: &[f32], candidate: &[f32], next: usize) -> Score {
     }
 }
 
-fn log_sum_exp(logits: &[f32]) -> f64 {
+/// Logarithm of the sum of the exponentials of `logits` `[vocab]`, in 64 bits.
+#[must_use]
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     top + logits
         .iter()
