@@ -14,6 +14,7 @@ use eframe::egui::Context;
 use engine::sampler::Sampling;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -64,17 +65,25 @@ impl Studio {
             Command::Flash => self.flash(ctx),
             Command::Ask => {
                 let text = std::mem::take(&mut self.state.view.prompt);
-                self.ask(&text, &[self.state.view.active], Memory::Kept);
+                self.ask(&text, &[self.state.view.active], Memory::Kept, None);
             }
             Command::Replay => {
                 if let Some(text) = self.state.last_said().map(str::to_owned) {
-                    self.ask(&text, &Candidate::ALL, Memory::Fresh);
+                    #[cfg(feature = "voice")]
+                    let aloud = self.talk.as_ref().map(|talk| talk.say(&text));
+                    #[cfg(not(feature = "voice"))]
+                    let aloud = None;
+                    self.ask(&text, &Candidate::ALL, Memory::Fresh, aloud);
                 }
             }
             Command::Stop => {
                 self.state.view.asks.clear();
                 if let Some(answering) = &self.state.jobs.answer {
                     answering.running.cancel();
+                }
+                #[cfg(feature = "voice")]
+                if let Some(talk) = &self.talk {
+                    talk.interrupt();
                 }
             }
             #[cfg(feature = "voice")]
@@ -160,7 +169,7 @@ impl Studio {
         self.derive(ctx);
         self.ensure_built(self.state.view.active, ctx);
         if let Some(question) = self.first_question.take() {
-            self.ask(&question, &Candidate::ALL, Memory::Fresh);
+            self.ask(&question, &Candidate::ALL, Memory::Fresh, None);
         }
     }
 
@@ -254,8 +263,15 @@ impl Studio {
 
     /// Adds what the person said to the transcript, and queues who shall answer.
     ///
-    /// Typed and spoken utterances come in here alike.
-    pub(super) fn ask(&mut self, text: &str, candidates: &[Candidate], memory: Memory) {
+    /// Typed and spoken utterances come in here alike; the pieces of all answers go to `aloud`, if
+    /// somebody speaks them.
+    pub(super) fn ask(
+        &mut self,
+        text: &str,
+        candidates: &[Candidate],
+        memory: Memory,
+        aloud: Option<SyncSender<String>>,
+    ) {
         let text = text.trim();
         if text.is_empty() || self.state.loaded().is_none() {
             return;
@@ -269,24 +285,9 @@ impl Studio {
             candidate: *candidate,
             text: text.to_owned(),
             memory,
-            aloud: None,
+            aloud: aloud.clone(),
         };
         self.state.view.asks.extend(candidates.iter().map(ask));
-    }
-
-    /// As [`Self::ask`], and sends the pieces of the answer to whoever speaks them.
-    #[cfg(feature = "voice")]
-    pub(super) fn ask_aloud(
-        &mut self,
-        text: &str,
-        candidate: Candidate,
-        memory: Memory,
-        pieces: std::sync::mpsc::SyncSender<String>,
-    ) {
-        self.ask(text, &[candidate], memory);
-        if let Some(ask) = self.state.view.asks.back_mut() {
-            ask.aloud = Some(pieces);
-        }
     }
 
     /// Starts the answer to the utterance that waits longest, once its candidate is ready.
@@ -364,6 +365,10 @@ impl Studio {
                 }
             };
             let answer = conversation.ask(&*live, &processor.host(), &question, &mut on_text);
+            if let Some(aloud) = &aloud {
+                // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
+                drop(aloud.send("\n".to_owned()));
+            }
             Ok((conversation, answer))
         });
         self.state.jobs.answer = Some(Answering {

@@ -31,8 +31,23 @@ pub(super) type Voices = (Arc<Recognizer>, Arc<Synthesizer>);
 /// An open conversation; dropping it closes the devices.
 #[derive(Debug)]
 pub(super) struct Talk {
-    voice: LiveVoice,
+    // Goes before the voice does: an utterance in it would keep the voice's thread waiting.
     heard: Receiver<Heard>,
+    voice: LiveVoice,
+}
+
+impl Talk {
+    /// Where the pieces of answers to `question` go to be spoken, one after the other.
+    pub(super) fn say(&self, question: &str) -> SyncSender<String> {
+        let (pieces, answers) = sync_channel(MOST_WAITING_PIECES);
+        self.voice.say(question.to_owned(), answers);
+        pieces
+    }
+
+    /// Falls silent; goes on listening.
+    pub(super) fn interrupt(&self) {
+        self.voice.interrupt();
+    }
 }
 
 /// What was said, and where the pieces of the answer go.
@@ -96,14 +111,27 @@ fn folder(name: &str, job: &Job<'_>) -> Result<PathBuf, Failure> {
 impl Studio {
     /// Starts to listen, or stops.
     pub(super) fn toggle_talk(&mut self, ctx: &Context) {
-        if self.talk.take().is_some() {
-            self.state.view.talking = None;
+        if self.talk.is_some() {
+            self.close_talk();
             return;
         }
         match &self.voices {
             Some(voices) => self.open_talk(voices.clone(), ctx),
             None => self.state.jobs.voices = Some(Running::start("Voice", ctx, load_voices)),
         }
+    }
+
+    /// Closes the devices; answers that wait are given in writing.
+    fn close_talk(&mut self) {
+        // The voice's thread ends with the last sender, and this one waits for it.
+        for ask in &mut self.state.view.asks {
+            ask.aloud = None;
+        }
+        if let Some(talk) = self.talk.take() {
+            // Devices close slowly, and the voice waits for the model's next token.
+            std::thread::spawn(|| drop(talk));
+        }
+        self.state.view.talking = None;
     }
 
     /// Opens microphone and loudspeaker.
@@ -120,7 +148,7 @@ impl Studio {
                 });
                 let voice =
                     LiveVoice::start(recognizer, synthesizer, assistant, audio, BargeIn::Ignored);
-                self.talk = Some(Talk { voice, heard });
+                self.talk = Some(Talk { heard, voice });
                 self.state.view.talking = Some(Talking {
                     state: VoiceState::Listening,
                     input_level: 0.0,
@@ -153,14 +181,13 @@ impl Studio {
         let heard: Vec<Heard> = talk.heard.try_iter().collect();
         for Heard { text, pieces } in heard {
             let active = self.state.view.active;
-            self.ask_aloud(&text, active, Memory::Kept, pieces);
+            self.ask(&text, &[active], Memory::Kept, Some(pieces));
         }
         notices
             .into_iter()
             .for_each(|reason| self.state.inform(reason));
         if let Some(reason) = failed {
-            self.talk = None;
-            self.state.view.talking = None;
+            self.close_talk();
             self.state.fail(reason);
         }
         ctx.request_repaint_after(METER_INTERVAL);

@@ -9,9 +9,10 @@ use super::audio::{LiveAudio, Microphone, Monitor, Speaker};
 use super::recognize::Recognizer;
 use super::session::{BargeIn, Heard, VoiceSession, VoiceState};
 use super::synthesize::Synthesizer;
-use super::turn::{Assistant, Turn, TurnEvent, VoiceError, answer};
+use super::turn::{Assistant, AssistantError, Turn, TurnEvent, VoiceError, answer, speak_reply};
 use super::vad::Utterance;
 use crate::job::{CancelToken, Job};
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// Events that may wait for the window to take them.
 const MOST_WAITING_EVENTS: usize = 1024;
+/// Orders that may wait for the listener to take them.
+const MOST_WAITING_ORDERS: usize = 16;
 /// How often the microphone is read: half a device block.
 const READ_EVERY: Duration = Duration::from_millis(10);
 
@@ -44,14 +47,49 @@ pub struct LiveVoice {
     pub events: Receiver<LiveEvent>,
     /// Levels and faults of the devices.
     pub monitor: Monitor,
+    orders: SyncSender<Order>,
     stop: CancelToken,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// An utterance on its way to be answered.
+/// What the owner of a conversation wants besides what is heard.
+enum Order {
+    Say(Written),
+    Interrupt,
+}
+
+/// An answer that others write, piece by piece.
+struct Written {
+    question: String,
+    pieces: Receiver<String>,
+}
+
+impl Assistant for Written {
+    fn reply(
+        &mut self,
+        _question: &str,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), AssistantError> {
+        // Ends when the answer is complete or was stopped, and its last sender is gone.
+        for piece in &self.pieces {
+            if on_text(&piece).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be spoken next.
+enum Topic {
+    Heard(Utterance),
+    Written(Written),
+}
+
+/// A turn on its way to be answered.
 struct Request {
     turn: u64,
-    utterance: Utterance,
+    topic: Topic,
     cancel: CancelToken,
 }
 
@@ -81,6 +119,7 @@ impl LiveVoice {
         let (events, taken) = sync_channel(MOST_WAITING_EVENTS);
         let (requests, requested) = sync_channel::<Request>(1);
         let (phases, phase) = sync_channel(64);
+        let (orders, ordered) = sync_channel(MOST_WAITING_ORDERS);
         let stop = CancelToken::new();
 
         let answer_events = events.clone();
@@ -93,7 +132,7 @@ impl LiveVoice {
                     &recognizer,
                     &synthesizer,
                     &mut *assistant,
-                    &request,
+                    request,
                     &speaker,
                     &answer_events,
                     &phases,
@@ -109,9 +148,10 @@ impl LiveVoice {
             monitor: monitor.clone(),
             events,
             requests,
+            orders: ordered,
             stop: stop.clone(),
             turn: 0,
-            present: None,
+            present: Vec::new(),
         };
         let listener = std::thread::spawn(move || {
             listener.run(&phase);
@@ -121,9 +161,28 @@ impl LiveVoice {
         Self {
             events: taken,
             monitor,
+            orders,
             stop,
             threads: vec![listener, answerer],
         }
+    }
+
+    /// Speaks an answer to `question` that comes in `pieces` until their last sender is gone; nothing
+    /// is listened to meanwhile. A present answer is finished first.
+    ///
+    /// When too much waits already, `pieces` is dropped, and an event tells it.
+    pub fn say(&self, question: String, pieces: Receiver<String>) {
+        self.order(Order::Say(Written { question, pieces }));
+    }
+
+    /// Stops the present answer and what waits behind it; listening goes on.
+    pub fn interrupt(&self) {
+        self.order(Order::Interrupt);
+    }
+
+    /// A full queue has not moved for many reads of the microphone: the conversation is at its end.
+    fn order(&self, order: Order) {
+        drop(self.orders.try_send(order));
     }
 
     /// Stops at once and waits for the threads.
@@ -153,10 +212,11 @@ struct Listener {
     monitor: Monitor,
     events: SyncSender<LiveEvent>,
     requests: SyncSender<Request>,
+    orders: Receiver<Order>,
     stop: CancelToken,
     turn: u64,
-    /// Cancels the present turn.
-    present: Option<CancelToken>,
+    /// Cancel the present turn and the one behind it.
+    present: Vec<CancelToken>,
 }
 
 impl Listener {
@@ -167,10 +227,22 @@ impl Listener {
         while !self.stop.is_cancelled() {
             match phases.recv_timeout(READ_EVERY) {
                 Ok(Phase::Answering(turn)) if turn == self.turn => self.session.answering(),
-                Ok(Phase::Answered(turn)) if turn == self.turn => self.session.answered(),
+                Ok(Phase::Answered(turn)) if turn == self.turn => {
+                    self.present.clear();
+                    self.session.answered();
+                }
                 // Of a turn that was interrupted.
                 Ok(Phase::Answering(_) | Phase::Answered(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                match order {
+                    Order::Say(written) => {
+                        self.session.speaking();
+                        self.request(Topic::Written(written));
+                    }
+                    Order::Interrupt => self.interrupt(),
+                }
             }
             if let Some(fault) = self.monitor.take_fault() {
                 let fault = fault.to_owned();
@@ -197,33 +269,36 @@ impl Listener {
         match heard {
             Heard::SpeechBegan | Heard::Dismissed => {}
             Heard::Interrupted => self.interrupt(),
-            Heard::Utterance(utterance) => {
-                self.turn += 1;
-                let cancel = CancelToken::new();
-                self.present = Some(cancel.clone());
-                match self.requests.try_send(Request {
-                    turn: self.turn,
-                    utterance,
-                    cancel,
-                }) {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                        // The interrupted answer has not ended yet and another already waits.
-                        self.session.answered();
-                        self.tell(LiveEvent::NoAnswer(
-                            "the assistant is still busy".to_owned(),
-                        ));
-                    }
-                }
+            Heard::Utterance(utterance) => self.request(Topic::Heard(utterance)),
+        }
+    }
+
+    fn request(&mut self, topic: Topic) {
+        self.turn += 1;
+        let cancel = CancelToken::new();
+        let request = Request {
+            turn: self.turn,
+            topic,
+            cancel: cancel.clone(),
+        };
+        match self.requests.try_send(request) {
+            Ok(()) => self.present.push(cancel),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                // The interrupted answer has not ended yet and another already waits.
+                self.session.answered();
+                self.tell(LiveEvent::NoAnswer(
+                    "the assistant is still busy".to_owned(),
+                ));
             }
         }
     }
 
     fn interrupt(&mut self) {
-        if let Some(present) = self.present.take() {
-            present.cancel();
-            self.monitor.silence();
+        if self.present.is_empty() {
+            return;
         }
+        self.present.drain(..).for_each(|turn| turn.cancel());
+        self.monitor.silence();
     }
 
     /// The listener never waits: audio would be lost.
@@ -239,12 +314,16 @@ fn answer_request(
     recognizer: &Recognizer,
     synthesizer: &Synthesizer,
     assistant: &mut dyn Assistant,
-    request: &Request,
+    request: Request,
     speaker: &Mutex<Speaker>,
     events: &SyncSender<LiveEvent>,
     phases: &SyncSender<Phase>,
 ) {
-    let cancel = &request.cancel;
+    let Request {
+        turn,
+        topic,
+        ref cancel,
+    } = request;
     let speaker = || speaker.lock().unwrap_or_else(PoisonError::into_inner);
     // A conversation that nobody follows any more stops.
     let tell = |event: LiveEvent| {
@@ -257,7 +336,7 @@ fn answer_request(
         tell(LiveEvent::Turn(event.clone()));
         match event {
             TurnEvent::Heard(_) => {
-                if phases.send(Phase::Answering(request.turn)).is_err() {
+                if phases.send(Phase::Answering(turn)).is_err() {
                     cancel.cancel();
                 }
             }
@@ -271,14 +350,21 @@ fn answer_request(
         }
     };
     let job = Job::new(&|_| {}, cancel.clone());
-    match answer(
-        recognizer,
-        synthesizer,
-        assistant,
-        &request.utterance,
-        &job,
-        &on_event,
-    ) {
+    let spoken = match topic {
+        Topic::Heard(utterance) => answer(
+            recognizer,
+            synthesizer,
+            assistant,
+            &utterance,
+            &job,
+            &on_event,
+        ),
+        Topic::Written(mut written) => {
+            let question = std::mem::take(&mut written.question);
+            speak_reply(synthesizer, &mut written, question, &job, &on_event)
+        }
+    };
+    match spoken {
         Ok(turn) => {
             speaker().drain(cancel);
             if !cancel.is_cancelled() {

@@ -19,4 +19,6 @@ pub mod wav;
 
 pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
-pub use turn::{Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, talk};
+pub use turn::{
+    Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, speak_reply, talk,
+};

@@ -93,6 +93,12 @@ impl VoiceSession {
         }
     }
 
+    /// The assistant begins to speak unasked; what somebody was saying counts no more.
+    pub fn speaking(&mut self) {
+        self.endpointer = Endpointer::new();
+        self.state = VoiceState::Answering;
+    }
+
     /// The answer is over, or there was nothing to answer.
     pub fn answered(&mut self) {
         if matches!(self.state, VoiceState::Recognizing | VoiceState::Answering) {
@@ -178,6 +184,17 @@ mod tests {
             };
             assert_eq!(session.state(), state);
         }
+    }
+
+    #[test]
+    fn a_replay_is_not_taken_for_an_answer_to_what_was_being_said() {
+        let mut session = VoiceSession::new(BargeIn::Ignored);
+        session.push(&[vec![0.0; 8000], vowel(8000)].concat());
+        assert_eq!(session.state(), VoiceState::Hearing);
+        session.speaking();
+        assert_eq!(session.push(&speech()), []);
+        session.answered();
+        assert_eq!(session.state(), VoiceState::Listening);
     }
 
     #[test]

@@ -132,20 +132,53 @@ pub fn answer(
     let noticed = Instant::now();
     let now_ms = || endpoint_ms + noticed.elapsed().as_secs_f64() * 1000.0;
     let heard = recognizer.recognize(&utterance.audio_16k, job)?.text;
-    let recognize_ms = now_ms();
+    let known = Timings {
+        endpoint_ms,
+        recognize_ms: now_ms(),
+        ..Timings::default()
+    };
     if !heard.chars().any(char::is_alphanumeric) {
         return Err(VoiceError::NoWords {
             secs: utterance.audio_16k.len() as f64 / 16_000.0,
         });
     }
     on_event(TurnEvent::Heard(heard.clone()));
-    job.report("Answering", 0, 0)?;
+    respond(synthesizer, assistant, heard, known, &now_ms, job, on_event)
+}
 
+/// Has what is already in words answered, and speaks the answer.
+///
+/// # Errors
+/// When a stage fails, or the job is cancelled.
+pub fn speak_reply(
+    synthesizer: &Synthesizer,
+    assistant: &mut dyn Assistant,
+    words: String,
+    job: &Job<'_>,
+    on_event: &(dyn Fn(TurnEvent) + Sync),
+) -> Result<Turn, VoiceError> {
+    let begun = Instant::now();
+    let now_ms = || begun.elapsed().as_secs_f64() * 1000.0;
+    let known = Timings::default();
+    respond(synthesizer, assistant, words, known, &now_ms, job, on_event)
+}
+
+/// The second half of a turn, when the words are known at the times of `known`.
+fn respond(
+    synthesizer: &Synthesizer,
+    assistant: &mut dyn Assistant,
+    heard: String,
+    known: Timings,
+    now_ms: &(dyn Fn() -> f64 + Sync),
+    job: &Job<'_>,
+    on_event: &(dyn Fn(TurnEvent) + Sync),
+) -> Result<Turn, VoiceError> {
+    job.report("Answering", 0, 0)?;
     let (sentences, waiting) = sync_channel::<String>(MOST_WAITING_SENTENCES);
     let mut said = String::new();
     let mut first_token_ms = None;
     let (replied, spoken) = std::thread::scope(|scope| {
-        let speaker = scope.spawn(|| speak(synthesizer, waiting, job, on_event, &now_ms));
+        let speaker = scope.spawn(|| speak(synthesizer, waiting, job, on_event, now_ms));
         let mut splitter = Splitter::new();
         let mut on_text = |text: &str| {
             first_token_ms.get_or_insert_with(now_ms);
@@ -179,11 +212,10 @@ pub fn answer(
         said: said.trim().to_owned(),
         audio_24k: spoken.audio_24k,
         timings: Timings {
-            endpoint_ms,
-            recognize_ms,
             first_token_ms: first_token_ms.unwrap_or(total_ms),
             first_audio_ms: spoken.first_audio_ms.unwrap_or(total_ms),
             total_ms,
+            ..known
         },
     })
 }

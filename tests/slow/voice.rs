@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use whittle::job::Job;
@@ -381,7 +382,7 @@ fn a_conversation_through_microphone_and_loudspeaker() {
     println!("from the loudspeaker: {understood}");
     let mut errors = WordErrors::default();
     errors.add(
-        "You said go forward ten meters. I will do that now.",
+        "You said go forward ten meters. I will do that now. The kitchen is warm. Nobody is at home.",
         &understood,
     );
     assert!(errors.percent() <= 20.0, "{understood}");
@@ -448,5 +449,36 @@ fn apart_a_question_is_answered_live() {
         0
     );
     assert!(live.monitor.input_heard());
+
+    // Two answers to the same question, as the window replays it through both candidates.
+    let (pieces, answers) = sync_channel(16);
+    live.say("How is the house?".to_owned(), answers);
+    for piece in [
+        "The kitchen ",
+        "is warm.",
+        "\n",
+        "Nobody ",
+        "is at home.",
+        "\n",
+    ] {
+        pieces.send(piece.to_owned()).unwrap();
+    }
+    drop(pieces);
+    let mut sentences = Vec::new();
+    let replay = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match live
+            .events
+            .recv_timeout(left)
+            .expect("both answers within 90 s")
+        {
+            LiveEvent::Finished(turn) => break turn,
+            LiveEvent::Failed(why) | LiveEvent::NoAnswer(why) => panic!("{why}"),
+            LiveEvent::Turn(TurnEvent::Spoken { sentence, .. }) => sentences.push(sentence),
+            LiveEvent::State(_) | LiveEvent::Turn(_) => {}
+        }
+    };
+    assert_eq!(sentences, ["The kitchen is warm.", "Nobody is at home."]);
+    assert_eq!(replay.heard, "How is the house?");
     live.stop();
 }

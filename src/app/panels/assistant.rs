@@ -66,7 +66,8 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             talk_ui(ui, state, commands);
             let can_replay = has_model && state.last_said().is_some();
             let hint = format!(
-                "Asks A and then B what was said last, each from an empty memory ({})",
+                "Asks A and then B what was said last, each from an empty memory; speaks both \
+                 answers while Talk is on ({})",
                 key(ui.ctx(), &Command::Replay)
             );
             let replay = ui.add_enabled(can_replay, Button::new("Replay through both"));
