@@ -30,6 +30,10 @@ pub(crate) enum Level {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl SimdLevel {
@@ -39,13 +43,17 @@ impl SimdLevel {
         Self(Level::Scalar)
     }
 
-    /// The name by which a person forces it: `scalar`, `avx2`.
+    /// The name by which a person forces it: `scalar`, `avx2`, `avx512`, `neon`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
         }
     }
 }

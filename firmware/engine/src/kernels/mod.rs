@@ -36,17 +36,34 @@ impl SimdLevel {
     #[cfg(any(feature = "std", test))]
     pub fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let avx2 = {
-            let has = std::is_x86_feature_detected!("avx2")
+        let faster = {
+            let avx2 = std::is_x86_feature_detected!("avx2")
                 && std::is_x86_feature_detected!("bmi2")
                 && std::is_x86_feature_detected!("f16c")
                 && std::is_x86_feature_detected!("popcnt");
+            let avx512 = avx2
+                && std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+                && std::is_x86_feature_detected!("avx512vl")
+                && std::is_x86_feature_detected!("avx512vnni")
+                && std::is_x86_feature_detected!("avx512vbmi")
+                && std::is_x86_feature_detected!("avx512vbmi2");
             // SAFETY: just detected.
-            has.then(|| unsafe { Self::avx2() })
+            let avx2 = avx2.then(|| unsafe { Self::avx2() });
+            // SAFETY: just detected.
+            let avx512 = avx512.then(|| unsafe { Self::avx512() });
+            [avx2, avx512]
         };
-        #[cfg(not(target_arch = "x86_64"))]
-        let avx2 = None;
-        core::iter::once(Self::scalar()).chain(avx2)
+        #[cfg(target_arch = "aarch64")]
+        let faster = {
+            let neon = std::arch::is_aarch64_feature_detected!("neon");
+            // SAFETY: just detected.
+            [neon.then(|| unsafe { Self::neon() })]
+        };
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let faster = [None];
+        core::iter::once(Self::scalar()).chain(faster.into_iter().flatten())
     }
 
     /// 256-bit integer kernels.
@@ -57,6 +74,26 @@ impl SimdLevel {
     #[must_use]
     pub const unsafe fn avx2() -> Self {
         Self(Level::Avx2)
+    }
+
+    /// 512-bit integer kernels.
+    ///
+    /// # Safety
+    /// The processor must have what [`Self::avx2`] needs and AVX-512 F, BW, DQ, VL, VNNI, VBMI, VBMI2.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub const unsafe fn avx512() -> Self {
+        Self(Level::Avx512)
+    }
+
+    /// 128-bit kernels.
+    ///
+    /// # Safety
+    /// The processor must have NEON.
+    #[cfg(target_arch = "aarch64")]
+    #[must_use]
+    pub const unsafe fn neon() -> Self {
+        Self(Level::Neon)
     }
 }
 
@@ -169,7 +206,7 @@ pub fn multiply(host: &Host<'_>, matrix: &Matrix<'_>, input: &Activations<'_>, o
                             }
                             // SAFETY: this level is made only where the processor has AVX2.
                             #[cfg(target_arch = "x86_64")]
-                            Level::Avx2 => unsafe {
+                            Level::Avx2 | Level::Avx512 => unsafe {
                                 x86::sparse_row(width, &row_parts, input, token, tile)
                             },
                         };
@@ -194,7 +231,9 @@ fn dense_block(
         Level::Scalar => scalar::dense_block(matrix.encoding(), bytes, input, token, tile),
         // SAFETY: this level is made only where the processor has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { x86::dense_block(matrix.encoding(), bytes, input, token, tile) },
+        Level::Avx2 | Level::Avx512 => unsafe {
+            x86::dense_block(matrix.encoding(), bytes, input, token, tile)
+        },
     }
 }
 
@@ -214,7 +253,7 @@ fn float_row(
             }
         }
         #[cfg(target_arch = "x86_64")]
-        (Encoding::F16, Level::Avx2) => {
+        (Encoding::F16, Level::Avx2 | Level::Avx512) => {
             // SAFETY: this level is made only where the processor has AVX2 and F16C.
             sums = unsafe { x86::half_row(matrix.half_row(row), input, token, tile) };
         }
@@ -235,7 +274,7 @@ pub(crate) fn dot_half(level: Level, halves: &[u16], x: &[f32]) -> f32 {
         Level::Scalar => scalar::dot_half(halves, x),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { x86::dot_half(halves, x) },
+        Level::Avx2 | Level::Avx512 => unsafe { x86::dot_half(halves, x) },
     }
 }
 
@@ -245,7 +284,7 @@ pub(crate) fn add_scaled_half(level: Level, factor: f32, halves: &[u16], sum: &m
         Level::Scalar => scalar::add_scaled_half(factor, halves, sum),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { x86::add_scaled_half(factor, halves, sum) },
+        Level::Avx2 | Level::Avx512 => unsafe { x86::add_scaled_half(factor, halves, sum) },
     }
 }
 
