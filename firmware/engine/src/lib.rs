@@ -8,6 +8,7 @@
 extern crate std;
 
 pub mod arena;
+pub mod block;
 pub mod encoding;
 pub mod float;
 pub mod format;

@@ -19,6 +19,7 @@ pub use activations::{ActivationScratch, Activations};
 pub use attention::{Attention, attend};
 pub use elementwise::{add, rms_norm, rotate, silu_times};
 
+use crate::block::Block;
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP};
 use crate::matrix::Matrix;
 use crate::workers::{Host, Level, SimdLevel};
@@ -26,10 +27,12 @@ use core::marker::PhantomData;
 
 /// Strided lanes of a sum of floats.
 pub(crate) const LANES: usize = 16;
-/// Tokens that share one unpacking of the weights.
+/// Tokens that share one reading of a row of floats.
 pub(crate) const TILE: usize = 4;
+/// Tokens that are handed to a block at once.
+const TOKENS: usize = 16;
 /// Rows of one task: enough to be worth a thread's while, few enough to share out evenly.
-const TASK_ROWS: usize = 64;
+const TASK_ROWS: usize = 2 * BLOCK_ROWS;
 
 impl SimdLevel {
     /// Every level that this processor has, plainest first. For hosts: boards know what they are.
@@ -160,80 +163,105 @@ impl<'a, T> Shared<'a, T> {
 /// # Panics
 /// When the lengths of `input` and `out` do not fit the matrix.
 pub fn multiply(host: &Host<'_>, matrix: &Matrix<'_>, input: &Activations<'_>, out: &mut [f32]) {
-    let tokens = input.tokens();
-    assert!(input.cols() == matrix.cols() && out.len() == tokens * matrix.rows());
-    let (rows, level) = (matrix.rows(), host.level.0);
-    let out = Shared::new(out);
-    let write = |row: usize, token: usize, value: f32| {
-        // SAFETY: a row belongs to exactly one task.
-        unsafe { out.write(token * rows + row, value) }
-    };
-    host.workers.run(rows.div_ceil(TASK_ROWS), &|task| {
-        let first = task * TASK_ROWS;
-        let end = rows.min(first + TASK_ROWS);
-        match matrix.encoding() {
-            Encoding::F32 | Encoding::F16 => {
-                for row in first..end {
-                    for token in (0..tokens).step_by(TILE) {
-                        let tile = TILE.min(tokens - token);
-                        let sums = float_row(level, matrix, row, input, token, tile);
-                        (0..tile).for_each(|t| write(row, token + t, sums[t]));
-                    }
-                }
+    multiply_all(host, [(matrix, out)], input);
+}
+
+/// As [`multiply`], for several matrices that share an input, in one go of the workers.
+///
+/// # Panics
+/// As [`multiply`].
+pub fn multiply_all<const N: usize>(
+    host: &Host<'_>,
+    products: [(&Matrix<'_>, &mut [f32]); N],
+    input: &Activations<'_>,
+) {
+    let level = host.level.0;
+    let products = products.map(|(matrix, out)| {
+        assert!(
+            input.cols() == matrix.cols() && out.len() == input.tokens() * matrix.rows(),
+            "a matrix [{}, {}] with {} inputs and {} outputs",
+            matrix.rows(),
+            matrix.cols(),
+            input.cols(),
+            out.len()
+        );
+        (matrix, Shared::new(out))
+    });
+    let tasks = |matrix: &Matrix<'_>| matrix.rows().div_ceil(TASK_ROWS);
+    let total = products.iter().map(|(matrix, _)| tasks(matrix)).sum();
+    host.workers.run(total, &|task| {
+        let mut first = 0;
+        for (matrix, out) in &products {
+            let end = first + tasks(matrix);
+            if (first..end).contains(&task) {
+                rows(level, matrix, (task - first) * TASK_ROWS, input, out);
             }
-            Encoding::Dense(_) | Encoding::Ternary => {
-                for block in first / BLOCK_ROWS..end.div_ceil(BLOCK_ROWS) {
-                    for token in (0..tokens).step_by(TILE) {
-                        let tile = TILE.min(tokens - token);
-                        let sums = dense_block(level, matrix, block, input, token, tile);
-                        let first = block * BLOCK_ROWS;
-                        for (t, sums) in sums[..tile].iter().enumerate() {
-                            let real = first..rows.min(first + BLOCK_ROWS);
-                            real.zip(sums)
-                                .for_each(|(row, sum)| write(row, token + t, *sum));
-                        }
-                    }
-                }
-            }
-            Encoding::Sparse(width) => {
-                for row in first..end {
-                    for token in (0..tokens).step_by(TILE) {
-                        let tile = TILE.min(tokens - token);
-                        let row_parts = matrix.sparse_row(width, row);
-                        let sums = match level {
-                            Level::Scalar => {
-                                scalar::sparse_row(width, &row_parts, input, token, tile)
-                            }
-                            // SAFETY: this level is made only where the processor has AVX2.
-                            #[cfg(target_arch = "x86_64")]
-                            Level::Avx2 | Level::Avx512 => unsafe {
-                                x86::sparse_row(width, &row_parts, input, token, tile)
-                            },
-                        };
-                        (0..tile).for_each(|t| write(row, token + t, sums[t]));
-                    }
-                }
-            }
+            first = end;
         }
     });
 }
 
-fn dense_block(
+/// The rows of one task, from `first` on.
+fn rows(
     level: Level,
     matrix: &Matrix<'_>,
-    block: usize,
+    first: usize,
+    input: &Activations<'_>,
+    out: &Shared<'_, f32>,
+) {
+    let rows = matrix.rows();
+    let end = rows.min(first + TASK_ROWS);
+    let tokens = input.tokens();
+    let write = |row: usize, token: usize, value: f32| {
+        // SAFETY: a row belongs to exactly one task.
+        unsafe { out.write(token * rows + row, value) }
+    };
+    if !matrix.takes_int8() {
+        for row in first..end {
+            for token in (0..tokens).step_by(TILE) {
+                let tile = TILE.min(tokens - token);
+                let sums = float_row(level, matrix, row, input, token, tile);
+                (0..tile).for_each(|t| write(row, token + t, sums[t]));
+            }
+        }
+        return;
+    }
+    let mut sums = [[0.0; BLOCK_ROWS]; TOKENS];
+    for index in first / BLOCK_ROWS..end.div_ceil(BLOCK_ROWS) {
+        let Some(block) = matrix.block(index) else {
+            return;
+        };
+        for token in (0..tokens).step_by(TOKENS) {
+            let sums = &mut sums[..TOKENS.min(tokens - token)];
+            block_product(level, &block, input, token, sums);
+            let first = index * BLOCK_ROWS;
+            for (t, sums) in sums.iter().enumerate() {
+                let real = first..rows.min(first + BLOCK_ROWS);
+                real.zip(sums)
+                    .for_each(|(row, sum)| write(row, token + t, *sum));
+            }
+        }
+    }
+}
+
+/// Sixteen rows times the tokens from `token` on, one for each element of `out`.
+fn block_product(
+    level: Level,
+    block: &Block<'_>,
     input: &Activations<'_>,
     token: usize,
-    tile: usize,
-) -> [[f32; BLOCK_ROWS]; TILE] {
-    let bytes = matrix.block(block);
+    out: &mut [[f32; BLOCK_ROWS]],
+) {
     match level {
-        Level::Scalar => scalar::dense_block(matrix.encoding(), bytes, input, token, tile),
+        Level::Scalar => scalar::block(block, input, token, out),
         // SAFETY: this level is made only where the processor has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe {
-            x86::dense_block(matrix.encoding(), bytes, input, token, tile)
-        },
+        Level::Avx2 => unsafe { x86::avx2::block(block, input, token, out) },
+        // SAFETY: this level is made only where the processor has these parts of AVX-512.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { x86::avx512::block(block, input, token, out) },
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => scalar::block(block, input, token, out),
     }
 }
 
@@ -255,11 +283,10 @@ fn float_row(
         #[cfg(target_arch = "x86_64")]
         (Encoding::F16, Level::Avx2 | Level::Avx512) => {
             // SAFETY: this level is made only where the processor has AVX2 and F16C.
-            sums = unsafe { x86::half_row(matrix.half_row(row), input, token, tile) };
+            sums = unsafe { x86::avx2::half_row(matrix.half_row(row), input, token, tile) };
         }
         _ => {
-            let cols = matrix.cols();
-            let bytes = &matrix.bytes()[row * cols * 4..][..cols * 4];
+            let bytes = matrix.float_row(row);
             for (t, sum) in sums[..tile].iter_mut().enumerate() {
                 *sum = scalar::dot_float_bytes(bytes, input.floats(token + t));
             }
@@ -274,7 +301,7 @@ pub(crate) fn dot_half(level: Level, halves: &[u16], x: &[f32]) -> f32 {
         Level::Scalar => scalar::dot_half(halves, x),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { x86::dot_half(halves, x) },
+        Level::Avx2 | Level::Avx512 => unsafe { x86::avx2::dot_half(halves, x) },
     }
 }
 
@@ -284,7 +311,7 @@ pub(crate) fn add_scaled_half(level: Level, factor: f32, halves: &[u16], sum: &m
         Level::Scalar => scalar::add_scaled_half(factor, halves, sum),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { x86::add_scaled_half(factor, halves, sum) },
+        Level::Avx2 | Level::Avx512 => unsafe { x86::avx2::add_scaled_half(factor, halves, sum) },
     }
 }
 

@@ -1,132 +1,178 @@
 //! The kernels in plain Rust: the definition of right.
 
-use super::{Activations, LANES, TILE, fold};
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
+use super::{Activations, LANES, fold};
+use crate::block::{
+    Block, CHUNK, CHUNKS, Group, Pick, SparseValues, TRITS, chunk_mask, half_at, kept_level,
+    read_pick,
+};
+use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::float::f32_from_f16;
-use crate::matrix::{BitReader, SparseRow, half_at, kept_level, scale_unit};
+
+/// Tokens that share one reading of the weights.
+const TILE: usize = 4;
 
 /// The int8 activations of one group, of each of `N` tokens.
 type Values<'a, const N: usize> = [&'a [i8; GROUP]; N];
+/// Integer products of sixteen rows with `N` tokens.
+type Dots<const N: usize> = [[i32; N]; BLOCK_ROWS];
 
-/// Eight rows of a dense or ternary matrix times up to [`TILE`] tokens.
-pub(super) fn dense_block(
-    encoding: Encoding,
-    block: &[u8],
+/// Sixteen rows times the tokens from `token` on, one for each element of `out`.
+pub(super) fn block(
+    block: &Block<'_>,
     input: &Activations<'_>,
     token: usize,
-    tile: usize,
-) -> [[f32; BLOCK_ROWS]; TILE] {
-    let mut sums = [[0.0; BLOCK_ROWS]; TILE];
-    let (row_scales, records) = block.split_at(2 * BLOCK_ROWS);
-    if tile == TILE {
-        dense_tile::<TILE>(encoding, records, input, token, &mut sums);
-    } else {
-        for (t, sums) in sums[..tile].iter_mut().enumerate() {
-            dense_tile::<1>(
-                encoding,
-                records,
-                input,
-                token + t,
-                core::array::from_mut(sums),
-            );
-        }
+    out: &mut [[f32; BLOCK_ROWS]],
+) {
+    let (tiles, rest) = out.as_chunks_mut::<TILE>();
+    let mut token = token;
+    for out in tiles {
+        tile::<TILE>(block, input, token, out);
+        token += TILE;
     }
-    for sums in &mut sums[..tile] {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum *= half_at(row_scales, lane) * scale_unit(encoding);
-        }
+    for out in rest {
+        tile::<1>(block, input, token, core::array::from_mut(out));
+        token += 1;
     }
-    sums
 }
 
-/// Adds the products of all groups to `sums`; row scales are left to the caller.
-fn dense_tile<const N: usize>(
-    encoding: Encoding,
-    records: &[u8],
+fn tile<const N: usize>(
+    block: &Block<'_>,
     input: &Activations<'_>,
     token: usize,
-    sums: &mut [[f32; BLOCK_ROWS]; N],
+    out: &mut [[f32; BLOCK_ROWS]; N],
 ) {
-    for (group, record) in records.chunks_exact(encoding.record_bytes()).enumerate() {
-        let values: Values<'_, N> = group_values(input, token, group);
-        let totals: [i32; N] = core::array::from_fn(|t| input.sums(token + t)[group]);
-        let scales: [f32; N] = core::array::from_fn(|t| input.scales(token + t)[group]);
-        for lane in 0..BLOCK_ROWS {
-            let dots = level_dots(encoding, record, lane, &values, &totals);
-            for (t, sums) in sums.iter_mut().enumerate() {
-                sums[lane] += scaled(dots[t], record[lane], scales[t]);
+    *out = [[0.0; BLOCK_ROWS]; N];
+    let encoding = block.encoding;
+    let mut sparse = SparseValues::new(block);
+    for (index, group) in block.groups() {
+        let values: Values<'_, N> = core::array::from_fn(|t| {
+            let (groups, _) = input.values(token + t).as_chunks();
+            &groups[index]
+        });
+        let totals: [i32; N] = core::array::from_fn(|t| input.sums(token + t)[index]);
+        let scales: [f32; N] = core::array::from_fn(|t| input.scales(token + t)[index]);
+        let dots = match encoding {
+            Encoding::Sparse(width) => sparse_dots(width, &group, &mut sparse, &values),
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Twin(_) => {
+                core::array::from_fn(|lane| dots(encoding, &group, lane, &values, &totals))
+            }
+        };
+        for (lane, dots) in dots.iter().enumerate() {
+            for t in 0..N {
+                let product = match encoding {
+                    Encoding::Twin(Twin::Q6K) => q6_k(&group, lane, values[t]),
+                    Encoding::Twin(twin) => {
+                        let (scale, minimum) = group.twin_scale(twin, lane, 0);
+                        match twin {
+                            Twin::Q8_0 | Twin::Q6K => float(dots[t]) * scale,
+                            Twin::Q4_1 | Twin::Q4K => {
+                                float(dots[t]) * scale + float(totals[t]) * minimum
+                            }
+                        }
+                    }
+                    // Levels reach 255: at most 32 x 255 x 127 x 255 = 264,261,600, inside 32 bits.
+                    Encoding::F32
+                    | Encoding::F16
+                    | Encoding::Dense(_)
+                    | Encoding::Ternary
+                    | Encoding::OneOfFour
+                    | Encoding::Sparse(_) => {
+                        float(dots[t] * i32::from(group.scale(encoding, lane)))
+                    }
+                };
+                out[t][lane] += product * scales[t];
             }
         }
     }
+    if !block.row_scales().is_empty() {
+        for lane in 0..BLOCK_ROWS {
+            let scale = block.row_scale(lane);
+            out.iter_mut().for_each(|out| out[lane] *= scale);
+        }
+    }
+}
+
+/// Rounded half to even, as every SIMD conversion does.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the rounding is part of the definition"
+)]
+fn float(x: i32) -> f32 {
+    x as f32
 }
 
 /// `sum of level * activation` of one row and group, for each token.
 ///
 /// A level is a code less an offset, so codes are multiplied plane by plane and the offset once,
 /// with the sum `totals` of the activations.
-fn level_dots<const N: usize>(
+fn dots<const N: usize>(
     encoding: Encoding,
-    record: &[u8],
+    group: &Group<'_>,
     lane: usize,
     values: &Values<'_, N>,
     totals: &[i32; N],
 ) -> [i32; N] {
-    let header = if encoding.has_zero_point() { 2 } else { 1 } * BLOCK_ROWS;
-    let codes = &record[header..];
-    let zero = i32::from(record[BLOCK_ROWS + lane]);
-    let dots = |low: [i32; N], high: [i32; N], [unit, high_unit, offset]: [i32; 3]| {
+    let codes = group.codes(encoding);
+    let none = [0; N];
+    let less = |low: [i32; N], high: [i32; N], [unit, high_unit, offset]: [i32; 3]| {
         core::array::from_fn(|t| unit * low[t] + high_unit * high[t] - offset * totals[t])
     };
-    let none = [0; N];
+    let zero = || i32::from(group.zero_point(lane));
+    let upper = |bits: usize| &codes[GROUP_WEIGHTS * bits / 8..];
     match encoding {
-        Encoding::Dense(Width::One) => dots(plane::<1, N>(codes, lane, values), none, [2, 0, 1]),
-        Encoding::Ternary => dots(plane::<2, N>(codes, lane, values), none, [1, 0, 1]),
+        Encoding::Dense(Width::One) => less(plane::<1, N>(codes, lane, values), none, [2, 0, 1]),
         Encoding::Dense(Width::Two) => {
-            dots(plane::<2, N>(codes, lane, values), none, [16, 0, zero])
+            less(plane::<2, N>(codes, lane, values), none, [16, 0, zero()])
         }
-        Encoding::Dense(Width::Three) => dots(
+        Encoding::Dense(Width::Three) => less(
             plane::<2, N>(codes, lane, values),
-            plane::<1, N>(&codes[64..], lane, values),
-            [16, 64, zero],
+            plane::<1, N>(upper(2), lane, values),
+            [16, 64, zero()],
         ),
         Encoding::Dense(Width::Four) => {
-            dots(plane::<4, N>(codes, lane, values), none, [16, 0, zero])
+            less(plane::<4, N>(codes, lane, values), none, [16, 0, zero()])
         }
-        Encoding::Dense(Width::Five) => dots(
+        Encoding::Dense(Width::Five) => less(
             plane::<4, N>(codes, lane, values),
-            plane::<1, N>(&codes[128..], lane, values),
+            plane::<1, N>(upper(4), lane, values),
             [1, 16, 16],
         ),
-        Encoding::Dense(Width::Six) => dots(
+        Encoding::Dense(Width::Six) => less(
             plane::<4, N>(codes, lane, values),
-            plane::<2, N>(&codes[128..], lane, values),
+            plane::<2, N>(upper(4), lane, values),
             [1, 16, 32],
         ),
-        Encoding::Dense(Width::Eight) => plane::<8, N>(codes, lane, values),
-        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => none,
+        Encoding::Dense(Width::Eight) | Encoding::Twin(Twin::Q8_0) => {
+            less(plane::<8, N>(codes, lane, values), none, [1, 0, 128])
+        }
+        Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => plane::<4, N>(codes, lane, values),
+        Encoding::Ternary => less(ternary(codes, lane, values), none, [1, 0, 1]),
+        Encoding::OneOfFour => one_of_four(codes, lane, values),
+        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) | Encoding::Twin(Twin::Q6K) => none,
     }
 }
 
-/// `sum of code * activation` over one plane of `BITS` bits, for each token; signed at 8 bits.
+/// `sum of code * activation` over one plane of `BITS` bits, for each token.
 ///
-/// The places are those of [`crate::matrix::plane_byte`].
+/// The places are those of [`crate::block::plane_byte`].
 fn plane<const BITS: usize, const N: usize>(
     plane: &[u8],
     lane: usize,
     values: &Values<'_, N>,
 ) -> [i32; N] {
     let mut dots = [0; N];
-    // The row's bytes: four of every 32.
-    let bytes = &plane[lane * 4..][..32 * (BITS - 1) + 4];
+    // The row's bytes: four of every 64.
+    let bytes = &plane[lane * 4..][..CHUNK * (BITS - 1) + 4];
     for chunk in 0..BITS {
         for i in 0..4 {
-            let byte = bytes[chunk * 32 + i];
+            let byte = bytes[chunk * CHUNK + i];
             for place in 0..8 / BITS {
-                let code = if BITS == 8 {
-                    i32::from(byte.cast_signed())
-                } else {
-                    i32::from(byte >> (BITS * place)) & ((1 << BITS) - 1)
-                };
+                let code = i32::from(byte >> (BITS * place) & (u8::MAX >> (8 - BITS)));
                 let col = 4 * (chunk + BITS * place) + i;
                 for (dot, values) in dots.iter_mut().zip(values) {
                     *dot += code * i32::from(values[col]);
@@ -137,98 +183,88 @@ fn plane<const BITS: usize, const N: usize>(
     dots
 }
 
-/// One row of a sparse matrix times up to [`TILE`] tokens.
-pub(super) fn sparse_row(
-    width: Width,
-    row: &SparseRow<'_>,
-    input: &Activations<'_>,
-    token: usize,
-    tile: usize,
-) -> [f32; TILE] {
-    // One copy of the loop for each width, so that nothing is decided weight by weight.
-    match width {
-        Width::One => sparse_row_of(Width::One, row, input, token, tile),
-        Width::Two => sparse_row_of(Width::Two, row, input, token, tile),
-        Width::Three => sparse_row_of(Width::Three, row, input, token, tile),
-        Width::Four => sparse_row_of(Width::Four, row, input, token, tile),
-        Width::Five => sparse_row_of(Width::Five, row, input, token, tile),
-        Width::Six => sparse_row_of(Width::Six, row, input, token, tile),
-        Width::Eight => sparse_row_of(Width::Eight, row, input, token, tile),
-    }
-}
-
-#[inline(always)]
-fn sparse_row_of(
-    width: Width,
-    row: &SparseRow<'_>,
-    input: &Activations<'_>,
-    token: usize,
-    tile: usize,
-) -> [f32; TILE] {
-    let mut sums = [0.0; TILE];
-    if tile == TILE {
-        sparse_tile::<TILE>(width, row, input, token, &mut sums);
-    } else {
-        for (t, sum) in sums[..tile].iter_mut().enumerate() {
-            sparse_tile::<1>(width, row, input, token + t, core::array::from_mut(sum));
+/// `sum of trit * activation`, trits 0 to 2; the codes are those of [`crate::block::write_trits`].
+fn ternary<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>) -> [i32; N] {
+    let mut dots = [0; N];
+    let mut add = |trit: u16, col: usize| {
+        for (dot, values) in dots.iter_mut().zip(values) {
+            *dot += i32::from(trit) * i32::from(values[col]);
+        }
+    };
+    for i in 0..4 {
+        let place = lane * 4 + i;
+        let mut fraction = u16::from(codes[place]);
+        for chunk in 0..TRITS {
+            fraction *= 3;
+            add(fraction >> 8, 4 * chunk + i);
+            fraction &= 255;
+        }
+        let low = codes[CHUNK + place % 32] >> (place / 32 * 4) & 15;
+        let high = codes[CHUNK + 32 + place / 8] >> (place % 8) & 1;
+        let mut number = u16::from(low | high << 4);
+        for chunk in TRITS..CHUNKS {
+            add(number % 3, 4 * chunk + i);
+            number /= 3;
         }
     }
-    sums[..tile].iter_mut().for_each(|sum| *sum *= row.scale);
-    sums
+    dots
 }
 
-#[inline(always)]
-fn sparse_tile<const N: usize>(
+/// One addition or subtraction for every four columns.
+fn one_of_four<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>) -> [i32; N] {
+    let mut dots = [0; N];
+    for chunk in 0..CHUNKS {
+        let Pick {
+            column,
+            is_negative,
+        } = read_pick(codes, lane, chunk);
+        for (dot, values) in dots.iter_mut().zip(values) {
+            let value = i32::from(values[4 * chunk + column]);
+            *dot += if is_negative { -value } else { value };
+        }
+    }
+    dots
+}
+
+/// All sixteen rows of the next group of a sparse block.
+fn sparse_dots<const N: usize>(
     width: Width,
-    row: &SparseRow<'_>,
-    input: &Activations<'_>,
-    token: usize,
-    sums: &mut [f32; N],
-) {
-    let mut reader = BitReader::new(row.values);
-    for (group, group_scale) in row.group_scales.iter().enumerate() {
-        let values: Values<'_, N> = group_values(input, token, group);
-        let mut dots = [0; N];
-        let (mut mask, mut col) = (row.mask(group), 0);
-        // Column by column: counting the zeros between takes longer where no instruction does it.
+    group: &Group<'_>,
+    kept: &mut SparseValues<'_>,
+    values: &Values<'_, N>,
+) -> Dots<N> {
+    let mut dots = [[0; N]; BLOCK_ROWS];
+    for chunk in 0..CHUNKS {
+        let mut mask = chunk_mask(group.bytes, chunk);
         while mask != 0 {
-            if mask & 1 == 1 {
-                let level = i32::from(kept_level(width, reader.take(width)));
-                for (dot, values) in dots.iter_mut().zip(values) {
-                    *dot += level * i32::from(values[col % GROUP]);
-                }
+            let place = mask.trailing_zeros() as usize;
+            let level = i32::from(kept_level(width, kept.code(width, kept.before)));
+            kept.before += 1;
+            for (dot, values) in dots[place / 4].iter_mut().zip(values) {
+                *dot += level * i32::from(values[4 * chunk + place % 4]);
             }
-            mask >>= 1;
-            col += 1;
-        }
-        for (t, sum) in sums.iter_mut().enumerate() {
-            *sum += scaled(dots[t], *group_scale, input.scales(token + t)[group]);
+            mask &= mask - 1;
         }
     }
+    dots
 }
 
-/// The activations of one group, of each of `N` tokens from `token` on.
-fn group_values<'a, const N: usize>(
-    input: &Activations<'a>,
-    token: usize,
-    group: usize,
-) -> Values<'a, N> {
-    core::array::from_fn(|t| {
-        let (groups, _) = input.values(token + t).as_chunks();
-        &groups[group]
-    })
-}
-
-/// The integer product of one group, times its integer scale, then once times the activations' scale.
-///
-/// Levels reach 255, so at most 32 x 255 x 127 x 255 = 264,261,600: inside 32 bits.
-fn scaled(dot: i32, group_scale: u8, activation_scale: f32) -> f32 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "rounded half to even, as every SIMD conversion does"
-    )]
-    let product = (dot * i32::from(group_scale)) as f32;
-    product * activation_scale
+/// A row of a Q6_K group with one token: two halves of sixteen columns, each with its scale.
+fn q6_k(group: &Group<'_>, lane: usize, values: &[i8; GROUP]) -> f32 {
+    let twin = Twin::Q6K;
+    let codes = group.codes(Encoding::Twin(twin));
+    let mut halves = [0.0; 2];
+    for (half, sum) in halves.iter_mut().enumerate() {
+        // The other half's activations are left out.
+        let mut own = [0; GROUP];
+        own[16 * half..16 * half + 16].copy_from_slice(&values[16 * half..16 * half + 16]);
+        let total: i32 = own.iter().map(|x| i32::from(*x)).sum();
+        let [low] = plane::<4, 1>(codes, lane, &[&own]);
+        let [high] = plane::<2, 1>(&codes[GROUP_WEIGHTS / 2..], lane, &[&own]);
+        let (scale, _) = group.twin_scale(twin, lane, 16 * half);
+        *sum = float(low + 16 * high - 32 * total) * scale;
+    }
+    halves[0] + halves[1]
 }
 
 /// Sum over 16 strided lanes, folded in halves.

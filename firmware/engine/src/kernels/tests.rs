@@ -1,8 +1,6 @@
 //! Every level against the definition, on random data, all lengths, and extreme values.
 
 use super::*;
-use crate::encoding::Width;
-use crate::matrix::level;
 use std::vec;
 use std::vec::Vec;
 
@@ -31,7 +29,7 @@ impl Random {
     }
 }
 
-/// Random bytes that are a valid tensor: halves are finite, masks keep what the row holds.
+/// Random bytes that are a valid tensor: halves are finite, masks keep what the rows hold.
 fn random_matrix(
     random: &mut Random,
     encoding: Encoding,
@@ -43,50 +41,53 @@ fn random_matrix(
         .map(|_| random.byte())
         .collect();
     let half = |random: &mut Random| crate::float::f16_from_f32(random.float()).to_le_bytes();
-    match encoding {
-        Encoding::F32 => bytes
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .for_each(|b| *b = random.float().to_le_bytes()),
-        Encoding::F16 => bytes
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .for_each(|b| *b = half(random)),
-        Encoding::Dense(_) | Encoding::Ternary => {
-            let block = 2 * BLOCK_ROWS + groups(cols) * encoding.record_bytes();
-            for block in bytes.chunks_exact_mut(block) {
-                block[..16]
-                    .as_chunks_mut::<2>()
-                    .0
+    let halves = |random: &mut Random, bytes: &mut [u8]| {
+        let (halves, _) = bytes.as_chunks_mut::<2>();
+        halves.iter_mut().for_each(|b| *b = half(random));
+    };
+    let Some(record) = encoding.record() else {
+        match encoding {
+            Encoding::F32 => {
+                let (floats, _) = bytes.as_chunks_mut::<4>();
+                floats
                     .iter_mut()
-                    .for_each(|b| *b = half(random));
-                if encoding == Encoding::Dense(Width::Eight) {
-                    // -128 is not a level.
-                    block[16..]
-                        .iter_mut()
-                        .for_each(|b| *b = (*b).max(1) | u8::from(*b == 128));
-                }
+                    .for_each(|b| *b = random.float().to_le_bytes());
+            }
+            _ => halves(random, &mut bytes),
+        }
+        return bytes;
+    };
+    let row_scales = encoding.row_scale_bytes();
+    let records = groups(cols).div_ceil(record.groups);
+    for block in bytes.chunks_exact_mut(encoding.block_bytes(cols, kept)) {
+        halves(random, &mut block[..row_scales]);
+        for record_bytes in block[row_scales..]
+            .chunks_exact_mut(record.bytes())
+            .take(records)
+        {
+            if let Encoding::Twin(_) = encoding {
+                halves(random, &mut record_bytes[..record.header]);
+            }
+            if let Encoding::Sparse(_) = encoding {
+                record_bytes[record.header..].fill(0);
             }
         }
-        Encoding::Sparse(width) => {
-            for row in bytes.chunks_exact_mut(Encoding::sparse_row_bytes(width, cols, kept)) {
-                row[..2].copy_from_slice(&half(random));
-                let bitmap = &mut row[2 + groups(cols)..][..groups(cols) * 4];
-                bitmap.fill(0);
+        if let Encoding::Sparse(_) = encoding {
+            for lane in 0..BLOCK_ROWS {
                 let mut set = 0;
                 while set < kept {
                     let col = random.next() as usize % cols;
-                    if bitmap[col / 8] >> (col % 8) & 1 == 0 {
-                        bitmap[col / 8] |= 1 << (col % 8);
+                    let (group, place) = (col / GROUP, lane * 4 + col % 4);
+                    let at = row_scales
+                        + group / record.groups * record.bytes()
+                        + record.header
+                        + group % record.groups * record.group
+                        + col % GROUP / 4 * 8;
+                    let byte = &mut block[at + place / 8];
+                    if *byte >> (place % 8) & 1 == 0 {
+                        *byte |= 1 << (place % 8);
                         set += 1;
                     }
-                }
-                if width == Width::Eight {
-                    row[2 + groups(cols) * 5..]
-                        .iter_mut()
-                        .for_each(|b| *b |= u8::from(*b == 128));
                 }
             }
         }
@@ -111,7 +112,9 @@ fn product(level: SimdLevel, matrix: &Matrix<'_>, floats: &[f32]) -> Vec<u32> {
     let input = Activations::quantize(matrix.cols(), floats, &mut scratch);
     let mut out = vec![0.0; tokens * matrix.rows()];
     multiply(&host, matrix, &input, &mut out);
-    out.into_iter().map(f32::to_bits).collect()
+    // Which of its many forms "not a number" takes is up to the processor.
+    let form = |x: f32| if x.is_nan() { f32::NAN } else { x }.to_bits();
+    out.into_iter().map(form).collect()
 }
 
 #[test]
@@ -119,15 +122,14 @@ fn every_level_equals_scalar_to_the_bit() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for encoding in Encoding::ALL {
         for cols in (1..=67).chain([576, 1031]) {
-            let (rows, tokens, kept) = (1 + cols % 19, 1 + cols % 6, cols - cols / 3);
+            let (rows, tokens, kept) = (1 + cols % 37, 1 + cols % 13, cols - cols / 3);
             let bytes = random_matrix(&mut random, encoding, rows, cols, kept);
             let matrix = Matrix::new(encoding, rows, cols, kept, &bytes).unwrap();
             let floats: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
             let expected = product(SimdLevel::scalar(), &matrix, &floats);
             for level in SimdLevel::available() {
-                assert_eq!(
-                    product(level, &matrix, &floats),
-                    expected,
+                assert!(
+                    product(level, &matrix, &floats) == expected,
                     "{} {encoding:?} {rows}x{cols}",
                     level.name()
                 );
@@ -139,31 +141,25 @@ fn every_level_equals_scalar_to_the_bit() {
 #[test]
 fn extreme_values_neither_overflow_nor_differ() {
     for encoding in Encoding::ALL {
-        for fill in [0x00, 0x7f, 0x81, 0xff] {
-            let (rows, cols) = (8, 2048);
+        for fill in [0x00, 0x7f, 0x80, 0x81, 0xff] {
+            let (rows, cols) = (16, 2048);
             let mut bytes = vec![fill; encoding.bytes(rows, cols, cols)];
-            if encoding == Encoding::Dense(Width::Eight) {
-                bytes.iter_mut().for_each(|b| *b |= u8::from(*b == 128));
-            }
             if matches!(encoding, Encoding::F32 | Encoding::F16) {
                 bytes.fill(0x33);
             }
-            if matches!(encoding, Encoding::Dense(_) | Encoding::Ternary) {
+            if encoding.record().is_some() {
                 // Largest finite row scale.
-                let block = 2 * BLOCK_ROWS + groups(cols) * encoding.record_bytes();
-                bytes
-                    .chunks_exact_mut(block)
-                    .for_each(|b| b[..16].as_chunks_mut::<2>().0.fill([0xff, 0x7b]));
+                let scales = &mut bytes[..encoding.row_scale_bytes()];
+                scales.as_chunks_mut::<2>().0.fill([0xff, 0x7b]);
             }
             let matrix = Matrix::new(encoding, rows, cols, cols, &bytes).unwrap();
-            let floats: Vec<f32> = (0..cols * 5)
+            let floats: Vec<f32> = (0..cols * 11)
                 .map(|i| if i % 3 == 0 { -1e4 } else { 1e4 })
                 .collect();
             let expected = product(SimdLevel::scalar(), &matrix, &floats);
             for level in SimdLevel::available() {
-                assert_eq!(
-                    product(level, &matrix, &floats),
-                    expected,
+                assert!(
+                    product(level, &matrix, &floats) == expected,
                     "{} {encoding:?} {fill:#x}",
                     level.name()
                 );
@@ -211,38 +207,6 @@ fn products_are_those_of_the_dequantized_weights() {
             );
         }
     }
-}
-
-#[test]
-fn levels_stay_in_their_range() {
-    let check = |encoding, fill: u8, expected: i16| {
-        let mut record = vec![fill; encoding_record(encoding)];
-        if encoding.has_zero_point() {
-            record[BLOCK_ROWS..2 * BLOCK_ROWS].fill(3);
-        }
-        for (lane, col) in [(0, 0), (7, 31), (3, 17)] {
-            assert_eq!(
-                level(encoding, &record, lane, col),
-                expected,
-                "{encoding:?} {fill:#x}"
-            );
-        }
-    };
-    check(Encoding::Dense(Width::One), 0x00, -1);
-    check(Encoding::Dense(Width::One), 0xff, 1);
-    check(Encoding::Ternary, 0x00, -1);
-    check(Encoding::Ternary, 0xaa, 1);
-    check(Encoding::Dense(Width::Two), 0xff, 45);
-    check(Encoding::Dense(Width::Three), 0xff, 109);
-    check(Encoding::Dense(Width::Four), 0xff, 237);
-    check(Encoding::Dense(Width::Five), 0xff, 15);
-    check(Encoding::Dense(Width::Five), 0x00, -16);
-    check(Encoding::Dense(Width::Six), 0xff, 31);
-    check(Encoding::Dense(Width::Eight), 0x81, -127);
-}
-
-fn encoding_record(encoding: Encoding) -> usize {
-    encoding.record_bytes()
 }
 
 #[test]

@@ -1,0 +1,642 @@
+//! Products in 512 bits: sixteen rows in the lanes of one register, four columns in each lane.
+//!
+//! Every encoding is unpacked to unsigned codes of eight bits, a zero point and scales; products are
+//! `vpdpbusd`, which neither saturates nor rounds. Products of integers below 2^24 are exact as
+//! floats, so that scaling after the conversion gives the bits of scaling before it.
+
+use super::load::{bytes, load128, load256, load512};
+use crate::block::{Block, CHUNK, CHUNKS, Group, SparseValues, TRITS, chunk_mask, planes};
+use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
+use crate::kernels::Activations;
+use core::arch::x86_64::*;
+
+/// Codes of one group: eight chunks of four columns by sixteen rows.
+type Chunks = [__m512i; CHUNKS];
+
+/// The chunks of a group, each made by an expression of its number.
+///
+/// A loop and no closure: closures of functions with target features are not inlined reliably.
+macro_rules! chunks {
+    (|$chunk:ident| $code:expr) => {{
+        let mut chunks = [_mm512_setzero_si512(); CHUNKS];
+        for ($chunk, code) in chunks.iter_mut().enumerate() {
+            *code = $code;
+        }
+        chunks
+    }};
+}
+
+/// The encodings as numbers, so that each gets a loop of its own.
+mod kind {
+    pub(super) const TERNARY: u8 = 10;
+    pub(super) const ONE_OF_FOUR: u8 = 11;
+    pub(super) const SPARSE: u8 = 20;
+    pub(super) const Q8_0: u8 = 30;
+    pub(super) const Q4_1: u8 = 31;
+    pub(super) const Q4_K: u8 = 32;
+    pub(super) const Q6_K: u8 = 33;
+}
+
+/// Sixteen rows times the tokens from `token` on, one for each element of `out`.
+#[target_feature(
+    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+)]
+pub(in crate::kernels) fn block(
+    block: &Block<'_>,
+    input: &Activations<'_>,
+    token: usize,
+    out: &mut [[f32; BLOCK_ROWS]],
+) {
+    match block.encoding {
+        Encoding::F32 | Encoding::F16 => {}
+        Encoding::Dense(Width::One) => tiles::<1>(block, input, token, out),
+        Encoding::Dense(Width::Two) => tiles::<2>(block, input, token, out),
+        Encoding::Dense(Width::Three) => tiles::<3>(block, input, token, out),
+        Encoding::Dense(Width::Four) => tiles::<4>(block, input, token, out),
+        Encoding::Dense(Width::Five) => tiles::<5>(block, input, token, out),
+        Encoding::Dense(Width::Six) => tiles::<6>(block, input, token, out),
+        Encoding::Dense(Width::Eight) => tiles::<8>(block, input, token, out),
+        Encoding::Ternary => tiles::<{ kind::TERNARY }>(block, input, token, out),
+        Encoding::OneOfFour => tiles::<{ kind::ONE_OF_FOUR }>(block, input, token, out),
+        Encoding::Sparse(Width::One) => tiles::<{ kind::SPARSE + 1 }>(block, input, token, out),
+        Encoding::Sparse(Width::Two) => tiles::<{ kind::SPARSE + 2 }>(block, input, token, out),
+        Encoding::Sparse(Width::Three) => tiles::<{ kind::SPARSE + 3 }>(block, input, token, out),
+        Encoding::Sparse(Width::Four) => tiles::<{ kind::SPARSE + 4 }>(block, input, token, out),
+        Encoding::Sparse(Width::Five) => tiles::<{ kind::SPARSE + 5 }>(block, input, token, out),
+        Encoding::Sparse(Width::Six) => tiles::<{ kind::SPARSE + 6 }>(block, input, token, out),
+        Encoding::Sparse(Width::Eight) => tiles::<{ kind::SPARSE + 8 }>(block, input, token, out),
+        Encoding::Twin(Twin::Q8_0) => tiles::<{ kind::Q8_0 }>(block, input, token, out),
+        Encoding::Twin(Twin::Q4_1) => tiles::<{ kind::Q4_1 }>(block, input, token, out),
+        Encoding::Twin(Twin::Q4K) => tiles::<{ kind::Q4_K }>(block, input, token, out),
+        Encoding::Twin(Twin::Q6K) => tiles::<{ kind::Q6_K }>(block, input, token, out),
+    }
+}
+
+/// Cuts the tokens into tiles that share one unpacking of the weights.
+#[target_feature(
+    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+)]
+fn tiles<const KIND: u8>(
+    block: &Block<'_>,
+    input: &Activations<'_>,
+    mut token: usize,
+    out: &mut [[f32; BLOCK_ROWS]],
+) {
+    let (eights, rest) = out.as_chunks_mut::<8>();
+    for out in eights {
+        tile::<KIND, 8>(block, input, token, out);
+        token += 8;
+    }
+    let (twos, rest) = rest.as_chunks_mut::<2>();
+    for out in twos {
+        tile::<KIND, 2>(block, input, token, out);
+        token += 2;
+    }
+    for out in rest {
+        tile::<KIND, 1>(block, input, token, core::array::from_mut(out));
+        token += 1;
+    }
+}
+
+#[target_feature(
+    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+)]
+fn tile<const KIND: u8, const N: usize>(
+    block: &Block<'_>,
+    input: &Activations<'_>,
+    token: usize,
+    out: &mut [[f32; BLOCK_ROWS]; N],
+) {
+    let values: [&[[i8; GROUP]]; N] =
+        core::array::from_fn(|t| input.values(token + t).as_chunks().0);
+    let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
+    let totals: [&[i32]; N] = core::array::from_fn(|t| input.sums(token + t));
+    let mut sums = [_mm512_setzero_ps(); N];
+    let mut sparse = Sparse::new(block, block.groups());
+    for (index, group) in block.groups() {
+        let codes = unpack::<KIND>(block.encoding, &group, &mut sparse);
+        match KIND {
+            kind::Q8_0..=kind::Q4_K => {
+                let (scale, minimum) = twin_scales::<KIND>(&group);
+                for t in 0..N {
+                    let total = totals[t][index];
+                    let mut dot = dot(&codes, &values[t][index]);
+                    if KIND == kind::Q8_0 {
+                        dot = _mm512_sub_epi32(dot, _mm512_set1_epi32(128 * total));
+                    }
+                    let mut product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
+                    if KIND != kind::Q8_0 {
+                        let total = _mm512_cvtepi32_ps(_mm512_set1_epi32(total));
+                        product = _mm512_add_ps(product, _mm512_mul_ps(total, minimum));
+                    }
+                    sums[t] = add_scaled(sums[t], product, scales[t][index]);
+                }
+            }
+            kind::Q6_K => {
+                let row = halves(load256(group.header, 0));
+                let half_scale = |half: usize| {
+                    let scale = _mm512_cvtepi8_epi32(load128(group.bytes, half * BLOCK_ROWS));
+                    _mm512_mul_ps(row, _mm512_cvtepi32_ps(scale))
+                };
+                let half_scales = [half_scale(0), half_scale(1)];
+                for t in 0..N {
+                    let first = _mm512_cvtepi32_ps(half_dot::<0>(&codes, &values[t][index]));
+                    let second = _mm512_cvtepi32_ps(half_dot::<1>(&codes, &values[t][index]));
+                    let product = _mm512_add_ps(
+                        _mm512_mul_ps(first, half_scales[0]),
+                        _mm512_mul_ps(second, half_scales[1]),
+                    );
+                    sums[t] = add_scaled(sums[t], product, scales[t][index]);
+                }
+            }
+            _ => {
+                let scale = _mm512_cvtepi32_ps(match KIND {
+                    kind::TERNARY => {
+                        _mm512_add_epi32(nibbles(bytes(group.header, 0)), _mm512_set1_epi32(1))
+                    }
+                    _ => _mm512_cvtepu8_epi32(load128(group.header, 0)),
+                });
+                let zeros = match KIND {
+                    2..=4 => _mm512_cvtepu8_epi32(load128(group.header, BLOCK_ROWS)),
+                    _ => _mm512_setzero_si512(),
+                };
+                for t in 0..N {
+                    let total = totals[t][index];
+                    let dot = dot(&codes, &values[t][index]);
+                    let dot = match KIND {
+                        // Totals are at most 32 x 127: 16 bits, with the upper half times zero.
+                        2..=4 => _mm512_dpwssd_epi32(dot, zeros, _mm512_set1_epi32(-total)),
+                        _ => {
+                            let zero = const { fixed_zero(KIND) };
+                            _mm512_sub_epi32(dot, _mm512_set1_epi32(zero * total))
+                        }
+                    };
+                    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
+                    sums[t] = add_scaled(sums[t], product, scales[t][index]);
+                }
+            }
+        }
+    }
+    if !block.row_scales().is_empty() {
+        let unit = _mm512_set1_ps(crate::block::scale_unit(block.encoding));
+        let row_scales = _mm512_mul_ps(halves(load256(block.row_scales(), 0)), unit);
+        for sum in &mut sums {
+            *sum = _mm512_mul_ps(*sum, row_scales);
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        // SAFETY: sixteen writable floats; the store takes any alignment.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+    }
+}
+
+/// The code that stands for zero where it is the same in every group.
+const fn fixed_zero(kind: u8) -> i32 {
+    match kind {
+        1 | kind::TERNARY | kind::ONE_OF_FOUR => 1,
+        5 => 16,
+        6 => 32,
+        8 => 128,
+        21..=26 => (1 << (kind - kind::SPARSE)) - 1,
+        28 => 128,
+        _ => 0,
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn add_scaled(sum: __m512, product: __m512, scale: f32) -> __m512 {
+    _mm512_add_ps(sum, _mm512_mul_ps(product, _mm512_set1_ps(scale)))
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn halves(halves: __m256i) -> __m512 {
+    _mm512_cvtph_ps(halves)
+}
+
+/// Four activations for every lane.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn quad(values: &[i8; GROUP], chunk: usize) -> __m512i {
+    let (quads, _) = values.as_chunks::<4>();
+    _mm512_set1_epi32(i32::from_le_bytes(quads[chunk].map(i8::cast_unsigned)))
+}
+
+/// Sums of products of 32 columns; lane `r` is row `r`.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn dot(codes: &Chunks, values: &[i8; GROUP]) -> __m512i {
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for pair in 0..CHUNKS / 2 {
+        sums[0] = _mm512_dpbusd_epi32(sums[0], codes[2 * pair], quad(values, 2 * pair));
+        sums[1] = _mm512_dpbusd_epi32(sums[1], codes[2 * pair + 1], quad(values, 2 * pair + 1));
+    }
+    _mm512_add_epi32(sums[0], sums[1])
+}
+
+/// Sums of products of 16 of the 32 columns, with 32 taken from every code.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn half_dot<const HALF: usize>(codes: &Chunks, values: &[i8; GROUP]) -> __m512i {
+    let zero = _mm512_set1_epi8(32);
+    let (mut sum, mut offset) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    for i in 0..CHUNKS / 2 {
+        let chunk = CHUNKS / 2 * HALF + i;
+        let quad = quad(values, chunk);
+        sum = _mm512_dpbusd_epi32(sum, codes[chunk], quad);
+        offset = _mm512_dpbusd_epi32(offset, zero, quad);
+    }
+    _mm512_sub_epi32(sum, offset)
+}
+
+/// Sixteen nibbles as integers: low ones first.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn nibbles(bytes: [u8; 8]) -> __m512i {
+    let both = u64::from_le_bytes(bytes);
+    let mask = 0x0f0f_0f0f_0f0f_0f0f;
+    let (low, high) = (both & mask, both >> 4 & mask);
+    _mm512_cvtepu8_epi32(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
+}
+
+/// Scale and minimum of sixteen rows of a twin with one scale for a group.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn twin_scales<const KIND: u8>(group: &Group<'_>) -> (__m512, __m512) {
+    let row = halves(load256(group.header, 0));
+    match KIND {
+        kind::Q8_0 => (row, _mm512_setzero_ps()),
+        kind::Q4_1 => (row, halves(load256(group.header, 2 * BLOCK_ROWS))),
+        _ => {
+            let row_minimum = halves(load256(group.header, 2 * BLOCK_ROWS));
+            let low = _mm512_cvtepu8_epi32(load128(group.bytes, 0));
+            let high = nibbles(bytes(group.bytes, BLOCK_ROWS));
+            let three = _mm512_set1_epi32(3);
+            let upper = |pair: __m512i| _mm512_slli_epi32::<4>(_mm512_and_si512(pair, three));
+            let scale = _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)), upper(high));
+            let minimum = _mm512_or_si512(
+                _mm512_srli_epi32::<4>(low),
+                upper(_mm512_srli_epi32::<2>(high)),
+            );
+            let minimum = _mm512_mul_ps(row_minimum, _mm512_cvtepi32_ps(minimum));
+            (
+                _mm512_mul_ps(row, _mm512_cvtepi32_ps(scale)),
+                // The sign bit alone: a minimum is taken away.
+                _mm512_castsi512_ps(_mm512_xor_si512(
+                    _mm512_castps_si512(minimum),
+                    _mm512_set1_epi32(i32::MIN),
+                )),
+            )
+        }
+    }
+}
+
+#[target_feature(
+    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+)]
+#[inline]
+fn unpack<'a, const KIND: u8>(
+    encoding: Encoding,
+    group: &Group<'_>,
+    sparse: &mut Sparse<'a, impl Iterator<Item = (usize, Group<'a>)>>,
+) -> Chunks {
+    let codes = group.codes(encoding);
+    match KIND {
+        // Signs are twice the bit, less one.
+        1 => plane1::<1>(codes, 0),
+        // Sixteenths of a step: codes are shifted up by four.
+        2 => plane2::<4>(codes, 0),
+        3 => or(plane2::<4>(codes, 0), plane1::<6>(codes, GROUP_WEIGHTS / 4)),
+        4 => plane4::<4>(codes, 0),
+        5 => or(plane4::<0>(codes, 0), plane1::<4>(codes, GROUP_WEIGHTS / 2)),
+        6 | kind::Q6_K => or(plane4::<0>(codes, 0), plane2::<4>(codes, GROUP_WEIGHTS / 2)),
+        8 | kind::Q8_0 => chunks!(|i| load512(codes, i * CHUNK)),
+        kind::Q4_1 | kind::Q4_K => plane4::<0>(codes, 0),
+        kind::TERNARY => ternary(codes),
+        kind::ONE_OF_FOUR => one_of_four(codes),
+        21 => sparse.chunks::<1>(codes),
+        22 => sparse.chunks::<2>(codes),
+        23 => sparse.chunks::<3>(codes),
+        24 => sparse.chunks::<4>(codes),
+        25 => sparse.chunks::<5>(codes),
+        26 => sparse.chunks::<6>(codes),
+        _ => sparse.chunks::<8>(codes),
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn or(a: Chunks, b: Chunks) -> Chunks {
+    chunks!(|i| _mm512_or_si512(a[i], b[i]))
+}
+
+/// `x` with bit `FROM` of every byte moved to bit `to`; other bits are rubbish.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn shift(x: __m512i, from: usize, to: usize) -> __m512i {
+    // Constants after inlining.
+    if from > to {
+        _mm512_srl_epi16(x, _mm_cvtsi64_si128((from - to) as i64))
+    } else if to > from {
+        _mm512_sll_epi16(x, _mm_cvtsi64_si128((to - from) as i64))
+    } else {
+        x
+    }
+}
+
+/// Eight chunks of single bits, each at bit `TO`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn plane1<const TO: usize>(codes: &[u8], at: usize) -> Chunks {
+    let bits = load512(codes, at);
+    let mask = _mm512_set1_epi8(1 << TO);
+    chunks!(|i| _mm512_and_si512(shift(bits, i, TO), mask))
+}
+
+/// Eight chunks of pairs of bits, each at bit `TO`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn plane2<const TO: usize>(codes: &[u8], at: usize) -> Chunks {
+    let pairs = [load512(codes, at), load512(codes, at + CHUNK)];
+    let mask = _mm512_set1_epi8(3 << TO);
+    chunks!(|i| _mm512_and_si512(shift(pairs[i % 2], i / 2 * 2, TO), mask))
+}
+
+/// Eight chunks of nibbles, each at bit `TO`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn plane4<const TO: usize>(codes: &[u8], at: usize) -> Chunks {
+    let nibbles = [
+        load512(codes, at),
+        load512(codes, at + CHUNK),
+        load512(codes, at + 2 * CHUNK),
+        load512(codes, at + 3 * CHUNK),
+    ];
+    let mask = _mm512_set1_epi8((15u8 << TO).cast_signed());
+    chunks!(|i| _mm512_and_si512(shift(nibbles[i % 4], i / 4 * 4, TO), mask))
+}
+
+/// The first four trits of every byte in base 3, two bits each, and the fifth.
+static FIVE_TRITS: [[u8; 256]; 2] = {
+    let mut table = [[0; 256]; 2];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut fraction = byte as u16;
+        let mut trit = 0;
+        while trit < TRITS {
+            fraction *= 3;
+            let [_, carry] = fraction.to_le_bytes();
+            table[trit / 4][byte] |= carry << (trit % 4 * 2);
+            fraction &= 255;
+            trit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// The three trits of a number below 32, two bits each.
+static THREE_TRITS: [u8; 64] = {
+    let mut table = [0; 64];
+    let mut number = 0;
+    while number < 32 {
+        let n = number as u8;
+        table[number] = (n % 3) | ((n / 3 % 3) << 2) | ((n / 9 % 3) << 4);
+        number += 1;
+    }
+    table
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+#[inline]
+fn ternary(codes: &[u8]) -> Chunks {
+    let fives = load512(codes, 0);
+    let upper = _mm512_movepi8_mask(fives);
+    let look_up = |table: &[u8; 256]| {
+        let part = |i: usize| load512(table, i * 64);
+        _mm512_mask_blend_epi8(
+            upper,
+            _mm512_permutex2var_epi8(part(0), fives, part(1)),
+            _mm512_permutex2var_epi8(part(2), fives, part(3)),
+        )
+    };
+    let (four, fifth) = (look_up(&FIVE_TRITS[0]), look_up(&FIVE_TRITS[1]));
+    let low = _mm512_broadcast_i64x4(load256(codes, CHUNK));
+    let low = _mm512_srlv_epi64(low, _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
+    let low = _mm512_and_si512(low, _mm512_set1_epi8(15));
+    let high = u64::from_le_bytes(bytes(codes, CHUNK + 32));
+    let number = _mm512_mask_add_epi8(low, high, low, _mm512_set1_epi8(16));
+    let three = _mm512_permutexvar_epi8(number, load512(&THREE_TRITS, 0));
+    let mask = _mm512_set1_epi8(3);
+    chunks!(|i| match i {
+        0..=3 => _mm512_and_si512(shift(four, 2 * i, 0), mask),
+        4 => fifth,
+        _ => _mm512_and_si512(shift(three, 2 * (i - TRITS), 0), mask),
+    })
+}
+
+/// What three bits of a 1:4 row mean as four codes around a zero of 1.
+pub(super) const PICKS: [[u8; 4]; 8] = {
+    let mut table = [[1; 4]; 8];
+    let mut code = 0;
+    while code < 8 {
+        table[code][code & 3] = if code & 4 == 0 { 2 } else { 0 };
+        code += 1;
+    }
+    table
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+#[inline]
+fn one_of_four(codes: &[u8]) -> Chunks {
+    // Three bytes a row to the low three bytes of its lane; what is above them is shifted out late.
+    let spread: [u8; 64] = const {
+        let mut spread = [63; 64];
+        let mut row = 0;
+        while row < BLOCK_ROWS {
+            let byte = row as u8 * 3;
+            spread[4 * row] = byte;
+            spread[4 * row + 1] = byte + 1;
+            spread[4 * row + 2] = byte + 2;
+            row += 1;
+        }
+        spread
+    };
+    // Only the lowest three bits of an index differ: the table is there twice.
+    let table = _mm512_broadcast_i64x4(load256(PICKS.as_flattened(), 0));
+    let codes = {
+        let codes: &[u8; 3 * BLOCK_ROWS] = codes.first_chunk().expect("three bytes a row");
+        // SAFETY: the mask keeps the load to the 48 bytes there are.
+        unsafe { _mm512_maskz_loadu_epi8((1 << (3 * BLOCK_ROWS)) - 1, codes.as_ptr().cast()) }
+    };
+    let rows = _mm512_permutexvar_epi8(load512(&spread, 0), codes);
+    chunks!(|i| {
+        let shifted = _mm512_srl_epi32(rows, _mm_cvtsi64_si128(3 * i as i64));
+        _mm512_permutexvar_epi32(shifted, table)
+    })
+}
+
+/// Groups whose values are unpacked together: what was just stored can not be loaded at once.
+const AHEAD: usize = 8;
+
+/// The kept values of the next groups of a sparse block, a byte each.
+struct Sparse<'a, Groups> {
+    kept: SparseValues<'a>,
+    /// The groups that are not unpacked yet.
+    ahead: Groups,
+    /// Unpacked groups that are not taken yet.
+    ready: usize,
+    codes: [u8; AHEAD * GROUP_WEIGHTS + 2 * CHUNK],
+    /// Where the next value stands in `codes`.
+    at: usize,
+}
+
+impl<'a, Groups: Iterator<Item = (usize, Group<'a>)>> Sparse<'a, Groups> {
+    fn new(block: &Block<'a>, ahead: Groups) -> Self {
+        Self {
+            kept: SparseValues::new(block),
+            ahead,
+            ready: 0,
+            codes: [0; AHEAD * GROUP_WEIGHTS + 2 * CHUNK],
+            at: 0,
+        }
+    }
+
+    /// The chunks of the next group, whose bitmap is given.
+    #[target_feature(
+        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+    )]
+    #[inline]
+    fn chunks<const BITS: usize>(&mut self, bitmap: &[u8]) -> Chunks {
+        if BITS == 1 {
+            return self.signs(bitmap);
+        }
+        if self.ready == 0 {
+            self.refill::<BITS>();
+        }
+        self.ready = self.ready.saturating_sub(1);
+        let unkept = _mm512_set1_epi8(if BITS == 8 {
+            -128
+        } else {
+            (u8::MAX >> (8 - BITS)).cast_signed()
+        });
+        let masks: [u64; CHUNKS] = core::array::from_fn(|chunk| chunk_mask(bitmap, chunk));
+        let starts = starts(&masks, self.at);
+        self.at = starts[CHUNKS];
+        chunks!(|chunk| {
+            let mask = masks[chunk];
+            let codes = load512(&self.codes, starts[chunk]);
+            // Something must happen between load and expansion: expanding from memory is slow.
+            let codes = if BITS == 8 {
+                _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
+            } else {
+                _mm512_add_epi8(codes, codes)
+            };
+            _mm512_mask_expand_epi8(unkept, mask, codes)
+        })
+    }
+
+    #[target_feature(
+        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+    )]
+    fn refill<const BITS: usize>(&mut self) {
+        let mut count = 0;
+        while self.ready < AHEAD
+            && let Some((_, group)) = self.ahead.next()
+        {
+            let masks = (0..CHUNKS).map(|chunk| chunk_mask(group.bytes, chunk));
+            count += masks.map(|mask| mask.count_ones() as usize).sum::<usize>();
+            self.ready += 1;
+        }
+        // Planes are read from the last whole byte of all of them.
+        let first = self.kept.before & !7;
+        self.at = self.kept.before - first;
+        self.kept.before += count;
+        let values = self.codes.as_chunks_mut::<CHUNK>().0.iter_mut();
+        for (i, values) in values.take((self.at + count).div_ceil(CHUNK)).enumerate() {
+            let codes = sparse_values::<BITS>(&self.kept, first + i * CHUNK);
+            // SAFETY: 64 writable bytes; the store takes any alignment.
+            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), codes) };
+        }
+    }
+
+    /// Kept signs need no unpacking: their bits are deposited where the bitmap has ones.
+    #[target_feature(
+        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+    )]
+    #[inline]
+    fn signs(&mut self, bitmap: &[u8]) -> Chunks {
+        let (one, two) = (_mm512_set1_epi8(1), _mm512_set1_epi8(2));
+        let masks: [u64; CHUNKS] = core::array::from_fn(|chunk| chunk_mask(bitmap, chunk));
+        let starts = starts(&masks, self.kept.before);
+        self.kept.before = starts[CHUNKS];
+        let signs = self.kept.bytes();
+        chunks!(|chunk| {
+            let (byte, shift) = (starts[chunk] / 8, starts[chunk] % 8);
+            let low = u64::from_le_bytes(bytes(signs, byte)) >> shift;
+            let [last] = bytes(signs, byte + 8);
+            // Shifted in two steps, since a shift by 64 is none.
+            let positive = _pdep_u64(low | u64::from(last) << 1 << (63 - shift), masks[chunk]);
+            let negative = _mm512_mask_mov_epi8(one, masks[chunk], _mm512_setzero_si512());
+            _mm512_mask_mov_epi8(negative, positive, two)
+        })
+    }
+}
+
+/// Where the values of each chunk begin, and those of the next group.
+#[target_feature(enable = "popcnt")]
+#[inline]
+fn starts(masks: &[u64; CHUNKS], first: usize) -> [usize; CHUNKS + 1] {
+    let mut starts = [first; CHUNKS + 1];
+    for chunk in 0..CHUNKS {
+        starts[chunk + 1] = starts[chunk] + masks[chunk].count_ones() as usize;
+    }
+    starts
+}
+
+/// 64 values of a sparse block from `first` on, a multiple of 8; at eight bits as signed numbers.
+#[target_feature(
+    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
+)]
+#[inline]
+fn sparse_values<const BITS: usize>(kept: &SparseValues<'_>, first: usize) -> __m512i {
+    let width = match BITS {
+        1 => Width::One,
+        2 => Width::Two,
+        3 => Width::Three,
+        4 => Width::Four,
+        5 => Width::Five,
+        6 => Width::Six,
+        _ => Width::Eight,
+    };
+    let mut codes = _mm512_setzero_si512();
+    let (mut start, mut below) = (0, 0);
+    for bits in planes(width) {
+        let at = start + first * bits / 8;
+        let plane = match bits {
+            1 => {
+                let mask = u64::from_le_bytes(bytes(kept.bytes(), at));
+                _mm512_maskz_set1_epi8(mask, 1)
+            }
+            2 => {
+                let spread = _mm512_cvtepu8_epi32(load128(kept.bytes(), at));
+                let from = _mm512_set1_epi64(0x2624_2220_0604_0200);
+                let pairs = _mm512_multishift_epi64_epi8(from, spread);
+                _mm512_and_si512(pairs, _mm512_set1_epi8(3))
+            }
+            4 => {
+                let spread = _mm512_cvtepu8_epi16(load256(kept.bytes(), at));
+                let from = _mm512_set1_epi64(0x3430_2420_1410_0400);
+                let nibbles = _mm512_multishift_epi64_epi8(from, spread);
+                _mm512_and_si512(nibbles, _mm512_set1_epi8(15))
+            }
+            8 => _mm512_xor_si512(load512(kept.bytes(), at), _mm512_set1_epi8(-128)),
+            _ => _mm512_setzero_si512(),
+        };
+        codes = _mm512_or_si512(codes, shift(plane, 0, below));
+        start += kept.plane_bytes(bits);
+        below += bits;
+    }
+    codes
+}
