@@ -53,7 +53,7 @@ fn recipes() -> Vec<Recipe> {
         for sparsity in [0.0, 0.5, 0.9] {
             let mut recipe = Recipe::original();
             recipe
-                .set(&format!("*=bits:{},sparsity:{sparsity}", precision.bits()))
+                .set(&format!("*=bits:{},sparsity:{sparsity}", precision.name()))
                 .unwrap();
             recipes.push(recipe);
         }

@@ -131,7 +131,7 @@ fn a_bits_slider_changes_recipe_bytes_and_the_running_tensor_and_one_undo_takes_
     assert!(window.query_all_by_label(&shown(before.1)).next().is_some());
 
     drag_to_end(&mut window, "Bits of blk.0.attn_q");
-    assert_eq!(setting(&window, tensor).precision, Precision::Sixteen);
+    assert_eq!(setting(&window, tensor).precision, Precision::Source);
     let after = total(&window);
     assert!(after > before.1, "{after} is not over {}", before.1);
     assert!(window.query_all_by_label(&shown(after)).next().is_some());
@@ -161,20 +161,20 @@ fn a_group_slider_sets_every_matrix_of_the_group_with_one_rule() {
     for layer in 0..2 {
         for (name, bits) in [("attn_k", 4.0), ("attn_output", 4.0)] {
             let found = setting(&window, &format!("blk.{layer}.{name}.weight"));
-            assert_eq!((found.precision.bits(), found.sparsity), (bits, 0.95));
+            assert_eq!((found.precision.bits(), found.sparsity), (Some(bits), 0.95));
         }
     }
     // The exception of before stays one.
     let exception = setting(&window, "blk.0.attn_q.weight");
     assert_eq!(
-        (exception.precision.bits(), exception.sparsity),
-        (16.0, 0.95)
+        (exception.precision, exception.sparsity),
+        (Precision::Source, 0.95)
     );
     drag_to_end(&mut window, "Bits of Attention, all layers");
     settle(&mut window);
     let rules = &window.state().state.project.a.rules;
     let last = rules.last().unwrap();
-    assert_eq!((last.bits.bits(), last.sparsity), (16.0, 0.95));
+    assert_eq!((last.bits, last.sparsity), (Precision::Source, 0.95));
     let is_attention = |r: &&whittle::recipe::Rule| {
         let text = toml::to_string(r).unwrap();
         text.contains("attn_") || text.contains("attention")

@@ -90,7 +90,8 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
     let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
         name: t.name.clone(),
         bits: if t.role.is_matrix() {
-            t.setting.precision.bits()
+            let stored = t.bytes.len() as f64 * 8.0 / (t.rows * t.cols) as f64;
+            t.setting.precision.bits().unwrap_or(stored)
         } else {
             32.0
         },

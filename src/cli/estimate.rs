@@ -10,7 +10,7 @@ use crate::estimate::{
 use crate::packed::PackedModel;
 use anyhow::Context as _;
 use engine::format::Entry;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -110,6 +110,8 @@ fn planned(packed: &PackedModel, name: &str) -> (ModelShape, Vec<TensorPlan>) {
         hyperparameters: *view.shape(),
         optional: optional.collect::<BTreeSet<_>>().into_iter().collect(),
         metadata_bytes: view.metadata_bytes() as u64,
+        // What is packed has been stored already.
+        sources: BTreeMap::new(),
     };
     (shape, view.entries().map(tensor).collect())
 }

@@ -5,6 +5,7 @@
 
 mod prune;
 mod quantize;
+mod twin;
 
 pub use quantize::encode;
 
@@ -143,13 +144,21 @@ pub fn compress_tensor(model: &Model, tensor: &Tensor, setting: Setting) -> Comp
         ..
     } = *tensor;
     let (setting, encoding) = if role.is_matrix() {
-        (setting, setting.encoding(rows, cols))
+        (setting, setting.encoding(rows, cols, Some(tensor.source)))
     } else {
         (Setting::REFERENCE, Encoding::F32)
     };
     let kept = setting.kept(cols);
     let weights = model.values(tensor);
-    let bytes = encode(encoding, cols, kept, &weights);
+    let bytes = match encoding {
+        Encoding::Twin(twin) => twin::repack(twin, cols, model.source_bytes(tensor)),
+        Encoding::F32
+        | Encoding::F16
+        | Encoding::Dense(_)
+        | Encoding::Ternary
+        | Encoding::OneOfFour
+        | Encoding::Sparse(_) => encode(encoding, cols, kept, &weights),
+    };
     let mut compressed = CompressedTensor {
         name: tensor.name.clone(),
         role,

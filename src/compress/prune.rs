@@ -15,6 +15,20 @@ pub(super) fn magnitude(row: &mut [f32], kept: usize) {
     }
 }
 
+/// Zeroes all but the largest magnitude of every four columns (of equals the first stays).
+pub(super) fn one_of_four(row: &mut [f32]) {
+    for four in row.chunks_mut(4) {
+        let largest = (0..four.len())
+            .rev()
+            .max_by(|a, b| four[*a].abs().total_cmp(&four[*b].abs()));
+        for (i, weight) in four.iter_mut().enumerate() {
+            if Some(i) != largest {
+                *weight = 0.0;
+            }
+        }
+    }
+}
+
 /// The columns of the `kept` largest magnitudes, in order; the mask of a sparse row.
 pub(super) fn kept_columns(row: &[f32], kept: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..row.len()).collect();
@@ -46,5 +60,12 @@ mod tests {
         check(&[1.0, 1.0, 1.0], 1, &[1.0, 0.0, 0.0]);
         check(&[1.0, 2.0], 2, &[1.0, 2.0]);
         check(&[f32::NAN, 2.0], 0, &[0.0, 0.0]);
+    }
+
+    #[test]
+    fn one_of_every_four_stays() {
+        let mut row = [1.0, -2.0, 0.5, 2.0, -0.1, 0.0];
+        one_of_four(&mut row);
+        assert_eq!(row, [0.0, -2.0, 0.0, 0.0, -0.1, 0.0]);
     }
 }

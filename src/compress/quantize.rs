@@ -1,17 +1,19 @@
 //! Round to nearest: floats in, the engine's bytes out.
 //!
-//! Every group of 32 columns gets a scale so that its extremes are just held; scales are themselves
-//! rounded to 8 bits of the row's largest, and the weights are rounded against what was stored.
+//! Every group of columns that shares a scale gets one that just holds its extremes; scales are
+//! themselves rounded to the integers of the format, and the weights are rounded against what was
+//! stored.
 
 use super::prune;
-use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
+use engine::block::{Pick, scale_unit, write_code, write_pick, write_trits, write_value};
+use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Width};
 use engine::float::{f16_from_f32, f32_from_f16};
-use engine::matrix::{plane_byte, scale_unit};
 use rayon::prelude::*;
 
 /// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps `kept` weights.
 ///
-/// The same input gives the same bytes on any number of threads.
+/// The same input gives the same bytes on any number of threads. Twins of llama.cpp's formats are
+/// not made of floats: see [`super::twin`].
 #[must_use]
 pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
     let rows = weights.len() / cols;
@@ -41,26 +43,47 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
                     .for_each(|(b, w)| *b = f16_from_f32(w).to_le_bytes());
             });
         }
-        Encoding::Dense(_) | Encoding::Ternary => {
-            let block_bytes = encoding.bytes(BLOCK_ROWS, cols, kept);
+        Encoding::Dense(_) | Encoding::Ternary | Encoding::OneOfFour | Encoding::Sparse(_) => {
+            let Some(record) = encoding.record() else {
+                return bytes;
+            };
             let blocks = bytes
-                .par_chunks_exact_mut(block_bytes)
+                .par_chunks_exact_mut(encoding.block_bytes(cols, kept))
                 .zip(weights.par_chunks(BLOCK_ROWS * cols));
-            blocks.for_each(|(block, rows)| {
+            blocks.for_each(|(bytes, rows)| {
+                let mut block = Block {
+                    encoding,
+                    record,
+                    cols,
+                    has_zeros: kept < cols,
+                    bytes,
+                };
+                let mut kept_codes = vec![Vec::new(); cols.div_ceil(4)];
                 for (lane, row) in rows.chunks_exact(cols).enumerate() {
                     let mut row = row.to_vec();
-                    prune::magnitude(&mut row, kept);
-                    encode_dense_row(encoding, &row, kept < cols, lane, block);
+                    match encoding {
+                        Encoding::OneOfFour => prune::one_of_four(&mut row),
+                        Encoding::F32
+                        | Encoding::F16
+                        | Encoding::Dense(_)
+                        | Encoding::Ternary
+                        | Encoding::Sparse(_)
+                        | Encoding::Twin(_) => {
+                            // A kept weight may be zero: what is kept is told by its place.
+                            let columns = prune::kept_columns(&row, kept);
+                            prune::magnitude(&mut row, kept);
+                            block.encode_row(lane, &row, &columns, &mut kept_codes);
+                            continue;
+                        }
+                    }
+                    block.encode_row(lane, &row, &[], &mut kept_codes);
+                }
+                if let Encoding::Sparse(width) = encoding {
+                    block.write_values(width, kept, &kept_codes);
                 }
             });
         }
-        Encoding::Sparse(width) => {
-            let row_bytes = encoding.bytes(1, cols, kept);
-            let per_row = bytes
-                .par_chunks_exact_mut(row_bytes)
-                .zip(weights.par_chunks_exact(cols));
-            per_row.for_each(|(bytes, row)| encode_sparse_row(width, row, kept, bytes));
-        }
+        Encoding::Twin(_) => {}
     }
     bytes
 }
@@ -72,47 +95,162 @@ struct Grid {
     zero: f32,
 }
 
-fn encode_dense_row(
+/// Sixteen rows on their way into bytes.
+struct Block<'a> {
     encoding: Encoding,
-    row: &[f32],
+    record: Record,
+    cols: usize,
+    /// Whether some weights are pruned.
     has_zeros: bool,
-    lane: usize,
-    block: &mut [u8],
-) {
-    let grids: Vec<Grid> = row
-        .chunks(GROUP)
-        .map(|group| grid(encoding, group))
-        .collect();
-    let row_scale = row_scale(encoding, grids.iter().map(|g| g.step));
-    block[2 * lane..2 * lane + 2].copy_from_slice(&row_scale.to_le_bytes());
-    let unit = f32_from_f16(row_scale) * scale_unit(encoding);
-    let header = BLOCK_ROWS * if encoding.has_zero_point() { 2 } else { 1 };
-    // Zero points count sixteenths, and levels beside them too: one code is 16 of them.
-    let code_step = if encoding.has_zero_point() { 16.0 } else { 1.0 };
-    let record_bytes = (block.len() - 2 * BLOCK_ROWS) / row.len().div_ceil(GROUP);
-    let records = block[2 * BLOCK_ROWS..].chunks_exact_mut(record_bytes);
-    for ((group, grid), record) in row.chunks(GROUP).zip(grids).zip(records) {
-        let group_scale = group_scale(grid.step, unit * code_step);
-        record[lane] = group_scale;
-        let step = unit * code_step * f32::from(group_scale);
-        let zero = if encoding.has_zero_point() {
-            // With pruned weights zero must be one of the codes.
-            let sixteenths = if has_zeros {
-                grid.zero.round() * 16.0
-            } else {
-                grid.zero * 16.0
-            };
-            let zero = byte(sixteenths.round());
-            record[BLOCK_ROWS + lane] = zero;
-            f32::from(zero) / 16.0
-        } else {
-            grid.zero
-        };
-        for (col, weight) in group.iter().enumerate() {
-            let position = if step > 0.0 { weight / step } else { 0.0 };
-            put_code(encoding, &mut record[header..], lane, col, position, zero);
+    bytes: &'a mut [u8],
+}
+
+/// Codes kept in four columns of a block, in the order of rows and columns.
+type KeptCodes = [Vec<u8>];
+
+impl Block<'_> {
+    /// Columns that share a scale.
+    fn scaled_cols(&self) -> usize {
+        self.record.groups * GROUP
+    }
+
+    /// The header of the record with this column, and the bytes of its group.
+    fn parts(&mut self, col: usize) -> (&mut [u8], &mut [u8]) {
+        let at = self.encoding.row_scale_bytes() + col / self.scaled_cols() * self.record.bytes();
+        let group = col % self.scaled_cols() / GROUP * self.record.group;
+        let record = &mut self.bytes[at..at + self.record.bytes()];
+        let (header, groups) = record.split_at_mut(self.record.header);
+        (header, &mut groups[group..group + self.record.group])
+    }
+
+    fn encode_row(
+        &mut self,
+        lane: usize,
+        row: &[f32],
+        columns: &[usize],
+        kept_codes: &mut KeptCodes,
+    ) {
+        let encoding = self.encoding;
+        let width = self.scaled_cols();
+        let grids: Vec<Grid> = row.chunks(width).map(|part| grid(encoding, part)).collect();
+        let row_scale = row_scale(encoding, grids.iter().map(|g| g.step));
+        self.bytes[2 * lane..2 * lane + 2].copy_from_slice(&row_scale.to_le_bytes());
+        let unit = f32_from_f16(row_scale) * scale_unit(encoding);
+        // Zero points count sixteenths, and levels beside them too: one code is 16 of them.
+        let code_unit = unit * if encoding.has_zero_point() { 16.0 } else { 1.0 };
+        let mut columns = columns.iter().copied().peekable();
+        for (index, (part, grid)) in row.chunks(width).zip(grids).enumerate() {
+            let start = index * width;
+            let scale = self.write_scale(lane, start, grid.step, code_unit);
+            let zero = self.write_zero_point(lane, start, grid.zero);
+            let step = code_unit * scale;
+            let positions: Vec<f32> = part
+                .iter()
+                .map(|w| if step > 0.0 { w / step } else { 0.0 })
+                .collect();
+            match encoding {
+                Encoding::Dense(width) => {
+                    for (i, position) in positions.iter().enumerate() {
+                        let code = dense_code(width, *position, zero);
+                        let (_, codes) = self.parts(start + i);
+                        write_code(codes, width, lane, i % GROUP, code);
+                    }
+                }
+                Encoding::Ternary => {
+                    let trit = |i: usize| {
+                        let position = positions.get(i).copied().unwrap_or(0.0);
+                        byte((position + 1.0).round().clamp(0.0, 2.0))
+                    };
+                    for group in (0..part.len()).step_by(GROUP) {
+                        for col in 0..4 {
+                            let trits = std::array::from_fn(|i| trit(group + 4 * i + col));
+                            write_trits(self.parts(start + group).1, lane, col, trits);
+                        }
+                    }
+                }
+                Encoding::OneOfFour => {
+                    for (chunk, four) in part.chunks(4).enumerate() {
+                        let column = four.iter().position(|w| *w != 0.0).unwrap_or(0);
+                        let is_negative = four[column] < 0.0;
+                        let pick = Pick {
+                            column,
+                            is_negative,
+                        };
+                        let (_, codes) = self.parts(start + 4 * chunk);
+                        write_pick(codes, lane, chunk % (GROUP / 4), pick);
+                    }
+                }
+                Encoding::Sparse(width) => {
+                    while let Some(col) = columns.next_if(|col| *col < start + part.len()) {
+                        let code = kept_code(width, positions[col - start]);
+                        kept_codes[col / 4].push(code);
+                        let place = 4 * lane + col % 4;
+                        let (_, bitmap) = self.parts(col);
+                        bitmap[col % GROUP / 4 * 8 + place / 8] |= 1 << (place % 8);
+                    }
+                }
+                Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => {}
+            }
         }
-        // Columns past the end meet activations that are zero; any code will do.
+    }
+
+    /// Stores the integer scale nearest to `step`; returns it.
+    fn write_scale(&mut self, lane: usize, col: usize, step: f32, unit: f32) -> f32 {
+        let encoding = self.encoding;
+        let (header, _) = self.parts(col);
+        let scale = if step > 0.0 && unit > 0.0 {
+            (step / unit).round()
+        } else {
+            0.0
+        };
+        match encoding {
+            Encoding::Ternary => {
+                let scale = byte(scale.clamp(1.0, 16.0));
+                header[lane % 8] |= (scale - 1) << (lane / 8 * 4);
+                f32::from(scale)
+            }
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::OneOfFour
+            | Encoding::Sparse(_)
+            | Encoding::Twin(_) => {
+                let scale = if step > 0.0 && unit > 0.0 {
+                    byte(scale).max(1)
+                } else {
+                    0
+                };
+                header[lane] = scale;
+                f32::from(scale)
+            }
+        }
+    }
+
+    /// Stores the zero point where there is one; returns the code, perhaps between two, that is zero.
+    fn write_zero_point(&mut self, lane: usize, col: usize, zero: f32) -> f32 {
+        if !self.encoding.has_zero_point() {
+            return zero;
+        }
+        // With pruned weights zero must be one of the codes.
+        let sixteenths = if self.has_zeros {
+            zero.round() * 16.0
+        } else {
+            zero * 16.0
+        };
+        let zero = byte(sixteenths.round());
+        let (header, _) = self.parts(col);
+        header[BLOCK_ROWS + lane] = zero;
+        f32::from(zero) / 16.0
+    }
+
+    /// Writes the values of all rows behind the records, four columns after four columns.
+    fn write_values(&mut self, width: Width, kept: usize, kept_codes: &KeptCodes) {
+        let records = self.cols.div_ceil(self.scaled_cols()) * self.record.bytes();
+        let at = self.encoding.row_scale_bytes() + records;
+        let values = &mut self.bytes[at..];
+        for (index, code) in kept_codes.iter().flatten().enumerate() {
+            write_value(values, width, BLOCK_ROWS * kept, index, *code);
+        }
     }
 }
 
@@ -138,9 +276,14 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
                 zero: 1.0,
             }
         }
+        // The mean of what is kept has the least error.
+        Encoding::OneOfFour | Encoding::Sparse(Width::One) => Grid {
+            step: mean(magnitudes().filter(|m| *m > 0.0)),
+            zero: 1.0,
+        },
         Encoding::Dense(Width::Five) => symmetric(15.0, 16.0),
         Encoding::Dense(Width::Six) => symmetric(31.0, 32.0),
-        Encoding::Dense(Width::Eight) => symmetric(127.0, 0.0),
+        Encoding::Dense(Width::Eight) | Encoding::Sparse(Width::Eight) => symmetric(127.0, 128.0),
         Encoding::Dense(width @ (Width::Two | Width::Three | Width::Four)) => {
             let top = f32::from((1u8 << width.bits()) - 1);
             let low = group.iter().copied().fold(0.0, f32::min);
@@ -151,121 +294,56 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
                 zero: if step > 0.0 { -low / step } else { 0.0 },
             }
         }
-        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => Grid {
+        // Levels are odd numbers up to the largest code.
+        Encoding::Sparse(
+            width @ (Width::Two | Width::Three | Width::Four | Width::Five | Width::Six),
+        ) => symmetric(f32::from((1u8 << width.bits()) - 1), 0.0),
+        Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => Grid {
             step: 0.0,
             zero: 0.0,
         },
     }
 }
 
-/// Writes the code nearest to `position` steps from zero.
-fn put_code(
-    encoding: Encoding,
-    values: &mut [u8],
-    lane: usize,
-    col: usize,
-    position: f32,
-    zero: f32,
-) {
-    let code = |top: f32| byte((position + zero).round().clamp(0.0, top));
-    let mut put = |at: usize, bits: usize, code: u8| {
-        let (byte, shift) = plane_byte(col, lane, bits);
-        values[at + byte] |= code << shift;
-    };
-    match encoding {
-        Encoding::Dense(Width::One) => put(0, 1, u8::from(position >= 0.0)),
-        Encoding::Ternary => put(0, 2, code(2.0)),
-        Encoding::Dense(Width::Two) => put(0, 2, code(3.0)),
-        Encoding::Dense(Width::Three) => {
-            put(0, 2, code(7.0) & 3);
-            put(64, 1, code(7.0) >> 2);
+/// The code nearest to `position` steps from zero.
+fn dense_code(width: Width, position: f32, zero: f32) -> u8 {
+    let code = |low: f32, top: f32| byte((position + zero).round().clamp(low, top));
+    match width {
+        Width::One => u8::from(position >= 0.0),
+        // -128 is not a level.
+        Width::Eight => code(1.0, 255.0),
+        Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
+            code(0.0, f32::from((1u8 << width.bits()) - 1))
         }
-        Encoding::Dense(Width::Four) => put(0, 4, code(15.0)),
-        Encoding::Dense(Width::Five) => {
-            put(0, 4, code(31.0) & 15);
-            put(128, 1, code(31.0) >> 4);
-        }
-        Encoding::Dense(Width::Six) => {
-            put(0, 4, code(63.0) & 15);
-            put(128, 2, code(63.0) >> 4);
-        }
-        Encoding::Dense(Width::Eight) => put(0, 8, signed_byte(position)),
-        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => {}
     }
 }
 
-fn encode_sparse_row(width: Width, row: &[f32], kept: usize, bytes: &mut [u8]) {
-    let encoding = Encoding::Sparse(width);
-    let columns = prune::kept_columns(row, kept);
-    let groups = row.len().div_ceil(GROUP);
-    let mut in_group: Vec<Vec<f32>> = vec![Vec::new(); groups];
-    columns
-        .iter()
-        .for_each(|c| in_group[c / GROUP].push(row[*c]));
-    let top = match width {
-        Width::Eight => 127.0,
+/// The code of a kept weight. Levels are odd, so that none is zero: code c stands for 2c - top.
+fn kept_code(width: Width, position: f32) -> u8 {
+    match width {
+        Width::Eight => byte((position + 128.0).round().clamp(1.0, 255.0)),
         Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
-            f32::from((1u8 << width.bits()) - 1)
+            let top = f32::from((1u8 << width.bits()) - 1);
+            byte(((position + top) / 2.0).round().clamp(0.0, top))
         }
-    };
-    let steps: Vec<f32> = in_group
-        .iter()
-        .map(|group| match width {
-            Width::One => mean(group.iter().map(|w| w.abs())),
-            Width::Two | Width::Three | Width::Four | Width::Five | Width::Six | Width::Eight => {
-                group.iter().fold(0.0, |m: f32, w| m.max(w.abs())) / top
-            }
-        })
-        .collect();
-    let row_scale = row_scale(encoding, steps.iter().copied());
-    let unit = f32_from_f16(row_scale) * scale_unit(encoding);
-    let (scale, rest) = bytes.split_at_mut(2);
-    let (scales, rest) = rest.split_at_mut(groups);
-    let (bitmap, values) = rest.split_at_mut(groups * GROUP / 8);
-    scale.copy_from_slice(&row_scale.to_le_bytes());
-    scales
-        .iter_mut()
-        .zip(&steps)
-        .for_each(|(s, step)| *s = group_scale(*step, unit));
-    for (i, col) in columns.iter().enumerate() {
-        bitmap[col / 8] |= 1 << (col % 8);
-        let step = unit * f32::from(scales[col / GROUP]);
-        let position = if step > 0.0 { row[*col] / step } else { 0.0 };
-        let code = match width {
-            Width::Eight => signed_byte(position),
-            // Levels are odd: code c stands for 2c - top.
-            Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
-                byte(((position + top) / 2.0).round().clamp(0.0, top))
-            }
-        };
-        put_bits(values, i * width as usize, code);
     }
 }
 
-/// Puts a code of at most 8 bits at a bit position, lowest bits first.
-fn put_bits(bytes: &mut [u8], position: usize, code: u8) {
-    let window = u16::from(code) << (position % 8);
-    let [low, high] = window.to_le_bytes();
-    bytes[position / 8] |= low;
-    if let Some(byte) = bytes.get_mut(position / 8 + 1) {
-        *byte |= high;
-    }
-}
-
-/// The row scale, as a half, that gives the largest step a group scale of 255.
+/// The row scale, as a half, that gives the largest step the largest integer scale.
 fn row_scale(encoding: Encoding, steps: impl Iterator<Item = f32>) -> u16 {
     let largest = steps.fold(0.0, f32::max);
     let code_step = if encoding.has_zero_point() { 16.0 } else { 1.0 };
-    let scale = largest / (255.0 * scale_unit(encoding) * code_step);
+    let top = match encoding {
+        Encoding::Ternary => 16.0,
+        Encoding::F32
+        | Encoding::F16
+        | Encoding::Dense(_)
+        | Encoding::OneOfFour
+        | Encoding::Sparse(_)
+        | Encoding::Twin(_) => 255.0,
+    };
+    let scale = largest / (top * scale_unit(encoding) * code_step);
     f16_from_f32(scale.min(65_504.0))
-}
-
-fn group_scale(step: f32, unit: f32) -> u8 {
-    if step > 0.0 && unit > 0.0 {
-        byte((step / unit).round()).max(1)
-    } else {
-        0
-    }
 }
 
 fn mean(values: impl Iterator<Item = f32>) -> f32 {
@@ -293,12 +371,6 @@ fn mean(values: impl Iterator<Item = f32>) -> f32 {
 )]
 fn byte(x: f32) -> u8 {
     x as u8
-}
-
-/// Rounds to -127..=127 as two's complement.
-#[expect(clippy::cast_possible_truncation, reason = "saturating is the intent")]
-fn signed_byte(x: f32) -> u8 {
-    (x.round().clamp(-127.0, 127.0) as i8).cast_unsigned()
 }
 
 #[cfg(test)]
@@ -349,7 +421,11 @@ mod tests {
     fn pruned_weights_are_exactly_zero_in_every_encoding() {
         let (rows, cols, kept) = (9, 96, 24);
         for encoding in Encoding::ALL {
-            if matches!(encoding, Encoding::F32 | Encoding::Dense(Width::One)) {
+            // Floats of 32 bits are never pruned, signs have no zero, twins are not made here.
+            if matches!(
+                encoding,
+                Encoding::F32 | Encoding::Dense(Width::One) | Encoding::Twin(_)
+            ) {
                 continue;
             }
             let (error, zeros) = error(encoding, rows, cols, kept);

@@ -1,12 +1,13 @@
 //! A model's shape without its weights, and the list of tensors that a recipe makes of it.
 
-use crate::model::Model;
+use crate::model::{Model, SourceType};
 use crate::packed::{PackError, TextSections};
 use crate::recipe::Setting;
 use engine::encoding::Encoding;
 use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What fixes every size of a model.
@@ -20,6 +21,8 @@ pub struct ModelShape {
     pub optional: Vec<Role>,
     /// Bytes of the vocabulary and other metadata in a packed file.
     pub metadata_bytes: u64,
+    /// How each tensor is stored in the model's file, where there is one.
+    pub sources: BTreeMap<(Role, Option<u32>), SourceType>,
 }
 
 /// Room in a packed file for the recipe and the provenance, which are texts of a few lines.
@@ -46,6 +49,11 @@ impl ModelShape {
             hyperparameters: model.hyperparameters,
             optional,
             metadata_bytes: (HEADER_BYTES + directory + text + RECIPE_AND_PROVENANCE_BYTES) as u64,
+            sources: model
+                .tensors
+                .iter()
+                .map(|t| ((t.role, t.layer), t.source))
+                .collect(),
         })
     }
 }
@@ -96,7 +104,12 @@ impl TensorPlan {
     pub fn macs(&self) -> u64 {
         let per_row = match self.encoding {
             Encoding::Sparse(_) => self.kept,
-            Encoding::F32 | Encoding::F16 | Encoding::Dense(_) | Encoding::Ternary => self.cols,
+            Encoding::OneOfFour => self.cols.div_ceil(4),
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::Twin(_) => self.cols,
         };
         self.rows as u64 * per_row as u64
     }
@@ -122,7 +135,7 @@ pub fn plan(
                 return TensorPlan::new(role, layer, (rows, cols), Encoding::F32, cols);
             }
             let setting = settings(role, layer);
-            let encoding = setting.encoding(rows, cols);
+            let encoding = setting.encoding(rows, cols, shape.sources.get(&(role, layer)).copied());
             TensorPlan::new(role, layer, (rows, cols), encoding, setting.kept(cols))
         };
         if role.is_per_layer() {
@@ -282,6 +295,7 @@ impl From<ShapeFile> for ModelShape {
             metadata_bytes: file
                 .metadata_bytes
                 .unwrap_or(u64::from(file.vocab) * METADATA_BYTES_PER_TOKEN),
+            sources: BTreeMap::new(),
         }
     }
 }

@@ -144,6 +144,13 @@ impl Model {
         dequantize::dequantize(tensor.source, bytes, out);
     }
 
+    /// A tensor of this model as its file stores it: rows of whole blocks of its source type.
+    #[must_use]
+    pub fn source_bytes(&self, tensor: &Tensor) -> &[u8] {
+        let row_bytes = tensor.cols / tensor.source.block_values() * tensor.source.block_bytes();
+        &self.files[tensor.file][tensor.offset..][..tensor.rows * row_bytes]
+    }
+
     /// A whole tensor of this model as floats `[rows, cols]`, row-major.
     #[must_use]
     pub fn values(&self, tensor: &Tensor) -> Vec<f32> {

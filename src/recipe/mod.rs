@@ -34,8 +34,8 @@ pub enum RecipeError {
         message: String,
     },
     /// The number of bits is not one that can be stored.
-    #[error("expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8 or 16, found {0}")]
-    Bits(f64),
+    #[error("expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8, 16 or source, found {0}")]
+    Bits(String),
     /// The sparsity is out of range.
     #[error("expected a sparsity from 0 to {MAX_SPARSITY}, found {0}")]
     Sparsity(f64),
@@ -195,16 +195,15 @@ impl Recipe {
         };
         for setting in settings.split(',') {
             let (key, value) = setting.split_once(':').ok_or_else(wrong)?;
-            let number = match value.strip_suffix('%') {
-                Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
-                None => value.parse(),
-            }
-            .map_err(|_| wrong())?;
             match key {
-                "bits" => {
-                    rule.bits = Precision::from_bits(number).ok_or(RecipeError::Bits(number))?
+                "bits" => rule.bits = value.parse()?,
+                "sparsity" => {
+                    let share = match value.strip_suffix('%') {
+                        Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
+                        None => value.parse(),
+                    };
+                    rule.sparsity = check_sparsity(share.map_err(|_| wrong())?)?;
                 }
-                "sparsity" => rule.sparsity = check_sparsity(number)?,
                 _ => return Err(wrong()),
             }
         }
@@ -256,14 +255,14 @@ mod tests {
         let seed = Recipe::open("seed-extreme").unwrap();
         let bits = |role, layer| {
             (
-                seed.setting(role, layer, 30).precision.bits(),
+                seed.setting(role, layer, 30).precision.name(),
                 seed.setting(role, layer, 30).sparsity,
             )
         };
-        assert_eq!(bits(Role::Embedding, None), (8.0, 0.8));
-        assert_eq!(bits(Role::Value, Some(3)), (4.0, 0.8));
-        assert_eq!(bits(Role::Down, Some(29)), (1.0, 0.8));
-        assert_eq!(bits(Role::OutputNorm, None), (16.0, 0.0));
+        assert_eq!(bits(Role::Embedding, None), ("8", 0.8));
+        assert_eq!(bits(Role::Value, Some(3)), ("4", 0.8));
+        assert_eq!(bits(Role::Down, Some(29)), ("1", 0.8));
+        assert_eq!(bits(Role::OutputNorm, None), ("16", 0.0));
     }
 
     #[test]
@@ -272,7 +271,7 @@ mod tests {
         recipe.set("feed-forward.down@0..2=bits:6").unwrap();
         recipe.set("blk.1.*=bits:3,sparsity:50%").unwrap();
         let bits = |layer| recipe.setting(Role::Down, Some(layer), 8).precision.bits();
-        assert_eq!((bits(0), bits(1), bits(2)), (6.0, 3.0, 4.0));
+        assert_eq!([bits(0), bits(1), bits(2)], [6.0, 3.0, 4.0].map(Some));
         recipe.except(
             Role::Down,
             Some(1),
@@ -296,7 +295,7 @@ mod tests {
         let mut message = |text: &str| recipe.set(text).unwrap_err().to_string();
         assert_eq!(
             message("*=bits:7"),
-            "expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8 or 16, found 7"
+            "expected bits of 1, 1.58, 2, 3, 4, 5, 6, 8, 16 or source, found 7"
         );
         assert_eq!(
             message("*=sparsity:96%"),

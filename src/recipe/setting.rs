@@ -1,7 +1,8 @@
 //! What a recipe asks of one tensor: precision and sparsity, and the encoding that holds them.
 
 use super::RecipeError;
-use engine::encoding::{Encoding, Width};
+use crate::model::SourceType;
+use engine::encoding::{BLOCK_ROWS, Encoding, Twin, Width};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bits of a weight as a recipe names them.
@@ -25,11 +26,14 @@ pub enum Precision {
     Eight,
     /// 16-bit floats: the reference path.
     Sixteen,
+    /// As the source has it: without loss and in no more bytes where the engine knows the format,
+    /// else in 16 bits.
+    Source,
 }
 
 impl Precision {
-    /// Every precision, coarsest first.
-    pub const ALL: [Self; 9] = [
+    /// Every precision, coarsest first, the source's own last.
+    pub const ALL: [Self; 10] = [
         Self::One,
         Self::Ternary,
         Self::Two,
@@ -39,12 +43,13 @@ impl Precision {
         Self::Six,
         Self::Eight,
         Self::Sixteen,
+        Self::Source,
     ];
 
-    /// The number that a recipe file shows: 1.58 for ternary.
+    /// The number that a recipe file shows: 1.58 for ternary; none for the source's own.
     #[must_use]
-    pub const fn bits(self) -> f64 {
-        match self {
+    pub const fn bits(self) -> Option<f64> {
+        Some(match self {
             Self::One => 1.0,
             Self::Ternary => 1.58,
             Self::Two => 2.0,
@@ -54,28 +59,71 @@ impl Precision {
             Self::Six => 6.0,
             Self::Eight => 8.0,
             Self::Sixteen => 16.0,
+            Self::Source => return None,
+        })
+    }
+
+    /// What a recipe file, the command line and the window write: `1.58`, `4`, `source`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Ternary => "1.58",
+            Self::Two => "2",
+            Self::Three => "3",
+            Self::Four => "4",
+            Self::Five => "5",
+            Self::Six => "6",
+            Self::Eight => "8",
+            Self::Sixteen => "16",
+            Self::Source => "source",
         }
     }
 
     /// The precision of this number of bits, if there is one.
     #[must_use]
     pub fn from_bits(bits: f64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|p| (p.bits() - bits).abs() < 1e-6)
+        let same = |p: &Self| p.bits().is_some_and(|b| (b - bits).abs() < 1e-6);
+        Self::ALL.into_iter().find(same)
     }
 }
 
 impl Serialize for Precision {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.bits())
+        match self.bits() {
+            Some(bits) => serializer.serialize_f64(bits),
+            None => serializer.serialize_str(self.name()),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Precision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bits = f64::deserialize(deserializer)?;
-        Self::from_bits(bits).ok_or_else(|| serde::de::Error::custom(RecipeError::Bits(bits)))
+        /// A number, or a word.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Bits(f64),
+            Name(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Bits(bits) => Self::from_bits(bits)
+                .ok_or_else(|| serde::de::Error::custom(RecipeError::Bits(bits.to_string()))),
+            Written::Name(name) => name.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = RecipeError;
+
+    /// Reads `source`, or a number of bits as people write it: `4`, `4.0`.
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let number = || text.parse().ok().and_then(Self::from_bits);
+        match text {
+            "source" => Ok(Self::Source),
+            _ => number().ok_or_else(|| RecipeError::Bits(text.to_owned())),
+        }
     }
 }
 
@@ -111,11 +159,20 @@ impl Setting {
         cols - pruned
     }
 
-    /// The one encoding that holds this setting in the fewest bytes, for a matrix `[rows, cols]`.
+    /// The one encoding that holds this setting in the fewest bytes, for a matrix `[rows, cols]`
+    /// that its file stores as `source`, if that is known.
+    ///
+    /// Signs in exactly one of four columns have a format of their own, which chooses the columns
+    /// four by four.
     #[must_use]
-    pub fn encoding(&self, rows: usize, cols: usize) -> Encoding {
+    pub fn encoding(&self, rows: usize, cols: usize, source: Option<SourceType>) -> Encoding {
         let width = match self.precision {
             Precision::Sixteen => return Encoding::F16,
+            Precision::Source => {
+                let kept_whole = source.filter(|_| self.sparsity <= 0.0);
+                let twin = kept_whole.and_then(|source| twin_of(source, rows));
+                return twin.map_or(Encoding::F16, Encoding::Twin);
+            }
             Precision::One | Precision::Ternary => Width::One,
             Precision::Two => Width::Two,
             Precision::Three => Width::Three,
@@ -124,8 +181,10 @@ impl Setting {
             Precision::Six => Width::Six,
             Precision::Eight => Width::Eight,
         };
+        let is_one_of_four = (self.sparsity - 0.75).abs() < 1e-9;
         // A sign has no zero: with pruned weights between them, dense signs become ternary.
         let dense = match self.precision {
+            Precision::One if is_one_of_four => return Encoding::OneOfFour,
             Precision::Ternary => Encoding::Ternary,
             Precision::One if self.sparsity > 0.0 => Encoding::Ternary,
             Precision::One
@@ -135,7 +194,8 @@ impl Setting {
             | Precision::Five
             | Precision::Six
             | Precision::Eight
-            | Precision::Sixteen => Encoding::Dense(width),
+            | Precision::Sixteen
+            | Precision::Source => Encoding::Dense(width),
         };
         let sparse = Encoding::Sparse(width);
         let kept = self.kept(cols);
@@ -145,4 +205,25 @@ impl Setting {
             dense
         }
     }
+}
+
+/// The engine's twin of a source format, for a matrix of `rows` rows; nothing where there is none,
+/// or where padding would take more bytes than the source.
+fn twin_of(source: SourceType, rows: usize) -> Option<Twin> {
+    let twin = match source {
+        SourceType::Q8_0 => Twin::Q8_0,
+        SourceType::Q4_1 => Twin::Q4_1,
+        SourceType::Q4_K => Twin::Q4K,
+        SourceType::Q6_K => Twin::Q6K,
+        SourceType::F32
+        | SourceType::F16
+        | SourceType::BF16
+        | SourceType::Q4_0
+        | SourceType::Q5_0
+        | SourceType::Q5_1
+        | SourceType::Q2_K
+        | SourceType::Q3_K
+        | SourceType::Q5_K => return None,
+    };
+    rows.is_multiple_of(BLOCK_ROWS).then_some(twin)
 }

@@ -379,7 +379,7 @@ fn a_weight_takes_no_more_instructions_than_written_down() {
                 ["prompt", "decode"].map(|phase| run.instructions(phase) / weights as f64);
             println!(
                 "{core:?}, {} bits, {:.0} % pruned: {answer:.1} instructions a weight and token, {prompt:.1} in a prompt",
-                precision.bits(),
+                precision.name(),
                 sparsity * 100.0,
             );
             let limit = match core {

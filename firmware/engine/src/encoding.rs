@@ -316,8 +316,8 @@ mod tests {
             (Encoding::Dense(Width::Two), 2.28),
             (Encoding::Dense(Width::Three), 3.28),
             (Encoding::Dense(Width::Four), 4.53),
-            (Encoding::Dense(Width::Five), 5.28),
-            (Encoding::Dense(Width::Six), 6.28),
+            (Encoding::Dense(Width::Five), 5.285),
+            (Encoding::Dense(Width::Six), 6.285),
             (Encoding::Dense(Width::Eight), 8.28),
             (Encoding::F16, 16.0),
         ];

@@ -12,7 +12,7 @@ use crate::weights::{table_index, table_len};
 /// First bytes of a packed file.
 pub const MAGIC: [u8; 8] = *b"WHITTLE\0";
 /// Version that this engine reads and writes.
-pub const VERSION: u32 = 0;
+pub const VERSION: u32 = 1;
 /// Tensors start at multiples of this, so that a changed tensor moves no other.
 pub const TENSOR_ALIGNMENT: usize = 4096;
 /// Bytes of the header.
@@ -514,6 +514,6 @@ mod tests {
         let mut newer = [0; HEADER_BYTES];
         newer[..8].copy_from_slice(&MAGIC);
         newer[8] = 9;
-        assert!(message(&newer).contains("expected packed format version 0, found version 9"));
+        assert!(message(&newer).contains("expected packed format version 1, found version 9"));
     }
 }

@@ -261,7 +261,7 @@ fn bits_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
     let place = Precision::ALL.iter().position(|p| *p == current);
     let mut index = place.unwrap_or(0);
     let text = match summary.precision {
-        Shared::Same(precision) => theme::mono(format!("{}", precision.bits())),
+        Shared::Same(precision) => theme::mono(precision.name()),
         Shared::Mixed(_) => theme::mono("mixed").color(theme::WEAK),
     };
     right_ui(ui, NUMBER, text);
