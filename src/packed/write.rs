@@ -130,4 +130,4 @@ fn number(value: usize) -> u32 {
     u32::try_from(value).expect("metadata and shapes stay below 4 GiB")
 }
 
-const _: () = assert!(HEADER_BYTES >= 72 + 8 * SECTIONS && VERSION == 0);
+const _: () = assert!(HEADER_BYTES >= 72 + 8 * SECTIONS && VERSION == 1);

@@ -1,7 +1,7 @@
 //! The packed file: everything that a board needs to run a model, and nothing else.
 //!
-//! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte. Version 0: it may
-//! still change. All numbers are little-endian.
+//! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte of version 1. All
+//! numbers are little-endian.
 
 use crate::encoding::Encoding;
 use crate::matrix::Matrix;
