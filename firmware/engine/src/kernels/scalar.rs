@@ -2,7 +2,6 @@
 
 use super::{Activations, LANES, TILE, fold};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Width};
-use crate::float::f32_from_f16;
 use crate::matrix::{BitReader, SparseRow, half_at, kept_level, scale_unit};
 
 /// The int8 activations of one group, of each of `N` tokens.
@@ -247,14 +246,4 @@ pub(super) fn dot_half_bytes(halves: &[u8], x: &[f32]) -> f32 {
 pub(super) fn dot_float_bytes(floats: &[u8], x: &[f32]) -> f32 {
     let floats = floats.as_chunks::<4>().0;
     strided(x.len(), |i| f32::from_le_bytes(floats[i]) * x[i])
-}
-
-pub(super) fn dot_half(halves: &[u16], x: &[f32]) -> f32 {
-    strided(x.len(), |i| f32_from_f16(halves[i]) * x[i])
-}
-
-pub(super) fn add_scaled_half(factor: f32, halves: &[u16], sum: &mut [f32]) {
-    for (s, h) in sum.iter_mut().zip(halves) {
-        *s += factor * f32_from_f16(*h);
-    }
 }
