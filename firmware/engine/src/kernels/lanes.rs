@@ -5,7 +5,7 @@
 //! Either way no product is fused into a sum and no sum reordered: every level has the same bits.
 
 use super::LANES;
-use crate::float::{ROUND, f32_from_f16};
+use crate::float::{ROUND, f16_from_f32, f32_from_f16};
 
 /// Defines a function that takes the level first and runs a copy of its body compiled for it.
 ///
@@ -92,6 +92,8 @@ pub(super) trait Lanes: Copy {
     fn plus_product(self, x: Self, y: Self) -> Self;
     /// Widens 16-bit floats.
     fn from_halves(x: &[u16; LANES]) -> Self;
+    /// Narrows to 16-bit floats, half to even; what is no number stays none.
+    fn to_halves(self, out: &mut [u16; LANES]);
     /// Converts small integers.
     fn from_bytes(x: &[i8; LANES]) -> Self;
     /// The low (`SHIFT` 0) or high (4) half of each byte, less 8.
@@ -142,6 +144,11 @@ impl Lanes for Plain {
     #[inline(always)]
     fn from_halves(x: &[u16; LANES]) -> Self {
         Self(x.map(f32_from_f16))
+    }
+
+    #[inline(always)]
+    fn to_halves(self, out: &mut [u16; LANES]) {
+        *out = self.0.map(f16_from_f32);
     }
 
     #[inline(always)]
@@ -262,6 +269,17 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn to_halves(self, out: &mut [u16; LANES]) {
+            // SAFETY: 16 writable halves, any alignment; named only where the processor has F16C.
+            unsafe {
+                let start: *mut __m128i = out.as_mut_ptr().cast();
+                let half = |x| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+                _mm_storeu_si128(start, half(self.0));
+                _mm_storeu_si128(start.add(1), half(self.1));
+            }
+        }
+
+        #[inline(always)]
         fn from_bytes(x: &[i8; LANES]) -> Self {
             // SAFETY: 16 readable bytes, any alignment.
             Self::from_i8(unsafe { _mm_loadu_si128(x.as_ptr().cast()) })
@@ -367,6 +385,15 @@ mod x86 {
         fn from_halves(x: &[u16; LANES]) -> Self {
             // SAFETY: 16 readable halves, any alignment; named only where there is AVX-512.
             unsafe { Self(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast()))) }
+        }
+
+        #[inline(always)]
+        fn to_halves(self, out: &mut [u16; LANES]) {
+            // SAFETY: 16 writable halves, any alignment; named only where there is AVX-512.
+            unsafe {
+                let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), halves);
+            }
         }
 
         #[inline(always)]

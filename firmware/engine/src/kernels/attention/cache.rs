@@ -4,7 +4,7 @@ use super::codec::{Codec, Eight, FOUR_GROUP, Four, Sixteen};
 use crate::float::f32_from_f16;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::{LANES, Shared};
-use crate::workers::{Host, Serial, Workers as _};
+use crate::workers::{Host, Level, Serial, Workers as _};
 
 /// Bits of an element of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -227,24 +227,26 @@ impl<'a> LayerCache<'a> {
         let per_head = key_scales.len() / shape.kv_heads;
         let sides = [
             Side::<C> {
+                rows: keys,
                 codes: Shared::new(bytemuck::cast_slice_mut(self.keys)),
                 per_head: shape.padded() * shape.head_dim / C::PACKED,
                 scales: Shared::new(key_scales),
-                place: |shape, position, d| {
-                    let block = position / LANES * LANES * shape.head_dim;
-                    block / C::PACKED + d / C::PACKED * LANES + position % LANES
+                stride: LANES,
+                start: |shape, position| {
+                    position / LANES * LANES * shape.head_dim / C::PACKED + position % LANES
                 },
             },
             Side::<C> {
+                rows: values,
                 codes: Shared::new(bytemuck::cast_slice_mut(self.values)),
                 per_head: shape.context * shape.head_dim / C::PACKED,
                 scales: Shared::new(value_scales),
-                place: |shape, position, d| (position * shape.head_dim + d) / C::PACKED,
+                stride: 1,
+                start: |shape, position| position * shape.head_dim / C::PACKED,
             },
         ];
         let task = |task: usize| {
             let (head, side) = (task / 2, &sides[task % 2]);
-            let rows = if task.is_multiple_of(2) { keys } else { values };
             // SAFETY: these parts belong to this head and side alone, and they to one task.
             let (codes, scales) = unsafe {
                 (
@@ -252,28 +254,13 @@ impl<'a> LayerCache<'a> {
                     side.scales.slice(head * per_head, per_head),
                 )
             };
-            for (t, row) in rows.chunks_exact(width).enumerate() {
+            for (t, row) in side.rows.chunks_exact(width).enumerate() {
                 let row = &row[head * shape.head_dim..][..shape.head_dim];
                 let at = position + t;
-                let group = C::group(shape.head_dim);
-                for (g, group_of_row) in row.chunks(group).enumerate() {
-                    let mut inverse = 1.0;
-                    if C::SCALED {
-                        let scale = C::scale(group_of_row);
-                        scales[g * shape.padded() + at] = scale;
-                        let wide = f32_from_f16(scale);
-                        inverse = if wide == 0.0 { 0.0 } else { 1.0 / wide };
-                    }
-                    for (column, part) in group_of_row.chunks(LANES).enumerate() {
-                        let mut x = [0.0; LANES];
-                        x[..part.len()].copy_from_slice(part);
-                        let encoded = C::codes(host.level.0, &x, inverse);
-                        let first = g * group + column * LANES;
-                        for (d, code) in (first..first + part.len()).zip(encoded) {
-                            C::put(&mut codes[(side.place)(&shape, at, d)], d, code);
-                        }
-                    }
-                }
+                let codes = &mut codes[(side.start)(&shape, at)..];
+                write::<C>(host.level.0, row, codes, side.stride, |group, scale| {
+                    scales[group * shape.padded() + at] = scale;
+                });
             }
         };
         if tokens == 1 {
@@ -286,9 +273,44 @@ impl<'a> LayerCache<'a> {
 
 /// Keys or values as they are written.
 struct Side<'a, C: Codec> {
+    /// `[tokens, kv_heads, head_dim]`.
+    rows: &'a [f32],
     codes: Shared<'a, C::Code>,
     per_head: usize,
     scales: Shared<'a, u16>,
-    /// Where element `d` of a position lies in its head's codes.
-    place: fn(&CacheShape, usize, usize) -> usize,
+    /// Where a position starts in its head's codes, and how far apart its codes are.
+    start: fn(&CacheShape, usize) -> usize,
+    stride: usize,
+}
+
+/// Writes a head of one position to every `stride`th of `codes`, and its scales through `set_scale`.
+fn write<C: Codec>(
+    level: Level,
+    row: &[f32],
+    codes: &mut [C::Code],
+    stride: usize,
+    mut set_scale: impl FnMut(usize, u16),
+) {
+    let group = C::group(row.len());
+    for (g, elements) in row.chunks(group).enumerate() {
+        let mut inverse = 1.0;
+        if C::SCALED {
+            let scale = C::scale(elements);
+            set_scale(g, scale);
+            let scale = f32_from_f16(scale);
+            inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        }
+        for (column, part) in elements.chunks(LANES).enumerate() {
+            let mut x = [0.0; LANES];
+            x[..part.len()].copy_from_slice(part);
+            let encoded = C::codes(level, &x, inverse);
+            let first = (g * group + column * LANES) / C::PACKED * stride;
+            // An even number of elements: those that share a code are in one part.
+            let places = codes[first..].iter_mut().step_by(stride);
+            let encoded = encoded[..part.len()].chunks(C::PACKED);
+            places
+                .zip(encoded)
+                .for_each(|(place, codes)| *place = C::pack(codes));
+        }
+    }
 }

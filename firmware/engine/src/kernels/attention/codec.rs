@@ -32,8 +32,8 @@ pub(super) trait Codec {
     fn scale(group: &[f32]) -> u16;
     /// The codes of 16 elements of a group, given 1 / scale.
     fn codes(level: Level, x: &[f32; LANES], inverse: f32) -> [Self::Code; LANES];
-    /// Writes the code of element `d` to its place in what holds it.
-    fn put(place: &mut Self::Code, d: usize, code: Self::Code);
+    /// Puts the codes of [`Self::PACKED`] elements together.
+    fn pack(codes: &[Self::Code]) -> Self::Code;
 }
 
 /// 16-bit floats.
@@ -70,8 +70,10 @@ fn largest(group: &[f32]) -> f32 {
 }
 
 leveled! {
-    fn halves(x: &[f32; LANES]) -> [u16; LANES] {
-        x.map(f16_from_f32)
+    fn halves<V>(x: &[f32; LANES]) -> [u16; LANES] {
+        let mut out = [0; LANES];
+        V::load(x).to_halves(&mut out);
+        out
     }
 }
 
@@ -132,8 +134,8 @@ impl Codec for Sixteen {
     }
 
     #[inline(always)]
-    fn put(place: &mut u16, _: usize, code: u16) {
-        *place = code;
+    fn pack(codes: &[u16]) -> u16 {
+        codes[0]
     }
 }
 
@@ -178,8 +180,8 @@ impl Codec for Eight {
     }
 
     #[inline(always)]
-    fn put(place: &mut i8, _: usize, code: i8) {
-        *place = code;
+    fn pack(codes: &[i8]) -> i8 {
+        codes[0]
     }
 }
 
@@ -237,8 +239,7 @@ impl Codec for Four {
     }
 
     #[inline(always)]
-    fn put(place: &mut u8, d: usize, code: u8) {
-        let shift = 4 * (d % 2);
-        *place = *place & !(15 << shift) | code << shift;
+    fn pack(codes: &[u8]) -> u8 {
+        codes[0] | codes[1] << 4
     }
 }

@@ -283,3 +283,32 @@ fn a_cache_takes_the_bytes_that_its_precision_says() {
         elements / 2 + 2 * elements / 32
     );
 }
+
+#[test]
+fn every_level_narrows_floats_alike() {
+    let edges = [
+        0.0,
+        -0.0,
+        1.0 + 1.0 / 2048.0,
+        1.0 + 3.0 / 2048.0,
+        65_519.0,
+        65_520.0,
+        2f32.powi(-25),
+        1.1 * 2f32.powi(-25),
+        2f32.powi(-14),
+        f32::MAX,
+        f32::NEG_INFINITY,
+        1e-45,
+    ];
+    let mut random = Random(3);
+    for _ in 0..2000 {
+        let x: [f32; LANES] = core::array::from_fn(|i| match edges.get(i) {
+            Some(edge) => edge * random.float().signum(),
+            None => random.float() * 2f32.powi((random.float() * 28.0) as i32),
+        });
+        for level in SimdLevel::available() {
+            let own = Sixteen::codes(level.0, &x, 1.0);
+            assert_eq!(own, x.map(crate::float::f16_from_f32), "{}", level.name());
+        }
+    }
+}
