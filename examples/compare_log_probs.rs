@@ -6,7 +6,7 @@
 //! window of 512 tokens, as a program on llama.cpp's library writes them for the F16 file of the same
 //! dequantized weights. Prints the mean KL(base || engine) and the share of equal top tokens.
 
-use engine::arena::{ArenaLayout, Limits};
+use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::float::f32_from_f16;
 use engine::sampler::argmax;
 use engine::session::Session;
@@ -52,6 +52,7 @@ fn main() -> Result<(), Failure> {
     let limits = Limits {
         context: WINDOW,
         batch: 64,
+        cache: CachePrecision::Sixteen,
     };
     let mut arena = vec![0; ArenaLayout::new(live.shape(), limits).words()];
     let mut logits = vec![0.0; scored * vocab];

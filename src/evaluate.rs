@@ -6,7 +6,7 @@
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, ModelError, Specials};
 use crate::packed::WeightSource;
-use engine::arena::{ArenaLayout, Limits};
+use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::sampler::argmax;
 use engine::session::{Session, SessionError};
 use engine::workers::Host;
@@ -83,12 +83,14 @@ pub fn windows(model: &Model, text: &str, tokens: usize) -> Result<Vec<Vec<u32>>
     Ok(ids.chunks_exact(WINDOW).map(window).collect())
 }
 
-/// Compares `candidate` with `reference` on windows of tokens.
+/// Compares `candidate`, with its keys and values kept at `cache`, with `reference`, whose are 16-bit
+/// floats, on windows of tokens.
 ///
 /// # Errors
 /// When the models differ in vocabulary, or the job is cancelled.
 pub fn evaluate(
     candidate: &dyn WeightSource,
+    cache: CachePrecision,
     reference: &dyn WeightSource,
     windows: &[Vec<u32>],
     host: &Host<'_>,
@@ -99,7 +101,10 @@ pub fn evaluate(
         return Err(EvaluateError::Vocabulary { expected, found });
     }
     let mut scores = Vec::new();
-    let mut models = [Runner::new(reference), Runner::new(candidate)];
+    let mut models = [
+        Runner::new(reference, CachePrecision::Sixteen),
+        Runner::new(candidate, cache),
+    ];
     let total = windows.len() as u64 * WINDOW as u64;
     for (index, window) in windows.iter().enumerate() {
         models.iter_mut().for_each(|m| m.position = 0);
@@ -136,22 +141,24 @@ pub fn evaluate(
 
 struct Runner<'a> {
     source: &'a dyn WeightSource,
+    limits: Limits,
     arena: Vec<u32>,
     logits: Vec<f32>,
     position: usize,
 }
 
-const LIMITS: Limits = Limits {
-    context: WINDOW,
-    batch: BATCH,
-};
-
 impl<'a> Runner<'a> {
-    fn new(source: &'a dyn WeightSource) -> Self {
+    fn new(source: &'a dyn WeightSource, cache: CachePrecision) -> Self {
         let shape = source.shape();
-        let arena = vec![0; ArenaLayout::new(shape, LIMITS).words()];
+        let limits = Limits {
+            context: WINDOW,
+            batch: BATCH,
+            cache,
+        };
+        let arena = vec![0; ArenaLayout::new(shape, limits).words()];
         Self {
             source,
+            limits,
             arena,
             logits: vec![0.0; BATCH * shape.vocab as usize],
             position: 0,
@@ -166,10 +173,10 @@ impl<'a> Runner<'a> {
     ) -> Result<(), SessionError> {
         let vocab = self.source.shape().vocab as usize;
         let logits = &mut self.logits[..if scored { tokens.len() * vocab } else { 0 }];
-        let (arena, position) = (&mut self.arena, self.position);
+        let (limits, arena, position) = (self.limits, &mut self.arena, self.position);
         let mut result = Ok(());
         self.source.lend(&mut |weights| {
-            result = Session::resume(weights.shape(), LIMITS, arena, position)
+            result = Session::resume(weights.shape(), limits, arena, position)
                 .and_then(|mut session| session.forward(weights, host, tokens, logits));
         });
         self.position += tokens.len();

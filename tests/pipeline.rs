@@ -7,6 +7,7 @@
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use engine::shape::Role;
 use std::ops::ControlFlow;
@@ -173,8 +174,12 @@ fn a_conversation_does_not_depend_on_how_its_tokens_are_cut() {
         .unwrap();
     let host = engine::workers::Host::serial();
     let vocab = packed.shape().vocab as usize;
-    let run = |batch: usize, cut: usize| {
-        let limits = engine::arena::Limits { context: 64, batch };
+    let run = |cache: CachePrecision, batch: usize, cut: usize| {
+        let limits = engine::arena::Limits {
+            context: 64,
+            batch,
+            cache,
+        };
         let mut arena = vec![0; engine::arena::ArenaLayout::new(packed.shape(), limits).words()];
         let mut logits = vec![0.0; vocab];
         packed.lend(&mut |weights| {
@@ -186,9 +191,15 @@ fn a_conversation_does_not_depend_on_how_its_tokens_are_cut() {
         });
         logits
     };
-    let expected = run(1, 1);
-    for (batch, cut) in [(1, 5), (3, tokens.len()), (16, 4), (16, tokens.len())] {
-        assert_eq!(run(batch, cut), expected, "batch {batch}, cut {cut}");
+    for cache in CachePrecision::ALL {
+        let expected = run(cache, 1, 1);
+        for (batch, cut) in [(1, 5), (3, tokens.len()), (16, 4), (16, tokens.len())] {
+            assert_eq!(
+                run(cache, batch, cut),
+                expected,
+                "{cache:?} batch {batch}, cut {cut}"
+            );
+        }
     }
 }
 
@@ -247,6 +258,7 @@ fn an_evaluation_of_the_reference_against_itself_finds_no_difference_and_of_one_
     let coarse = packed(&model, &coarse);
     let same = evaluate(
         &reference,
+        CachePrecision::Sixteen,
         &reference,
         &windows,
         &processor.host(),
@@ -257,6 +269,7 @@ fn an_evaluation_of_the_reference_against_itself_finds_no_difference_and_of_one_
     assert_eq!(same.tokens, windows.len() * 255);
     let other = evaluate(
         &coarse,
+        CachePrecision::Sixteen,
         &reference,
         &windows,
         &processor.host(),

@@ -205,7 +205,7 @@ impl Bench {
             context_tokens: context,
             ..Options::default()
         };
-        let memory = RuntimeMemory::of(&shape, context);
+        let memory = RuntimeMemory::of(&shape, context, options.cache);
         self.estimates = Board::presets()
             .iter()
             .map(|board| estimate(&shape, &tensors, memory, board, &options))

@@ -12,6 +12,7 @@ use crate::packed::{LiveModel, PackedModel};
 use crate::project::Project;
 use crate::recipe::Recipe;
 use crate::workers::Processor;
+use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,7 +123,14 @@ pub(super) fn measure(
     let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
     let original = Recipe::original();
     let reference = live(loaded, &recompress(&loaded.model, &original, ready, job)?)?;
-    let result = evaluate(&tuned, &reference, &tokens, &processor.host(), job)?;
+    let result = evaluate(
+        &tuned,
+        CachePrecision::Sixteen,
+        &reference,
+        &tokens,
+        &processor.host(),
+        job,
+    )?;
     Ok((candidate, Evaluated { recipe, result }))
 }
 

@@ -2,9 +2,10 @@
 
 use super::Output;
 use super::compress::peak_rss_bytes;
+use super::kv_bits;
 use crate::packed::{PackedModel, WeightSource};
 use crate::workers::Processor;
-use engine::arena::{ArenaLayout, Limits};
+use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::session::Session;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ pub(super) struct BenchArgs {
     /// Repetitions; medians are reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     repetitions: usize,
+    /// Bits of an element of the cache of keys and values: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
 }
 
 #[derive(Serialize)]
@@ -50,6 +54,7 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
     let limits = Limits {
         context: PREFILL + DECODE,
         batch: 64,
+        cache: args.kv_bits,
     };
     let layout = ArenaLayout::new(packed.shape(), limits);
     let mut arena = vec![0; layout.words()];

@@ -1,9 +1,10 @@
 //! `whittle chat`: one question to a packed model.
 
-use super::Output;
+use super::{Output, kv_bits};
 use crate::job::Job;
 use crate::packed::{Conversation, PackedModel, Question};
 use crate::workers::Processor;
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use serde::Serialize;
 use std::io::Write as _;
@@ -39,6 +40,9 @@ pub(super) struct ChatArgs {
     /// Longest conversation in tokens
     #[arg(long, value_name = "N", default_value_t = 2048)]
     context: usize,
+    /// Bits of an element of the cache of keys and values: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
 }
 
 #[derive(Serialize)]
@@ -56,7 +60,7 @@ struct Report {
 pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
     let packed = PackedModel::open(&args.file, &Job::silent())?;
     let processor = Processor::new(args.threads)?;
-    let mut conversation = Conversation::new(&packed, args.context);
+    let mut conversation = Conversation::with_cache(&packed, args.context, args.kv_bits);
     let question = Question {
         system: args.system.as_deref(),
         user: &args.prompt,

@@ -65,7 +65,7 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
     let shape = ModelShape::of(&model)?;
     let tensors = plan(&shape, &|role, layer| recipe.setting(role, layer, h.layers));
     let options = Options::default();
-    let memory = RuntimeMemory::of(&shape, options.context_tokens);
+    let memory = RuntimeMemory::of(&shape, options.context_tokens, options.cache);
     let estimates: Vec<_> = Board::presets()
         .iter()
         .map(|board| estimate(&shape, &tensors, memory, board, &options))

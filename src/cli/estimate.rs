@@ -2,6 +2,7 @@
 
 use super::Output;
 use super::compress::open_recipe;
+use super::kv_bits;
 use super::open::open_model;
 use crate::board::Board;
 use crate::estimate::{
@@ -9,6 +10,7 @@ use crate::estimate::{
 };
 use crate::packed::PackedModel;
 use anyhow::Context as _;
+use engine::arena::CachePrecision;
 use engine::format::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -42,6 +44,9 @@ pub(super) struct OptionArgs {
     /// Tokens that the cache of keys and values holds
     #[arg(long, default_value_t = Options::default().context_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     context: u32,
+    /// Bits of an element of that cache: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
     /// Tokens of the prompt before the first answer
     #[arg(long, default_value_t = Options::default().prompt_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     prompt: u32,
@@ -125,13 +130,14 @@ pub(super) fn print(
 ) -> anyhow::Result<()> {
     let options = Options {
         context_tokens: args.context,
+        cache: args.kv_bits,
         prompt_tokens: args.prompt,
         weights_in: match args.weights_in {
             WeightsArg::Flash => WeightsIn::Flash,
             WeightsArg::Psram => WeightsIn::Psram,
         },
     };
-    let memory = RuntimeMemory::of(shape, args.context);
+    let memory = RuntimeMemory::of(shape, args.context, args.kv_bits);
     let boards = boards(&args.board)?;
     let estimates: Vec<Estimate> = boards
         .iter()
@@ -140,6 +146,7 @@ pub(super) fn print(
     let object = serde_json::json!({
         "model": shape.name,
         "context_tokens": args.context,
+        "kv_bits": args.kv_bits.bits(),
         "prompt_tokens": args.prompt,
         "boards": estimates,
     });

@@ -1,6 +1,7 @@
 //! `whittle eval`: quality of a packed model against its source.
 
 use super::Output;
+use super::kv_bits;
 use super::open::open_model;
 use crate::compress::compress;
 use crate::evaluate::{evaluate, windows};
@@ -8,6 +9,7 @@ use crate::packed::{LiveModel, PackedModel, TextSections};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use anyhow::Context as _;
+use engine::arena::CachePrecision;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ pub(super) struct EvalArgs {
     /// Threads that compute; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Bits of an element of the packed model's cache of keys and values: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
 }
 
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
@@ -43,8 +48,16 @@ pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
         &original,
     )?;
     let processor = Processor::new(args.threads)?;
-    let evaluation =
-        output.with_bar(|job| evaluate(&packed, &reference, &windows, &processor.host(), job))?;
+    let evaluation = output.with_bar(|job| {
+        evaluate(
+            &packed,
+            args.kv_bits,
+            &reference,
+            &windows,
+            &processor.host(),
+            job,
+        )
+    })?;
     output.emit(&evaluation, |e| {
         format!(
             "{} tokens: perplexity {:.3} (reference {:.3}), KL {:.5} ± {:.5}, 99th percentile {:.4}, same top token {:.2} %\nreference: {} dequantized to 16 bits",

@@ -28,6 +28,7 @@ pub use output::Output;
 pub use studio::StudioArgs;
 
 use clap::{Parser, Subcommand};
+use engine::arena::CachePrecision;
 use std::process::ExitCode;
 
 /// What remains to be done after the arguments were parsed.
@@ -72,6 +73,12 @@ enum Command {
     Ports(flash::PortsArgs),
     #[cfg(feature = "gui")]
     Studio(StudioArgs),
+}
+
+/// Bits of an element of the KV cache, as `--kv-bits` takes them.
+fn kv_bits(text: &str) -> Result<CachePrecision, String> {
+    let bits = text.parse().ok().and_then(CachePrecision::from_bits);
+    bits.ok_or_else(|| "expected 16, 8 or 4".to_owned())
 }
 
 /// Parses the arguments of this process and runs the command, or says that the window is wanted.

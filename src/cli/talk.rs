@@ -1,6 +1,6 @@
 //! `whittle talk`: a spoken question in, a spoken answer out.
 
-use super::Output;
+use super::{Output, kv_bits};
 use crate::catalog::{Cache, Catalog};
 use crate::job::Job;
 use crate::packed::{PackedModel, WeightSource};
@@ -12,6 +12,7 @@ use crate::voice::wav::{self, Recording};
 use crate::voice::{BargeIn, ModelAssistant, SPOKEN_SYSTEM, Timings, Turn, TurnEvent, talk};
 use crate::workers::Processor;
 use anyhow::Context as _;
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,9 @@ pub(super) struct TalkArgs {
     /// Threads that compute; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Bits of an element of the cache of keys and values: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
 }
 
 /// What `whittle talk` reports; times in milliseconds from the end of speech.
@@ -92,7 +96,8 @@ pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
         Arc::new(output.with_bar(|job| PackedModel::open(&args.file, job))?);
     let processor = Arc::new(Processor::new(args.threads)?);
     let mut assistant =
-        ModelAssistant::new(packed, processor, Some(&args.system), Sampling::GREEDY);
+        ModelAssistant::new(packed, processor, Some(&args.system), Sampling::GREEDY)
+            .with_cache(args.kv_bits);
     let (recognizer, synthesizer) = open_voice(output)?;
     match (&args.question, &args.answer) {
         (Some(question), Some(answer)) => {

@@ -2,7 +2,7 @@
 
 use super::shape::{ModelShape, TensorPlan};
 use crate::board::{Board, FlashMethod, Memory};
-use engine::arena::{ArenaLayout, Limits};
+use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use serde::Serialize;
 use std::fmt;
 
@@ -28,13 +28,14 @@ pub struct RuntimeMemory {
 
 impl RuntimeMemory {
     /// Sizes of a session over `context` tokens that computes one token at a time, by the engine's
-    /// own layout, and the logits.
+    /// own layout, and the logits; keys and values are kept at `cache`.
     #[must_use]
-    pub fn of(shape: &ModelShape, context: u32) -> Self {
+    pub fn of(shape: &ModelShape, context: u32, cache: CachePrecision) -> Self {
         let h = &shape.hyperparameters;
         let limits = Limits {
             context: context as usize,
             batch: 1,
+            cache,
         };
         let layout = ArenaLayout::new(h, limits);
         let logits = 4 * u64::from(h.vocab);
@@ -46,12 +47,14 @@ impl RuntimeMemory {
 }
 
 /// Bytes that one token adds to the keys and values of all layers.
-pub(super) fn kv_bytes_per_position(shape: &ModelShape) -> u64 {
-    let one = Limits {
-        context: 1,
+pub(super) fn kv_bytes_per_position(shape: &ModelShape, cache: CachePrecision) -> f64 {
+    // Keys come in blocks of 16 positions.
+    let block = Limits {
+        context: 16,
         batch: 1,
+        cache,
     };
-    ArenaLayout::new(&shape.hyperparameters, one).kv_cache_bytes() as u64
+    ArenaLayout::new(&shape.hyperparameters, block).kv_cache_bytes() as f64 / 16.0
 }
 
 /// Where the weights are while the model runs.

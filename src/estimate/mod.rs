@@ -17,6 +17,7 @@ pub use roofline::{Head, Range, Work};
 pub use shape::{ModelShape, ShapeError, TensorPlan, plan};
 
 use crate::board::Board;
+use engine::arena::CachePrecision;
 use memory::{place, place_session};
 use roofline::Rates;
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub enum WeightsIn {
 pub struct Options {
     /// Tokens that the cache of keys and values holds.
     pub context_tokens: u32,
+    /// Bits of an element of that cache.
+    pub cache: CachePrecision,
     /// Tokens of the prompt before the first answer.
     pub prompt_tokens: u32,
     /// Where the weights are.
@@ -46,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             context_tokens: 256,
+            cache: CachePrecision::Sixteen,
             prompt_tokens: 64,
             weights_in: WeightsIn::Flash,
         }
@@ -108,7 +112,13 @@ pub fn estimate(
     let (seconds, first, mut missing) = match Rates::of(board, store, session_in) {
         Ok(rates) => {
             let time = |positions: f64, head| {
-                rates.seconds(&Work::of_token(shape, tensors, positions, head))
+                rates.seconds(&Work::of_token(
+                    shape,
+                    tensors,
+                    positions,
+                    options.cache,
+                    head,
+                ))
             };
             let per_token = time(f64::from(options.context_tokens) / 2.0, Head::Computed);
             let prompt = f64::from(options.prompt_tokens.max(1));
@@ -198,7 +208,7 @@ mod tests {
             precision,
             sparsity: 0.0,
         });
-        let memory = RuntimeMemory::of(shape, options.context_tokens);
+        let memory = RuntimeMemory::of(shape, options.context_tokens, options.cache);
         estimate(
             shape,
             &tensors,

@@ -8,6 +8,7 @@
 use super::memory::{SessionIn, Store, kv_bytes_per_position};
 use super::shape::{ModelShape, TensorPlan};
 use crate::board::{Board, Fact, Memory};
+use engine::arena::CachePrecision;
 use engine::shape::Role;
 use serde::Serialize;
 
@@ -55,12 +56,13 @@ impl Work {
         shape: &ModelShape,
         tensors: &[TensorPlan],
         positions: f64,
+        cache: CachePrecision,
         head: Head,
     ) -> Self {
         let h = &shape.hyperparameters;
         let tied = !tensors.iter().any(|tensor| tensor.role == Role::Output);
         let attention = 2.0 * f64::from(h.layers) * f64::from(h.query_width()) * positions;
-        let kv_bytes = kv_bytes_per_position(shape) as f64 * positions;
+        let kv_bytes = kv_bytes_per_position(shape, cache) * positions;
         let mut work = Self {
             weight_bytes: 0.0,
             kv_bytes,

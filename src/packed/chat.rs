@@ -1,7 +1,7 @@
 //! A conversation with a running model: text in, text out, token by token.
 
 use super::WeightSource;
-use engine::arena::{ArenaLayout, Limits};
+use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::format::{Text, tokens};
 use engine::sampler::{LogitsHash, Sampler, Sampling};
 use engine::session::{Session, SessionError};
@@ -113,13 +113,21 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// An empty conversation of at most `context` tokens with models of the shape of `source`.
+    /// An empty conversation of at most `context` tokens with models of the shape of `source`, its
+    /// keys and values as 16-bit floats.
     #[must_use]
     pub fn new(source: &dyn WeightSource, context: usize) -> Self {
+        Self::with_cache(source, context, CachePrecision::Sixteen)
+    }
+
+    /// An empty conversation whose keys and values are kept at `cache`.
+    #[must_use]
+    pub fn with_cache(source: &dyn WeightSource, context: usize, cache: CachePrecision) -> Self {
         let shape = source.shape();
         let limits = Limits {
             context: context.min(shape.context as usize),
             batch: BATCH,
+            cache,
         };
         let arena = vec![0; ArenaLayout::new(shape, limits).words()];
         Self {

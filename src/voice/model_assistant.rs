@@ -3,6 +3,7 @@
 use super::{Assistant, AssistantError};
 use crate::packed::{Answer, Conversation, Question, WeightSource};
 use crate::workers::Processor;
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -46,6 +47,15 @@ impl ModelAssistant {
             system,
             sampling,
             last: None,
+        }
+    }
+
+    /// The same with a new conversation, whose keys and values are kept at `cache`.
+    #[must_use]
+    pub fn with_cache(self, cache: CachePrecision) -> Self {
+        Self {
+            conversation: Conversation::with_cache(&*self.source, CONTEXT, cache),
+            ..self
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The memory of a session: one slice whose length the host and the board compute with this code.
 
 use crate::encoding::GROUP;
-use crate::kernels::ActivationScratch;
+pub use crate::kernels::CachePrecision;
+use crate::kernels::{ActivationScratch, CacheShape, score_floats};
 use crate::shape::Hyperparameters;
 
 /// How long and how wide a session may get.
@@ -11,6 +12,8 @@ pub struct Limits {
     pub context: usize,
     /// Tokens computed together in a prefill; 1 on small boards.
     pub batch: usize,
+    /// Bits of an element of the KV cache.
+    pub cache: CachePrecision,
 }
 
 /// Elements of each part of the arena.
@@ -24,15 +27,25 @@ pub struct ArenaLayout {
     scores: usize,
     int8: usize,
     groups: usize,
-    /// 16-bit elements of keys, and as many of values.
+    /// 32-bit words of all layers' keys and values, scales included.
     cache: usize,
+}
+
+/// The cache of one layer under these limits.
+pub(crate) const fn cache_shape(shape: &Hyperparameters, limits: Limits) -> CacheShape {
+    CacheShape {
+        precision: limits.cache,
+        kv_heads: shape.kv_heads as usize,
+        head_dim: shape.head_dim as usize,
+        context: limits.context,
+    }
 }
 
 impl ArenaLayout {
     /// The layout for a model of this shape.
     #[must_use]
     pub fn new(shape: &Hyperparameters, limits: Limits) -> Self {
-        let Limits { context, batch } = limits;
+        let Limits { context, batch, .. } = limits;
         let n = |x: u32| x as usize;
         let widest = n(shape.hidden)
             .max(n(shape.query_width()))
@@ -44,17 +57,17 @@ impl ArenaLayout {
             kv: batch * n(shape.kv_width()),
             feed_forward: batch * n(shape.feed_forward),
             angles: batch * n(shape.head_dim) / 2,
-            scores: n(shape.heads) * context,
+            scores: score_floats(n(shape.heads), batch, context),
             int8: batch * groups * GROUP,
             groups: batch * groups,
-            cache: n(shape.layers) * n(shape.kv_width()) * context,
+            cache: n(shape.layers) * cache_shape(shape, limits).words(),
         }
     }
 
     /// 32-bit words of the whole arena.
     #[must_use]
     pub const fn words(&self) -> usize {
-        // x, normed; q, attention out; k, v; gate, up; sines, cosines; scores; int8; scales, sums; caches.
+        // x, normed; q, attention out; k, v; gate, up; sines, cosines; scores; int8; scales, sums; cache.
         2 * self.hidden
             + 2 * self.query
             + 2 * self.kv
@@ -63,7 +76,7 @@ impl ArenaLayout {
             + self.scores
             + self.int8 / 4
             + 2 * self.groups
-            + 2 * self.cache.div_ceil(2)
+            + self.cache
     }
 
     /// Bytes of the whole arena, KV cache included.
@@ -75,7 +88,7 @@ impl ArenaLayout {
     /// Bytes of the KV cache alone.
     #[must_use]
     pub const fn kv_cache_bytes(&self) -> usize {
-        2 * self.cache.div_ceil(2) * 4
+        self.cache * 4
     }
 
     /// Cuts an arena into its parts; `None` when it is shorter than [`Self::words`].
@@ -96,8 +109,7 @@ impl ArenaLayout {
         let scales = floats(self.groups);
         let sums = bytemuck::cast_slice_mut(take(self.groups));
         let values = bytemuck::cast_slice_mut(take(self.int8 / 4));
-        let keys = bytemuck::cast_slice_mut(take(self.cache.div_ceil(2)));
-        let cached_values = bytemuck::cast_slice_mut(take(self.cache.div_ceil(2)));
+        let cache = take(self.cache);
         let scratch = ActivationScratch {
             values,
             scales,
@@ -116,8 +128,7 @@ impl ArenaLayout {
             sines,
             scores,
             scratch,
-            keys,
-            values: cached_values,
+            cache,
         })
     }
 }
@@ -145,12 +156,10 @@ pub(crate) struct Arena<'a> {
     pub(crate) cosines: &'a mut [f32],
     /// `[t, head_dim / 2]`.
     pub(crate) sines: &'a mut [f32],
-    /// `[heads, context]`.
+    /// What [`score_floats`] counts.
     pub(crate) scores: &'a mut [f32],
     /// int8 form of the widest activations.
     pub(crate) scratch: ActivationScratch<'a>,
-    /// `[layers, kv_heads, context, head_dim]`, 16-bit floats.
-    pub(crate) keys: &'a mut [u16],
-    /// `[layers, kv_heads, context, head_dim]`, 16-bit floats.
-    pub(crate) values: &'a mut [u16],
+    /// `[layers]`, each a [`LayerCache`](crate::kernels::LayerCache).
+    pub(crate) cache: &'a mut [u32],
 }

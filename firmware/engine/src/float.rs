@@ -4,7 +4,7 @@
 //! IEEE (exp, sine, cosine) is spelled out here, so that desktop and board agree to the bit.
 
 /// Adding and subtracting it rounds a float below 2^22 to an integer, half to even.
-const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Rounds half to even; exact for magnitudes below 2^22.
 #[inline(always)]
@@ -21,7 +21,7 @@ pub fn sqrt(x: f32) -> f32 {
 }
 
 /// Widens a 16-bit float; exact.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn f32_from_f16(half: u16) -> f32 {
     let sign = u32::from(half & 0x8000) << 16;
@@ -41,7 +41,7 @@ pub fn f32_from_f16(half: u16) -> f32 {
 }
 
 /// Narrows to a 16-bit float, half to even; values past the range become infinite.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn f16_from_f32(x: f32) -> u16 {
     let bits = x.to_bits();
@@ -64,17 +64,13 @@ pub fn f16_from_f32(x: f32) -> u16 {
 
 /// e to the power of x, within 2 units in the last place; 0 below -87.3, infinite above 88.7.
 ///
-/// Cody and Waite's reduction by ln 2 in two parts, then a polynomial of degree 6.
-#[inline]
+/// Cody and Waite's reduction by ln 2 in two parts, then a polynomial of degree 6; without branches,
+/// so that 16 go side by side.
+#[inline(always)]
 #[must_use]
 pub fn exp(x: f32) -> f32 {
-    if x < -87.3 {
-        return 0.0;
-    }
-    if x > 88.7 {
-        return f32::INFINITY;
-    }
-    let n = round_half_even(x * core::f32::consts::LOG2_E);
+    let shifted = x * core::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_2e-3;
@@ -83,18 +79,22 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 0.166_666_66;
     p = p * r + 0.5;
     let p = (p * r * r + r) + 1.0;
+    // The low bits of the shifted float are n. Past the range they are anything, and not looked at.
+    let n = shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .cast_signed();
     // 2^n in two halves, since n = 128 alone is past the range of an exponent.
-    #[expect(clippy::cast_possible_truncation, reason = "n is between -126 and 128")]
-    let n = n as i32;
     let half = n >> 1;
-    p * power_of_two(half) * power_of_two(n - half)
+    let power = p * power_of_two(half) * power_of_two(n.wrapping_sub(half));
+    let power = if x < -87.3 { 0.0 } else { power };
+    if x > 88.7 { f32::INFINITY } else { power }
 }
 
 /// 2^n for n from -126 to 127.
-#[inline]
+#[inline(always)]
 fn power_of_two(n: i32) -> f32 {
-    #[expect(clippy::cast_sign_loss, reason = "the biased exponent is positive")]
-    f32::from_bits(((n + 127) as u32) << 23)
+    f32::from_bits((n.wrapping_add(127) << 23).cast_unsigned())
 }
 
 /// Sine and cosine of an angle in radians, reduced and evaluated in 64 bits, rounded once.
@@ -168,6 +168,23 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(f32::INFINITY), f32::INFINITY);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp_has_no_gap_at_its_edges() {
+        for x in [-0.0, f32::MIN_POSITIVE, -1e-40, 1e-45, -1e-8, 5e-8] {
+            assert_eq!(exp(x), 1.0, "{x}");
+        }
+        for x in [-87.300_01f32, -88.0, -104.0, -1e9, f32::MIN] {
+            assert_eq!(exp(x).to_bits(), 0, "{x}");
+        }
+        for x in [88.700_01f32, 89.0, 128.0, 1e9, f32::MAX] {
+            assert_eq!(exp(x), f32::INFINITY, "{x}");
+        }
+        for x in [-87.3f32, -87.299_99, 88.699_99, 88.7] {
+            let (own, exact) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((own - exact).abs() <= exact * 2.4e-7, "exp({x}) = {own}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The forward pass, read top to bottom.
 
-use crate::arena::{Arena, ArenaLayout, Limits};
-use crate::float::{f16_from_f32, sin_cos};
+use crate::arena::{Arena, ArenaLayout, Limits, cache_shape};
 use crate::kernels::{
-    ActivationScratch, Activations, Attention, add, attend, multiply, rms_norm, rotate, silu_times,
+    ActivationScratch, Activations, Angles, CachedAttention, LayerCache, add, add_bias,
+    attend_cached, multiply, rms_norm, rms_norm_heads, silu_times,
 };
 use crate::matrix::Matrix;
 use crate::shape::{Hyperparameters, Role};
@@ -187,8 +187,7 @@ impl<'a> Session<'a> {
             sines,
             scores,
             scratch,
-            keys,
-            values,
+            cache,
         } = &mut self.arena;
         let count = tokens.len();
         let x = &mut x[..count * hidden];
@@ -199,14 +198,14 @@ impl<'a> Session<'a> {
         let v = &mut v[..count * shape.kv_width() as usize];
         let gate = &mut gate[..count * shape.feed_forward as usize];
         let up = &mut up[..count * shape.feed_forward as usize];
-        let head_dim = shape.head_dim as usize;
-        let half = count * head_dim / 2;
+        let half = count * shape.head_dim as usize / 2;
         let angles = Angles::new(
             &mut cosines[..half],
             &mut sines[..half],
-            weights,
+            weights.floats(Role::RopeFrequencies, 0),
             self.position,
         );
+        let cache_shape = cache_shape(&shape, self.limits);
 
         let embedding = weights.matrix(Role::Embedding, 0);
         for (token, x) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
@@ -215,21 +214,15 @@ impl<'a> Session<'a> {
 
         for layer in 0..shape.layers {
             // Attention: x += Wo · attend(rope(Wq · n), rope(Wk · n), Wv · n), n = norm(x).
-            norm(
-                weights,
-                Role::AttentionNorm,
-                layer,
-                x,
-                hidden,
-                epsilon,
-                normed,
-            );
+            let gain = weights.floats(Role::AttentionNorm, layer);
+            rms_norm(host, x, gain, epsilon, normed);
             let projections = [
                 (Role::Query, Role::QueryBias, &mut *q),
                 (Role::Key, Role::KeyBias, &mut *k),
                 (Role::Value, Role::ValueBias, &mut *v),
             ];
             let input = activations(
+                host,
                 weights.matrix(Role::Query, layer),
                 &[Role::Key, Role::Value].map(|r| weights.matrix(r, layer)),
                 normed,
@@ -237,63 +230,54 @@ impl<'a> Session<'a> {
             );
             for (role, bias, out) in projections {
                 multiply(host, weights.matrix(role, layer), &input, out);
-                add_bias(weights, bias, layer, out);
+                if let Some(bias) = weights.optional_floats(bias, layer) {
+                    add_bias(out, bias);
+                }
             }
-            for (norm_role, row) in [(Role::QueryNorm, &mut *q), (Role::KeyNorm, &mut *k)] {
-                norm_heads(weights, norm_role, layer, row, head_dim, epsilon);
+            for (norm, rows) in [(Role::QueryNorm, &mut *q), (Role::KeyNorm, &mut *k)] {
+                if let Some(gain) = weights.optional_floats(norm, layer) {
+                    rms_norm_heads(host, rows, gain, epsilon);
+                }
+                angles.rotate(host, shape.rope_pairs, rows);
             }
-            angles.rotate(&shape, q);
-            angles.rotate(&shape, k);
-            let cached = (shape.kv_width() as usize) * self.limits.context;
-            let layer_cache = layer as usize * cached..(layer as usize + 1) * cached;
-            let (keys, values) = (&mut keys[layer_cache.clone()], &mut values[layer_cache]);
-            store(k, keys, head_dim, self.position, self.limits.context);
-            store(v, values, head_dim, self.position, self.limits.context);
-            let attention = Attention {
+            let words = cache_shape.words();
+            let words = &mut cache[layer as usize * words..][..words];
+            let mut cache = LayerCache::new(cache_shape, words);
+            cache.store(host, k, v, self.position);
+            let attention = CachedAttention {
                 heads: shape.heads as usize,
-                kv_heads: shape.kv_heads as usize,
-                head_dim,
-                context: self.limits.context,
                 position: self.position,
-                keys,
-                values,
+                cache: &cache,
             };
-            attend(host, &attention, q, scores, attended);
+            attend_cached(host, &attention, q, scores, attended);
             let matrix = weights.matrix(Role::AttentionOutput, layer);
             multiply(
                 host,
                 matrix,
-                &activations(matrix, &[], attended, scratch),
+                &activations(host, matrix, &[], attended, scratch),
                 normed,
             );
-            add(x, normed);
+            add(host, x, normed);
 
             // Feed-forward: x += Wd · (silu(Wg · n) * (Wu · n)), n = norm(x).
-            norm(
-                weights,
-                Role::FeedForwardNorm,
-                layer,
-                x,
-                hidden,
-                epsilon,
-                normed,
-            );
+            let gain = weights.floats(Role::FeedForwardNorm, layer);
+            rms_norm(host, x, gain, epsilon, normed);
             let (gate_matrix, up_matrix) = (
                 weights.matrix(Role::Gate, layer),
                 weights.matrix(Role::Up, layer),
             );
-            let input = activations(gate_matrix, &[up_matrix], normed, scratch);
+            let input = activations(host, gate_matrix, &[up_matrix], normed, scratch);
             multiply(host, gate_matrix, &input, gate);
             multiply(host, up_matrix, &input, up);
-            silu_times(gate, up);
+            silu_times(host, count, gate, up);
             let matrix = weights.matrix(Role::Down, layer);
             multiply(
                 host,
                 matrix,
-                &activations(matrix, &[], gate, scratch),
+                &activations(host, matrix, &[], gate, scratch),
                 normed,
             );
-            add(x, normed);
+            add(host, x, normed);
         }
         self.position += count;
     }
@@ -307,20 +291,13 @@ impl<'a> Session<'a> {
         }
         let x = &self.arena.x[skipped * hidden..][..count * hidden];
         let normed = &mut self.arena.normed[..count * hidden];
-        norm(
-            weights,
-            Role::OutputNorm,
-            0,
-            x,
-            hidden,
-            self.shape.norm_epsilon,
-            normed,
-        );
+        let gain = weights.floats(Role::OutputNorm, 0);
+        rms_norm(host, x, gain, self.shape.norm_epsilon, normed);
         let matrix = weights.output();
         multiply(
             host,
             matrix,
-            &activations(matrix, &[], normed, &mut self.arena.scratch),
+            &activations(host, matrix, &[], normed, &mut self.arena.scratch),
             logits,
         );
     }
@@ -328,110 +305,15 @@ impl<'a> Session<'a> {
 
 /// The activations in the forms that these matrices take.
 fn activations<'s>(
+    host: &Host<'_>,
     first: &Matrix<'_>,
     others: &[&Matrix<'_>],
     floats: &'s [f32],
     scratch: &'s mut ActivationScratch<'_>,
 ) -> Activations<'s> {
     if first.takes_int8() || others.iter().any(|m| m.takes_int8()) {
-        Activations::quantize(first.cols(), floats, scratch)
+        Activations::quantize_on(host, first.cols(), floats, scratch)
     } else {
         Activations::floats_only(first.cols(), floats)
-    }
-}
-
-fn norm(
-    weights: &Weights<'_>,
-    role: Role,
-    layer: u32,
-    x: &[f32],
-    width: usize,
-    epsilon: f32,
-    out: &mut [f32],
-) {
-    if let Some(gain) = weights.vector(role, layer) {
-        rms_norm(x, gain, width, epsilon, out);
-    }
-}
-
-/// `qwen3`: each head of queries and keys is normed by itself.
-fn norm_heads(
-    weights: &Weights<'_>,
-    role: Role,
-    layer: u32,
-    heads: &mut [f32],
-    head_dim: usize,
-    epsilon: f32,
-) {
-    let Some(gain) = weights.vector(role, layer) else {
-        return;
-    };
-    for head in heads.chunks_exact_mut(head_dim) {
-        let mut normed = [0.0; 1024];
-        let normed = &mut normed[..head_dim];
-        rms_norm(head, gain, head_dim, epsilon, normed);
-        head.copy_from_slice(normed);
-    }
-}
-
-fn add_bias(weights: &Weights<'_>, role: Role, layer: u32, out: &mut [f32]) {
-    let Some(bias) = weights.optional(role, layer).and_then(Matrix::floats) else {
-        return;
-    };
-    for row in out.chunks_exact_mut(bias.len()) {
-        for (x, b) in row.iter_mut().zip(bias) {
-            *x += f32::from_le_bytes(*b);
-        }
-    }
-}
-
-/// Writes rows `[t, kv_heads, head_dim]` to their positions in a cache `[kv_heads, context, head_dim]`.
-fn store(rows: &[f32], cache: &mut [u16], head_dim: usize, position: usize, context: usize) {
-    let width = cache.len() / context;
-    for (t, row) in rows.chunks_exact(width).enumerate() {
-        for (head, row) in row.chunks_exact(head_dim).enumerate() {
-            let at = (head * context + position + t) * head_dim;
-            for (cached, x) in cache[at..at + head_dim].iter_mut().zip(row) {
-                *cached = f16_from_f32(*x);
-            }
-        }
-    }
-}
-
-/// Cosines and sines of a batch's positions `[t, head_dim / 2]`.
-struct Angles<'a> {
-    cosines: &'a mut [f32],
-    sines: &'a mut [f32],
-}
-
-impl Angles<'_> {
-    fn new<'a>(
-        cosines: &'a mut [f32],
-        sines: &'a mut [f32],
-        weights: &Weights<'_>,
-        position: usize,
-    ) -> Angles<'a> {
-        if let Some(frequency) = weights.vector(Role::RopeFrequencies, 0) {
-            let half = weights.shape().head_dim as usize / 2;
-            for (i, (c, s)) in cosines.iter_mut().zip(sines.iter_mut()).enumerate() {
-                #[expect(clippy::cast_precision_loss, reason = "positions are far below 2^53")]
-                let angle = (position + i / half) as f64 * f64::from(frequency(i % half));
-                (*s, *c) = sin_cos(angle);
-            }
-        }
-        Angles { cosines, sines }
-    }
-
-    /// Rotates rows `[t, heads, head_dim]`.
-    fn rotate(&self, shape: &Hyperparameters, rows: &mut [f32]) {
-        let half = shape.head_dim as usize / 2;
-        let width = rows.len() / (self.cosines.len() / half);
-        let angles = self
-            .cosines
-            .chunks_exact(half)
-            .zip(self.sines.chunks_exact(half));
-        for (row, (cosines, sines)) in rows.chunks_exact_mut(width).zip(angles) {
-            rotate(row, shape.rope_pairs, cosines, sines);
-        }
     }
 }

@@ -100,13 +100,15 @@ impl<'a> Weights<'a> {
             .unwrap_or_else(|| self.matrix(Role::Embedding, 0))
     }
 
-    /// Element `i` of a vector stored as 32-bit floats.
-    pub(crate) fn vector(
-        &self,
-        role: Role,
-        layer: u32,
-    ) -> Option<impl Fn(usize) -> f32 + Copy + use<'a>> {
-        let floats = self.optional(role, layer)?.floats()?;
-        Some(move |i: usize| f32::from_le_bytes(floats[i]))
+    /// A norm, bias or table of frequencies, as 32-bit little-endian floats; `None` where the model
+    /// has none.
+    pub(crate) fn optional_floats(&self, role: Role, layer: u32) -> Option<&'a [[u8; 4]]> {
+        self.optional(role, layer)?.floats()
+    }
+
+    /// Such a vector that every model has.
+    pub(crate) fn floats(&self, role: Role, layer: u32) -> &'a [[u8; 4]] {
+        self.optional_floats(role, layer)
+            .expect("required vectors were checked when the table was bound")
     }
 }

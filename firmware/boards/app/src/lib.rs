@@ -7,7 +7,7 @@
 
 mod refusal;
 
-pub use engine::arena::Limits;
+pub use engine::arena::{CachePrecision, Limits};
 pub use engine::matrix::Matrix;
 pub use refusal::Refusal;
 
@@ -96,7 +96,12 @@ impl<'m> Model<'m> {
     /// The longest context that so many words of memory hold, at least 1; at most the model's.
     #[must_use]
     pub fn longest_context(&self, prompt_bytes: usize, batch: usize, words: usize) -> usize {
-        let fits = |context| self.words(prompt_bytes, Limits { context, batch }) <= words;
+        let limits = |context| Limits {
+            context,
+            batch,
+            cache: CachePrecision::Sixteen,
+        };
+        let fits = |context| self.words(prompt_bytes, limits(context)) <= words;
         let (mut low, mut high) = (1, self.weights.shape().context as usize);
         while low < high {
             let middle = high - (high - low) / 2;
@@ -148,6 +153,7 @@ pub fn answer<B: Board>(
     let limits = Limits {
         context: request.limits.context.min(shape.context as usize),
         batch: request.limits.batch,
+        cache: request.limits.cache,
     };
     let (needed, vocab) = (
         model.words(request.prompt.len(), limits),

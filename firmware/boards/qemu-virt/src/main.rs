@@ -8,7 +8,7 @@
 
 mod machine;
 
-use app::{Board, Limits, Matrix, Model, Refusal, Request, answer, packed_bytes};
+use app::{Board, CachePrecision, Limits, Matrix, Model, Refusal, Request, answer, packed_bytes};
 use core::slice;
 use machine::{Machine, Outcome, exit};
 
@@ -66,6 +66,7 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
         limits: Limits {
             context: word(2),
             batch: word(3),
+            cache: CachePrecision::Sixteen,
         },
     };
     let memory = match word(4) {

@@ -1,8 +1,15 @@
 //! Activations as floats, and as int8 with one scale for each group of 32.
 
-use super::groups;
+use super::lanes::{Lanes, leveled};
+use super::{Shared, groups};
 use crate::encoding::GROUP;
 use crate::float::round_half_even;
+use crate::workers::{Host, Serial, Workers as _};
+
+/// Elements below which handing work to another thread takes longer than doing it.
+const WORTH_SHARING: usize = 1 << 15;
+/// Tokens of one task.
+const TASK_TOKENS: usize = 4;
 
 /// Room for the int8 form of `[tokens, cols]` activations.
 #[derive(Debug)]
@@ -26,13 +33,26 @@ pub struct Activations<'a> {
 }
 
 impl<'a> Activations<'a> {
+    /// [`Self::quantize_on`] one thread and any processor.
+    ///
+    /// # Panics
+    /// As that.
+    pub fn quantize(
+        cols: usize,
+        floats: &'a [f32],
+        scratch: &'a mut ActivationScratch<'_>,
+    ) -> Self {
+        Self::quantize_on(&Host::serial(), cols, floats, scratch)
+    }
+
     /// Binds floats `[tokens, cols]` and makes their int8 form in `scratch`.
     ///
     /// Each group's largest magnitude becomes 127; the rest is rounded half to even.
     ///
     /// # Panics
     /// When `floats` is not whole rows or `scratch` is too small.
-    pub fn quantize(
+    pub fn quantize_on(
+        host: &Host<'_>,
         cols: usize,
         floats: &'a [f32],
         scratch: &'a mut ActivationScratch<'_>,
@@ -43,14 +63,32 @@ impl<'a> Activations<'a> {
         let values = &mut scratch.values[..tokens * per_token * GROUP];
         let scales = &mut scratch.scales[..tokens * per_token];
         let sums = &mut scratch.sums[..tokens * per_token];
-        let rows = values.chunks_exact_mut(per_token * GROUP);
-        let meta = scales
-            .chunks_exact_mut(per_token)
-            .zip(sums.chunks_exact_mut(per_token));
-        for ((row, values), (scales, sums)) in floats.chunks_exact(cols).zip(rows).zip(meta) {
-            let groups = row.chunks(GROUP).zip(values.chunks_exact_mut(GROUP));
-            for ((group, values), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
-                (*scale, *sum) = quantize_group(group, values);
+        {
+            let (values, scales, sums) = (
+                Shared::new(&mut *values),
+                Shared::new(&mut *scales),
+                Shared::new(&mut *sums),
+            );
+            let task = |task: usize| {
+                for token in task * TASK_TOKENS..tokens.min((task + 1) * TASK_TOKENS) {
+                    let first = token * per_token;
+                    // SAFETY: a token belongs to one task.
+                    let (values, scales, sums) = unsafe {
+                        (
+                            values.slice(first * GROUP, per_token * GROUP),
+                            scales.slice(first, per_token),
+                            sums.slice(first, per_token),
+                        )
+                    };
+                    let row = &floats[token * cols..][..cols];
+                    quantize_row(host.level.0, row, values, scales, sums);
+                }
+            };
+            let tasks = tokens.div_ceil(TASK_TOKENS);
+            if floats.len() < WORTH_SHARING {
+                Serial.run(tasks, &task);
+            } else {
+                host.workers.run(tasks, &task);
             }
         }
         Self {
@@ -105,8 +143,44 @@ impl<'a> Activations<'a> {
     }
 }
 
-/// Quantizes up to 32 floats; returns their scale and the sum of their int8 values.
-fn quantize_group(group: &[f32], values: &mut [i8]) -> (f32, i32) {
+leveled! {
+    /// Quantizes a row; what its last group lacks becomes 0.
+    fn quantize_row<V>(row: &[f32], values: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+        let (whole, rest) = row.as_chunks::<GROUP>();
+        let values = values.as_chunks_mut::<GROUP>().0;
+        let meta = scales.iter_mut().zip(sums);
+        let mut places = values.iter_mut().zip(meta);
+        for (group, (values, (scale, sum))) in whole.iter().zip(&mut places) {
+            (*scale, *sum) = quantize_group::<V>(group, values);
+        }
+        if let Some((values, (scale, sum))) = places.next() {
+            let mut group = [0.0; GROUP];
+            group[..rest.len()].copy_from_slice(rest);
+            (*scale, *sum) = quantize_group::<V>(&group, values);
+        }
+    }
+}
+
+/// Quantizes 32 floats; returns their scale and the sum of their int8 values.
+#[inline(always)]
+fn quantize_group<V: Lanes>(group: &[f32; GROUP], values: &mut [i8; GROUP]) -> (f32, i32) {
+    let halves = group.as_chunks().0;
+    let (low, high) = (V::load(&halves[0]), V::load(&halves[1]));
+    let largest = f32::from_bits(low.largest_bits(high));
+    let inverse = 127.0 / largest;
+    if !(largest < f32::INFINITY && inverse < f32::INFINITY) {
+        return quantize_strange(group, values);
+    }
+    let (factor, values) = (V::splat(inverse), values.as_chunks_mut().0);
+    let sum = low.to_bytes(factor, &mut values[0]) + high.to_bytes(factor, &mut values[1]);
+    (largest / 127.0, sum)
+}
+
+/// [`quantize_group`] where all are 0, or something is no number, infinite, or so small that 127 over
+/// it is.
+#[cold]
+#[inline(never)]
+fn quantize_strange(group: &[f32; GROUP], values: &mut [i8; GROUP]) -> (f32, i32) {
     let largest = group
         .iter()
         .fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
@@ -119,7 +193,7 @@ fn quantize_group(group: &[f32], values: &mut [i8]) -> (f32, i32) {
     for (value, x) in values.iter_mut().zip(group) {
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "rounded, and at most 127 by the choice of the scale"
+            reason = "rounded; a conversion keeps to the range and makes 0 of what is no number"
         )]
         let rounded = round_half_even(x * inverse) as i8;
         *value = rounded.max(-127);
@@ -127,3 +201,6 @@ fn quantize_group(group: &[f32], values: &mut [i8]) -> (f32, i32) {
     }
     (largest / 127.0, sum)
 }
+
+#[cfg(test)]
+mod tests;

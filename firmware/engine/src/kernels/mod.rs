@@ -11,13 +11,19 @@
 mod activations;
 mod attention;
 mod elementwise;
+mod lanes;
+mod rows;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use activations::{ActivationScratch, Activations};
-pub use attention::{Attention, attend};
-pub use elementwise::{add, rms_norm, rotate, silu_times};
+#[cfg(test)]
+use attention::row_major::{Attention, attend};
+pub use attention::{
+    CachePrecision, CacheShape, CachedAttention, LayerCache, attend_cached, score_floats,
+};
+pub use elementwise::{Angles, add, add_bias, rms_norm, rms_norm_heads, silu_times};
 
 use crate::block::Block;
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP};
@@ -293,26 +299,6 @@ fn float_row(
         }
     }
     sums
-}
-
-/// `sum of half[i] * x[i]`, for keys.
-pub(crate) fn dot_half(level: Level, halves: &[u16], x: &[f32]) -> f32 {
-    match level {
-        Level::Scalar => scalar::dot_half(halves, x),
-        // SAFETY: this level is made only where the processor has AVX2 and F16C.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { x86::avx2::dot_half(halves, x) },
-    }
-}
-
-/// `sum[i] += factor * half[i]`, for values.
-pub(crate) fn add_scaled_half(level: Level, factor: f32, halves: &[u16], sum: &mut [f32]) {
-    match level {
-        Level::Scalar => scalar::add_scaled_half(factor, halves, sum),
-        // SAFETY: this level is made only where the processor has AVX2 and F16C.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { x86::avx2::add_scaled_half(factor, halves, sum) },
-    }
 }
 
 /// Groups of a row of `cols`.

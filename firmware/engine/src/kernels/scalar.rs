@@ -6,7 +6,6 @@ use crate::block::{
     read_pick,
 };
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
-use crate::float::f32_from_f16;
 
 /// Tokens that share one reading of the weights.
 const TILE: usize = 4;
@@ -283,14 +282,4 @@ pub(super) fn dot_half_bytes(halves: &[u8], x: &[f32]) -> f32 {
 pub(super) fn dot_float_bytes(floats: &[u8], x: &[f32]) -> f32 {
     let floats = floats.as_chunks::<4>().0;
     strided(x.len(), |i| f32::from_le_bytes(floats[i]) * x[i])
-}
-
-pub(super) fn dot_half(halves: &[u16], x: &[f32]) -> f32 {
-    strided(x.len(), |i| f32_from_f16(halves[i]) * x[i])
-}
-
-pub(super) fn add_scaled_half(factor: f32, halves: &[u16], sum: &mut [f32]) {
-    for (s, h) in sum.iter_mut().zip(halves) {
-        *s += factor * f32_from_f16(*h);
-    }
 }

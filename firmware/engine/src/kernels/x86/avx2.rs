@@ -544,18 +544,6 @@ pub(in crate::kernels) fn half_row(
     sums
 }
 
-/// `sum of half[i] * x[i]`.
-#[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
-pub(in crate::kernels) fn dot_half(halves: &[u16], x: &[f32]) -> f32 {
-    let bytes: &[u8] = bytemuck::cast_slice(&halves[..x.len()]);
-    dot_half_with(
-        x.len(),
-        |at| load16(&bytes[2 * at..]),
-        |i| half_at(bytes, i),
-        x,
-    )
-}
-
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
 fn dot_half_with(
@@ -595,19 +583,6 @@ fn finish(
         lanes[i % LANES] += product(i);
     }
     fold(lanes)
-}
-
-/// `sum[i] += factor * half[i]`.
-#[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
-pub(in crate::kernels) fn add_scaled_half(factor: f32, halves: &[u16], sum: &mut [f32]) {
-    let wide = _mm256_set1_ps(factor);
-    let (chunks, rest) = sum.as_chunks_mut::<8>();
-    let whole = chunks.len() * 8;
-    for (sum, halves) in chunks.iter_mut().zip(halves.as_chunks::<8>().0) {
-        let product = _mm256_mul_ps(wide, _mm256_cvtph_ps(load16(bytemuck::cast_slice(halves))));
-        *sum = floats(_mm256_add_ps(load_floats(sum), product));
-    }
-    crate::kernels::scalar::add_scaled_half(factor, &halves[whole..], rest);
 }
 
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
