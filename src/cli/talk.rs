@@ -1,6 +1,7 @@
 //! `whittle talk`: a spoken question in, a spoken answer out.
 
 use super::Output;
+use super::sampling::SamplingArgs;
 use crate::catalog::{Cache, Catalog};
 use crate::job::Job;
 use crate::packed::{PackedModel, WeightSource};
@@ -12,7 +13,6 @@ use crate::voice::wav::{self, Recording};
 use crate::voice::{BargeIn, ModelAssistant, SPOKEN_SYSTEM, Timings, Turn, TurnEvent, talk};
 use crate::workers::Processor;
 use anyhow::Context as _;
-use engine::sampler::Sampling;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub(super) struct TalkArgs {
     /// System text
     #[arg(long, value_name = "S", default_value = SPOKEN_SYSTEM)]
     system: String,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Threads that compute; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -91,8 +93,12 @@ pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
     let packed: Arc<dyn WeightSource> =
         Arc::new(output.with_bar(|job| PackedModel::open(&args.file, job))?);
     let processor = Arc::new(Processor::new(args.threads)?);
-    let mut assistant =
-        ModelAssistant::new(packed, processor, Some(&args.system), Sampling::GREEDY);
+    let mut assistant = ModelAssistant::new(
+        packed,
+        processor,
+        Some(&args.system),
+        args.sampling.sampling(),
+    );
     let (recognizer, synthesizer) = open_voice(output)?;
     match (&args.question, &args.answer) {
         (Some(question), Some(answer)) => {
