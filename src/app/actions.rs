@@ -333,7 +333,7 @@ impl Studio {
             (None, Some(_)) if has_system_role => Some(crate::voice::SPOKEN_SYSTEM.to_owned()),
             (system, _) => system,
         };
-        let sampling = engine::sampler::Sampling::GREEDY;
+        let sampling = self.state.project.sampling.sampling();
         let heard = Arc::new(Mutex::new(String::new()));
         let (theirs, processor, window) =
             (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
