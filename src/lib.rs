@@ -26,6 +26,7 @@
 //!     user: "What is the capital of France?",
 //!     max_tokens: 32,
 //!     sampling: engine::sampler::Sampling::GREEDY,
+//!     stop: &[],
 //! };
 //! let answer = conversation.ask(&packed, &processor.host(), &question, &mut |text| {
 //!     eprint!("{text}");

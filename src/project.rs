@@ -1,6 +1,7 @@
 //! What the window saves and undoes: model, recipes, board, and how the assistant is asked.
 
 use crate::recipe::Recipe;
+use engine::sampler::Sampling;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ pub struct Project {
     /// System text of a conversation; empty leaves it to the chat template.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub system: String,
+    /// How tokens of an answer are chosen, for both candidates alike.
+    #[serde(default, skip_serializing_if = "SamplingSettings::is_default")]
+    pub sampling: SamplingSettings,
     /// The firmware that is flashed with the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<PathBuf>,
@@ -26,6 +30,69 @@ pub struct Project {
     pub a: Recipe,
     /// Recipe of candidate B.
     pub b: Recipe,
+}
+
+/// [`Sampling`] as a project writes it down; the default is greedy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingSettings {
+    /// See [`Sampling::temperature`].
+    pub temperature: f32,
+    /// See [`Sampling::top_k`].
+    pub top_k: u32,
+    /// See [`Sampling::top_p`].
+    pub top_p: f32,
+    /// See [`Sampling::min_p`].
+    pub min_p: f32,
+    /// See [`Sampling::repetition_penalty`].
+    pub repetition_penalty: f32,
+    /// See [`Sampling::repetition_window`].
+    pub repetition_window: u32,
+    /// See [`Sampling::seed`]; TOML has no whole numbers of 64 bits without a sign.
+    pub seed: u32,
+}
+
+impl Default for SamplingSettings {
+    fn default() -> Self {
+        let Sampling {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            repetition_window,
+            seed: _,
+        } = Sampling::GREEDY;
+        Self {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            repetition_window,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As the engine takes it.
+    #[must_use]
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            repetition_window: self.repetition_window,
+            seed: self.seed.into(),
+        }
+    }
 }
 
 /// Why a project cannot be read or saved.
@@ -59,6 +126,7 @@ impl Default for Project {
             board: "esp32-p4".into(),
             context_tokens: 256,
             system: String::new(),
+            sampling: SamplingSettings::default(),
             firmware: None,
             a: preset("balanced-4bit"),
             b: preset("original"),
@@ -70,12 +138,17 @@ impl Project {
     /// Reads a project from TOML; `name` is used in the error only.
     ///
     /// # Errors
-    /// When the text is not a project.
+    /// When the text is not a project, or its sampling is out of range.
     pub fn parse(name: &str, text: &str) -> Result<Self, ProjectError> {
-        toml::from_str(text).map_err(|error| ProjectError::Syntax {
+        let wrong = |message: String| ProjectError::Syntax {
             name: name.into(),
-            message: error.to_string().trim().replace('\n', " "),
-        })
+            message,
+        };
+        let project: Self = toml::from_str(text)
+            .map_err(|error| wrong(error.to_string().trim().replace('\n', " ")))?;
+        let sampling = project.sampling.sampling().check();
+        sampling.map_err(|error| wrong(error.to_string()))?;
+        Ok(project)
     }
 
     /// The project as TOML.
@@ -117,17 +190,28 @@ mod tests {
         let mut project = Project {
             model: Some("smollm2-135m".into()),
             system: "Answer in one sentence.".into(),
+            sampling: SamplingSettings {
+                temperature: 0.8,
+                top_k: 40,
+                seed: u32::MAX,
+                ..SamplingSettings::default()
+            },
             ..Project::default()
         };
         project.a.set("blk.3.*=bits:6,sparsity:20%").unwrap();
         project.save(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(Project::parse("mine.toml", &text).unwrap(), project);
-        let wrong = text.replacen("board", "bored", 1);
-        let message = Project::parse("mine.toml", &wrong).unwrap_err().to_string();
-        assert!(
-            message.contains("mine.toml is not a project") && message.contains("bored"),
-            "{message}"
-        );
+        let check = |from: &str, to: &str, expected: &str| {
+            let wrong = text.replacen(from, to, 1);
+            let message = Project::parse("mine.toml", &wrong).unwrap_err().to_string();
+            assert!(
+                message.contains("mine.toml is not a project") && message.contains(expected),
+                "{message}"
+            );
+        };
+        check("board", "bored", "bored");
+        let expected = "temperature is out of range: expected a number from 0 up";
+        check("temperature = 0.8", "temperature = nan", expected);
     }
 }

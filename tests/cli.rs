@@ -170,6 +170,7 @@ fn chat_is_reproducible_and_says_how_fast_it_was() {
             "text",
             "tokens",
             "logits_hash",
+            "stop",
             "prefill_tokens_per_second",
             "decode_tokens_per_second",
         ],
@@ -180,6 +181,29 @@ fn chat_is_reproducible_and_says_how_fast_it_was() {
         (&again["tokens"], &again["logits_hash"])
     );
     assert_eq!(first["logits_hash"].as_str().unwrap().len(), 16);
+    assert_eq!(first["stop"], "max_tokens");
+
+    // A stop string from the middle of the answer ends it there.
+    let text = first["text"].as_str().unwrap();
+    let is_plain = |c: &char| c.is_ascii_graphic();
+    let stop = text.chars().find(is_plain).unwrap().to_string();
+    let stop = stop.as_str();
+    let sampled = ["--seed", "3", "--temperature", "0.8", "--stop", stop];
+    let stopped = ask(&[&sampled[..], &["--stop", "never said"]].concat());
+    assert_eq!(stopped["stop"], "stop_string");
+    assert_eq!(stopped["text"], text.split(stop).next().unwrap());
+
+    // One token of choice is no choice, at any temperature.
+    let greedy = ask(&[]);
+    let narrow = ask(&["--temperature", "2", "--top-k", "1"]);
+    assert_eq!(narrow["tokens"], greedy["tokens"]);
+    let narrow = ask(&["--temp", "2", "--min-p", "1"]);
+    assert_eq!(narrow["tokens"], greedy["tokens"]);
+    let varied = ask(&["--repeat-penalty", "100", "--repetition-window", "512"]);
+    let mut tokens = varied["tokens"].as_array().unwrap().clone();
+    tokens.sort_by_key(Value::as_u64);
+    tokens.dedup();
+    assert_eq!(tokens.len(), 5, "{varied}");
 }
 
 #[test]
@@ -388,6 +412,23 @@ fn wrong_input_gets_one_sentence_and_loses_nothing() {
         "no-board",
     );
     check(&["chat", "tiny.whittle"], 2, "--prompt");
+    for (argument, value, expected) in [
+        ("--temperature", "-1", "expected a number from 0 up"),
+        ("--temperature", "warm", "expected a number"),
+        ("--top-k", "-1", "--top-k"),
+        ("--top-p", "1.5", "expected a share from 0 to 1"),
+        ("--min-p", "nan", "expected a share from 0 to 1"),
+        ("--repetition-penalty", "0", "expected a number above 0"),
+        ("--repetition-window", "99999", "expected 0 to 2048 tokens"),
+        ("--stop", "", "--stop"),
+    ] {
+        let set = format!("{argument}={value}");
+        check(
+            &["chat", "tiny.whittle", "--prompt", "hi", &set],
+            2,
+            expected,
+        );
+    }
     check(&["no-command"], 2, "no-command");
     assert_eq!(std::fs::read(bench.path("tiny.whittle")).unwrap(), before);
 }

@@ -38,6 +38,7 @@ fn ask(source: &dyn WeightSource, processor: &Processor, tokens: usize) -> Answe
         user: "turn on the light",
         max_tokens: tokens,
         sampling: Sampling::GREEDY,
+        stop: &[],
     };
     let mut conversation = Conversation::new(source, 128);
     conversation
@@ -226,6 +227,7 @@ fn a_tensor_is_replaced_while_the_model_speaks() {
         user: "turn on the light",
         max_tokens: 8,
         sampling: Sampling::GREEDY,
+        stop: &[],
     };
     let mut conversation = Conversation::new(&live, 128);
     let mut swapped = false;

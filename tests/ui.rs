@@ -245,6 +245,58 @@ fn the_assistant_answers_and_a_replay_asks_both() {
 }
 
 #[test]
+fn sampling_is_set_for_both_saved_and_undone() {
+    let (_folder, mut window) = tiny_window();
+    let greedy = window.state().state.project.sampling;
+    click(&mut window, "Sampling");
+    window.check_accessibility();
+    let temperature = window.get_by_role_and_label(Role::SpinButton, "Temperature");
+    let start = temperature.rect().center();
+    window.drag_at(start);
+    window.step();
+    for x in [20.0, 60.0, 100.0] {
+        window.hover_at(start + vec2(x, 0.0));
+        window.step();
+    }
+    window.drop_at(start + vec2(100.0, 0.0));
+    window.run_steps(2);
+    let set = window.state().state.project.sampling;
+    assert!(set.temperature > 0.5, "{set:?}");
+    assert_eq!(set.sampling().check(), Ok(()));
+    window.key_press(Key::Escape);
+    window.run_steps(2);
+    let seed = window.query_by_role_and_label(Role::SpinButton, "Seed");
+    assert!(seed.is_none(), "the menu is closed");
+
+    // B is A here: the same recipe, the same sampling, the same words.
+    let project = &mut window.state_mut().state.project;
+    project.b = project.a.clone();
+    window.state_mut().state.view.prompt = "hello you".into();
+    settle(&mut window);
+    click(&mut window, "Ask");
+    settle(&mut window);
+    click(&mut window, "Replay through both");
+    settle(&mut window);
+    let view = &window.state().state.view;
+    let hash = |index: usize| view.transcript[index].facts.as_ref().unwrap().logits_hash;
+    let sampled = hash(3);
+    assert_eq!(sampled, hash(4));
+    assert_eq!(view.transcript[3].text, view.transcript[4].text);
+
+    // One step for the recipe of B, one for the drag.
+    for _ in 0..2 {
+        window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+        window.run_steps(2);
+    }
+    assert_eq!(window.state().state.project.sampling, greedy);
+    click(&mut window, "Replay through both");
+    settle(&mut window);
+    let last = window.state().state.view.transcript.iter().rev();
+    let facts = last.filter_map(|u| u.facts.as_ref());
+    assert!(facts.take(2).all(|f| f.logits_hash != sampled));
+}
+
+#[test]
 fn an_exported_model_opens_and_has_the_size_that_the_meter_said() {
     let (folder, mut window) = tiny_window();
     click(&mut window, "Export…");

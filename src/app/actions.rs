@@ -11,8 +11,6 @@ use super::work;
 use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
 use eframe::egui::Context;
-use engine::sampler::Sampling;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
@@ -335,6 +333,7 @@ impl Studio {
             (None, Some(_)) if has_system_role => Some(crate::voice::SPOKEN_SYSTEM.to_owned()),
             (system, _) => system,
         };
+        let sampling = self.state.project.sampling.sampling();
         let heard = Arc::new(Mutex::new(String::new()));
         let (theirs, processor, window) =
             (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
@@ -344,27 +343,29 @@ impl Studio {
                 system: system.as_deref(),
                 user: &text,
                 max_tokens: MAX_TOKENS,
-                sampling: Sampling {
-                    temperature: 0.0,
-                    top_p: 1.0,
-                    seed: 0,
-                },
+                sampling,
+                stop: &[],
             };
-            let mut on_text = |part: &str| {
+            let on_text = |part: &str| {
                 super::jobs::lock(&theirs).push_str(part);
-                if let Some(aloud) = &aloud
-                    && aloud.send(part.to_owned()).is_err()
-                {
-                    // Nobody listens any more.
-                    return ControlFlow::Break(());
-                }
                 window.request_repaint_after(STREAM_INTERVAL);
-                match job.check() {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
+                // Gone when nobody listens any more.
+                aloud
+                    .as_ref()
+                    .is_none_or(|aloud| aloud.send(part.to_owned()).is_ok())
             };
-            let answer = conversation.ask(&*live, &processor.host(), &question, &mut on_text);
+            let host = processor.host();
+            let answer = conversation
+                .generate(&*live, &host, &question, job)
+                .and_then(|mut generation| {
+                    for piece in &mut generation {
+                        let text = piece?.text;
+                        if !text.is_empty() && !on_text(&text) {
+                            break;
+                        }
+                    }
+                    Ok(generation.finish())
+                });
             if let Some(aloud) = &aloud {
                 // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
                 drop(aloud.send("\n".to_owned()));

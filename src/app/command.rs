@@ -76,7 +76,9 @@ pub(super) fn pressed(ctx: &Context, active: Candidate, popup: Popup) -> Vec<Com
     let mut commands = Vec::new();
     for (modifiers, key, command) in KEYS {
         let belongs_to_text = matches!(command, Command::Undo | Command::Redo) && is_typing;
-        if belongs_to_text || popup != Popup::Closed {
+        // A menu closes by Escape.
+        let belongs_to_menu = key == Key::Escape && eframe::egui::Popup::is_any_open(ctx);
+        if belongs_to_text || belongs_to_menu || popup != Popup::Closed {
             continue;
         }
         let shortcut = KeyboardShortcut::new(modifiers, key);

@@ -1,11 +1,11 @@
 //! `whittle chat`: one question to a packed model.
 
+use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
 use crate::job::Job;
 use crate::packed::{Conversation, PackedModel, Question};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
-use engine::sampler::Sampling;
 use serde::Serialize;
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -25,15 +25,11 @@ pub(super) struct ChatArgs {
     /// Longest answer
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_tokens: usize,
-    /// Start of the random sequence
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    seed: u64,
-    /// 0 takes the most likely token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f32,
-    /// Keep only the most likely tokens that together have this share
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f32,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// End the answer before this text; may be given again
+    #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stop: Vec<String>,
     /// Threads that compute; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -50,6 +46,8 @@ struct Report {
     text: String,
     tokens: Vec<u32>,
     logits_hash: String,
+    /// Why the answer ended.
+    stop: &'static str,
     prompt_tokens: usize,
     prefill_tokens_per_second: f64,
     decode_tokens_per_second: f64,
@@ -65,11 +63,8 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
         system: args.system.as_deref(),
         user: &args.prompt,
         max_tokens: args.max_tokens,
-        sampling: Sampling {
-            temperature: args.temperature,
-            top_p: args.top_p,
-            seed: args.seed,
-        },
+        sampling: args.sampling.sampling(),
+        stop: &args.stop,
     };
     // People read along while the model generates; JSON comes whole.
     let mut stdout = std::io::stdout().lock();
@@ -84,6 +79,7 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
     drop(stdout);
     let report = Report {
         logits_hash: format!("{:016x}", answer.logits_hash.0),
+        stop: answer.stop.name(),
         prompt_tokens: answer.prompt_tokens,
         prefill_tokens_per_second: answer.prefill_tokens_per_second(),
         decode_tokens_per_second: answer.decode_tokens_per_second(),
@@ -94,8 +90,9 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
     };
     output.emit(&report, |r| {
         format!(
-            "\n[{} tokens, prefill {:.1} and decode {:.1} tokens/s, logits {}, {} on {} threads]",
+            "\n[{} tokens, ended by {}, prefill {:.1} and decode {:.1} tokens/s, logits {}, {} on {} threads]",
             r.tokens.len(),
+            r.stop.replace('_', " "),
             r.prefill_tokens_per_second,
             r.decode_tokens_per_second,
             r.logits_hash,

@@ -101,6 +101,7 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         user: PROMPT,
         max_tokens: 32,
         sampling: Sampling::GREEDY,
+        stop: &[],
     };
     let answer =
         Conversation::new(&packed, 512).ask(&packed, &processor.host(), &question, &mut |_| {

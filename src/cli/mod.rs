@@ -18,6 +18,7 @@ mod info;
 mod models;
 mod open;
 mod output;
+mod sampling;
 #[cfg(feature = "gui")]
 mod studio;
 #[cfg(feature = "voice")]

@@ -1,5 +1,6 @@
 //! `whittle talk`: a spoken question in, a spoken answer out.
 
+use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
 use crate::catalog::{Cache, Catalog};
 use crate::job::Job;
@@ -13,7 +14,6 @@ use crate::voice::{BargeIn, ModelAssistant, SPOKEN_SYSTEM, Timings, Turn, TurnEv
 use crate::workers::Processor;
 use anyhow::Context as _;
 use engine::arena::CachePrecision;
-use engine::sampler::Sampling;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(super) struct TalkArgs {
     /// System text
     #[arg(long, value_name = "S", default_value = SPOKEN_SYSTEM)]
     system: String,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Threads that compute; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -95,9 +97,13 @@ pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
     let packed: Arc<dyn WeightSource> =
         Arc::new(output.with_bar(|job| PackedModel::open(&args.file, job))?);
     let processor = Arc::new(Processor::new(args.threads)?);
-    let mut assistant =
-        ModelAssistant::new(packed, processor, Some(&args.system), Sampling::GREEDY)
-            .with_cache(args.kv_bits);
+    let mut assistant = ModelAssistant::new(
+        packed,
+        processor,
+        Some(&args.system),
+        args.sampling.sampling(),
+    )
+    .with_cache(args.kv_bits);
     let (recognizer, synthesizer) = open_voice(output)?;
     match (&args.question, &args.answer) {
         (Some(question), Some(answer)) => {

@@ -1,13 +1,19 @@
 //! A conversation with a running model: text in, text out, token by token.
 
+mod generation;
+mod held;
+
+pub use generation::{Generation, Piece};
+
 use super::WeightSource;
+use crate::job::Job;
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::format::{Text, tokens};
-use engine::sampler::{LogitsHash, Sampler, Sampling};
+use engine::sampler::{LogitsHash, Sampling, SamplingError};
 use engine::session::{Session, SessionError};
 use engine::workers::Host;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tokens computed together in a prefill.
 const BATCH: usize = 64;
@@ -23,6 +29,8 @@ pub struct Question<'a> {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// Texts that end the answer before them; none may be empty.
+    pub stop: &'a [String],
 }
 
 /// Why an answer ended.
@@ -30,6 +38,8 @@ pub struct Question<'a> {
 pub enum StopReason {
     /// The model ended it.
     StopToken,
+    /// A text came that was to end it.
+    StopString,
     /// It is as long as was asked.
     MaxTokens,
     /// The context is full.
@@ -38,16 +48,30 @@ pub enum StopReason {
     Interrupted,
 }
 
+impl StopReason {
+    /// As scripts read it: `stop_token`, `stop_string`, `max_tokens`, `context_full`, `interrupted`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StopToken => "stop_token",
+            Self::StopString => "stop_string",
+            Self::MaxTokens => "max_tokens",
+            Self::ContextFull => "context_full",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The text.
+    /// The text, up to a stop string.
     pub text: String,
-    /// Its tokens, the stop token not among them.
+    /// The tokens drawn: those of a stop string are among them, a stop token is not.
     pub tokens: Vec<u32>,
     /// Hash of the logits of every generated step.
     pub logits_hash: LogitsHash,
-    /// Tokens of the prompt that were computed.
+    /// Tokens that were computed before the first of the answer.
     pub prompt_tokens: usize,
     /// Time until the logits of the first token were there.
     pub prefill: Duration,
@@ -92,6 +116,12 @@ pub enum ChatError {
     /// The engine refused.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A number of the sampling.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// A stop string that would end every answer.
+    #[error("a stop string is empty")]
+    EmptyStop,
     /// A system text for a model whose chat template has no place for one.
     #[error("this model's chat template has no system role")]
     NoSystemRole,
@@ -108,7 +138,13 @@ const MAX_WORD_BYTES: usize = 1 << 16;
 pub struct Conversation {
     limits: Limits,
     arena: Vec<u32>,
-    position: usize,
+    /// Prompts and answers, in order.
+    tokens: Vec<u32>,
+    /// Tokens from the start that are in the KV cache: the last of an answer need not be.
+    computed: usize,
+    /// Bytes at the end of `tokens` that were never shown; the next question forgets them.
+    unshown: usize,
+    /// After the last computed token.
     logits: Vec<f32>,
 }
 
@@ -133,34 +169,37 @@ impl Conversation {
         Self {
             limits,
             arena,
-            position: 0,
+            tokens: Vec::new(),
+            computed: 0,
+            unshown: 0,
             logits: vec![0.0; shape.vocab as usize],
         }
     }
 
     /// Forgets everything.
     pub fn reset(&mut self) {
-        self.position = 0;
+        self.truncate(0);
+        self.unshown = 0;
     }
 
     /// Whether so many tokens more fit into the context.
     #[must_use]
     pub const fn has_room(&self, tokens: usize) -> bool {
-        self.position + tokens <= self.limits.context
+        self.tokens.len() + tokens <= self.limits.context
     }
 
-    /// Tokens in the KV cache.
+    /// Tokens that are remembered, of prompts and answers.
     #[must_use]
     pub const fn position(&self) -> usize {
-        self.position
+        self.tokens.len()
     }
 
     /// Asks, and calls `on_text` with each new part of the answer until it breaks.
     ///
-    /// `source` may exchange its tensors meanwhile: each token takes them as they are when it starts.
+    /// This is [`Self::generate`] as a loop, for whoever wants the text only.
     ///
     /// # Errors
-    /// When the prompt does not fit the context or cannot be encoded.
+    /// As [`Self::generate`].
     pub fn ask(
         &mut self,
         source: &dyn WeightSource,
@@ -168,74 +207,79 @@ impl Conversation {
         question: &Question<'_>,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer, ChatError> {
-        let text = source.text();
-        let prompt = self.prompt(&text, question)?;
-        let mut sampler = Sampler::new(question.sampling);
-        let mut hash = LogitsHash::default();
-        let start = Instant::now();
-        self.forward(source, host, &prompt)?;
-        let prefill = start.elapsed();
-        let start = Instant::now();
-        let (mut answer, mut decoder) = (Vec::new(), Utf8::default());
-        let mut steps = 0;
-        let stop = loop {
-            if answer.len() == question.max_tokens {
-                break StopReason::MaxTokens;
+        let job = Job::silent();
+        let mut generation = self.generate(source, host, question, &job)?;
+        for piece in &mut generation {
+            let text = piece?.text;
+            if !text.is_empty() && on_text(&text).is_break() {
+                break;
             }
-            hash.update(&self.logits);
-            let token = sampler.sample(&mut self.logits);
-            if text.is_stop(token) {
-                break StopReason::StopToken;
-            }
-            answer.push(token);
-            if decoder
-                .push(text.tokenizer.bytes(token), on_text)
-                .is_break()
-            {
-                break StopReason::Interrupted;
-            }
-            if self.position == self.limits.context {
-                break StopReason::ContextFull;
-            }
-            self.forward(source, host, &[token])?;
-            steps += 1;
-        };
-        decoder.finish(on_text);
-        Ok(Answer {
-            text: decoder.text,
-            tokens: answer,
-            logits_hash: hash,
-            prompt_tokens: prompt.len(),
-            prefill,
-            decode: start.elapsed(),
-            decode_steps: steps,
-            stop,
-        })
+        }
+        Ok(generation.finish())
     }
 
-    /// Computes `tokens`; the logits of the last are left in `self.logits`.
-    fn forward(
+    /// Forgets every token from `count` on.
+    fn truncate(&mut self, count: usize) {
+        self.tokens.truncate(count);
+        self.computed = self.computed.min(count);
+    }
+
+    /// Forgets the end of the answer that was not shown: a stop string, or what was held back when
+    /// the answer was interrupted. Of a token that was shown in part, that part stays.
+    fn forget_unshown(&mut self, text: &Text<'_>) -> Result<(), ChatError> {
+        while self.unshown > 0
+            && let Some(token) = self.tokens.last()
+        {
+            let bytes = text.tokenizer.bytes(*token);
+            self.truncate(self.tokens.len() - 1);
+            let shown = bytes.len().saturating_sub(self.unshown);
+            self.unshown -= bytes.len() - shown;
+            let mut part = Vec::new();
+            if let Ok(words) = std::str::from_utf8(&bytes[..shown]) {
+                encode(text, words, &mut part)?;
+            }
+            // Some tokenizers put a space in front of every text: such a part is forgotten too.
+            let spelled: Vec<u8> = part
+                .iter()
+                .flat_map(|token| text.tokenizer.bytes(*token))
+                .copied()
+                .collect();
+            if spelled == bytes[..shown] {
+                self.tokens.extend(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the next tokens that are not computed yet, a batch at most; after the last of them,
+    /// its logits are left in `self.logits`.
+    fn compute_batch(
         &mut self,
         source: &dyn WeightSource,
         host: &Host<'_>,
-        tokens: &[u32],
     ) -> Result<(), SessionError> {
-        let (limits, position) = (self.limits, self.position);
-        let (arena, logits) = (&mut self.arena, &mut self.logits);
+        let (limits, from) = (self.limits, self.computed);
+        let to = self.tokens.len().min(from + limits.batch);
+        let (arena, tokens) = (&mut self.arena, &self.tokens[from..to]);
+        let logits = if to == self.tokens.len() {
+            &mut self.logits[..]
+        } else {
+            &mut []
+        };
         let mut result = Ok(());
         source.lend(&mut |weights| {
-            result = Session::resume(weights.shape(), limits, arena, position)
+            result = Session::resume(weights.shape(), limits, arena, from)
                 .and_then(|mut session| session.forward(weights, host, tokens, logits));
         });
         if result.is_ok() {
-            self.position += tokens.len();
+            self.computed = to;
         }
         result
     }
 
     fn prompt(&self, text: &Text<'_>, question: &Question<'_>) -> Result<Vec<u32>, ChatError> {
         let mut prompt = Vec::new();
-        if self.position > 0 {
+        if !self.tokens.is_empty() {
             prompt.extend(tokens(text.chat.assistant_close));
         } else {
             match (question.system, text.chat.system) {
@@ -259,86 +303,4 @@ fn encode(text: &Text<'_>, words: &str, out: &mut Vec<u32>) -> Result<(), ChatEr
     text.tokenizer
         .encode(words, &mut room, &mut |token| out.push(token))
         .map_err(ChatError::LongWord)
-}
-
-/// Puts together characters that are split over tokens.
-#[derive(Debug, Default)]
-struct Utf8 {
-    text: String,
-    pending: Vec<u8>,
-}
-
-impl Utf8 {
-    fn push(
-        &mut self,
-        bytes: &[u8],
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.pending.extend_from_slice(bytes);
-        let start = self.text.len();
-        while !self.pending.is_empty() {
-            match std::str::from_utf8(&self.pending) {
-                Ok(whole) => {
-                    self.text.push_str(whole);
-                    self.pending.clear();
-                }
-                Err(error) => {
-                    let valid = error.valid_up_to();
-                    self.text
-                        .push_str(&String::from_utf8_lossy(&self.pending[..valid]));
-                    let skip = error.error_len().unwrap_or(0);
-                    if skip > 0 {
-                        self.text.push(char::REPLACEMENT_CHARACTER);
-                    }
-                    self.pending.drain(..valid + skip);
-                    if skip == 0 {
-                        // The rest is the beginning of a character.
-                        break;
-                    }
-                }
-            }
-        }
-        if self.text.len() == start {
-            ControlFlow::Continue(())
-        } else {
-            on_text(&self.text[start..])
-        }
-    }
-
-    /// What is left of a character that never came whole.
-    fn finish(&mut self, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) {
-        if !self.pending.is_empty() {
-            self.pending.clear();
-            self.text.push(char::REPLACEMENT_CHARACTER);
-            // The answer has ended: there is nothing left to break off.
-            let _ended = on_text("\u{fffd}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_split_over_tokens_come_whole() {
-        let mut parts = Vec::new();
-        let mut decoder = Utf8::default();
-        let mut on_text = |part: &str| {
-            parts.push(part.to_owned());
-            ControlFlow::Continue(())
-        };
-        for bytes in [
-            &b"caf"[..],
-            &[0xc3],
-            &[0xa9, b'!'],
-            &[0xff, b'x'],
-            &[0xe2, 0x82],
-        ] {
-            assert!(decoder.push(bytes, &mut on_text).is_continue());
-        }
-        decoder.finish(&mut on_text);
-        assert_eq!(decoder.text, "café!\u{fffd}x\u{fffd}");
-        assert_eq!(parts, ["caf", "é!", "\u{fffd}x", "\u{fffd}"]);
-    }
 }

@@ -5,7 +5,7 @@ mod live;
 mod text;
 mod write;
 
-pub use chat::{Answer, ChatError, Conversation, Question, StopReason};
+pub use chat::{Answer, ChatError, Conversation, Generation, Piece, Question, StopReason};
 pub use live::LiveModel;
 pub use text::TextSections;
 

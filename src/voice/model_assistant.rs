@@ -71,6 +71,7 @@ impl Assistant for ModelAssistant {
             user: heard,
             max_tokens: SPOKEN_TOKENS,
             sampling: self.sampling,
+            stop: &[],
         };
         // When the conversation has filled the context, it starts over rather than ending.
         if !self.conversation.has_room(SPOKEN_TOKENS + heard.len()) {

@@ -194,6 +194,7 @@ fn host_answer(level: &str, packed: &PackedModel, request: &Request<'_>) -> Answ
         user: request.prompt,
         max_tokens: request.max_tokens as usize,
         sampling: Sampling::GREEDY,
+        stop: &[],
     };
     conversation
         .ask(packed, &processor.host(), &question, &mut |_| {

@@ -1,25 +1,104 @@
 //! From logits to a token: seeded, reproducible, ties broken by the lower number.
+//!
+//! The steps and their order are those of llama.cpp's default chain: repetition penalty, top-k,
+//! top-p, min-p, temperature, draw. So top-p and min-p judge the model's own probabilities, which
+//! the temperature then bends. Nothing is sorted and nothing allocated: dropped tokens become
+//! negative infinity in place. Sums are 32-bit floats added in an order that is written down, so a
+//! board draws the tokens that the desktop draws.
+
+mod filters;
 
 use crate::float::exp;
+use filters::{keep_min_p, keep_top_k, keep_top_p, make_finite, penalize};
 
-/// How tokens are chosen.
+/// How tokens are chosen. Start from [`Sampling::GREEDY`] and change what differs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
     /// 0 takes the most likely token; above, logits are divided by it.
     pub temperature: f32,
-    /// Only the most likely tokens whose shares add up to this stay in the draw; 1 keeps all.
+    /// Only so many of the most likely tokens stay in the draw; 0 keeps all.
+    pub top_k: u32,
+    /// Only the most likely tokens whose shares add up to this stay in the draw, at least one;
+    /// 1 keeps all.
     pub top_p: f32,
+    /// Only tokens with at least this share of the most likely one's stay in the draw; 0 keeps all.
+    pub min_p: f32,
+    /// Makes tokens of the window less likely when above 1, more likely when below; 1 changes none.
+    pub repetition_penalty: f32,
+    /// Latest tokens of the conversation that the penalty looks at, at most
+    /// [`Sampling::LONGEST_WINDOW`].
+    pub repetition_window: u32,
     /// Start of the random sequence.
     pub seed: u64,
 }
+
+/// A number that is no way to choose tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplingError {
+    /// The field of [`Sampling`].
+    pub field: &'static str,
+    /// What it may be.
+    pub expected: &'static str,
+}
+
+impl core::fmt::Display for SamplingError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "{} is out of range: expected {}",
+            self.field, self.expected
+        )
+    }
+}
+
+impl core::error::Error for SamplingError {}
 
 impl Sampling {
     /// The most likely token, always.
     pub const GREEDY: Self = Self {
         temperature: 0.0,
+        top_k: 0,
         top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        repetition_window: 64,
         seed: 0,
     };
+
+    /// Longest window of the repetition penalty: its work grows with the square.
+    pub const LONGEST_WINDOW: u32 = 2048;
+
+    /// Whether every number makes sense.
+    ///
+    /// # Errors
+    /// The first field that is out of range, with what it may be.
+    pub fn check(&self) -> Result<(), SamplingError> {
+        let share = |x: f32| (0.0..=1.0).contains(&x);
+        let positive = |x: f32| x.is_finite() && x > 0.0;
+        let fields = [
+            (
+                "temperature",
+                self.temperature == 0.0 || positive(self.temperature),
+                "a number from 0 up",
+            ),
+            ("top_p", share(self.top_p), "a share from 0 to 1"),
+            ("min_p", share(self.min_p), "a share from 0 to 1"),
+            (
+                "repetition_penalty",
+                positive(self.repetition_penalty),
+                "a number above 0",
+            ),
+            (
+                "repetition_window",
+                self.repetition_window <= Self::LONGEST_WINDOW,
+                "0 to 2048 tokens",
+            ),
+        ];
+        match fields.into_iter().find(|(_, is_valid, _)| !is_valid) {
+            Some((field, _, expected)) => Err(SamplingError { field, expected }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Draws tokens; the same logits and seed give the same tokens on every machine.
@@ -39,29 +118,52 @@ impl Sampler {
         }
     }
 
-    /// Chooses a token from `logits` `[vocab]`, which it leaves changed.
-    pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
+    /// Chooses a token from `logits` `[vocab]`, which it leaves changed. `said` are the tokens of the
+    /// conversation so far, oldest first, for the repetition penalty.
+    ///
+    /// Not a number counts as impossible. With numbers that [`Sampling::check`] refuses it still
+    /// chooses some token.
+    pub fn sample(&mut self, logits: &mut [f32], said: &[u32]) -> u32 {
+        let Sampling {
+            temperature,
+            repetition_penalty,
+            repetition_window,
+            ..
+        } = self.sampling;
+        let window = said.len().min(repetition_window as usize);
+        penalize(logits, &said[said.len() - window..], repetition_penalty);
+        // The most likely token passes every filter.
         let best = argmax(logits);
-        let temperature = self.sampling.temperature;
-        if temperature.is_nan() || temperature <= 0.0 {
+        if temperature.is_nan() || temperature <= 0.0 || logits.is_empty() {
             return best;
         }
+        make_finite(logits);
         let top = logits[best as usize];
+        self.filter(logits, top);
         let mut total = 0.0;
         for x in logits.iter_mut() {
             *x = exp((*x - top) / temperature);
             total += *x;
         }
-        let cutoff = cutoff(logits, total, self.sampling.top_p);
-        let kept: f32 = logits.iter().filter(|x| **x >= cutoff).sum();
-        let mut draw = self.uniform() * kept;
-        for (token, x) in (0u32..).zip(logits.iter()).filter(|(_, x)| **x >= cutoff) {
-            draw -= x;
-            if draw < 0.0 {
-                return token;
-            }
-        }
-        best
+        self.draw(logits, total).unwrap_or(best)
+    }
+
+    /// Makes all tokens impossible that top-k, top-p and min-p drop; `top` is the largest logit.
+    fn filter(&self, logits: &mut [f32], top: f32) {
+        keep_top_k(logits, self.sampling.top_k);
+        keep_top_p(logits, top, self.sampling.top_p);
+        keep_min_p(logits, top, self.sampling.min_p);
+    }
+
+    /// The token at a random place of the row of `weights`, whose sum in order is `total`.
+    fn draw(&mut self, weights: &[f32], total: f32) -> Option<u32> {
+        // Below `total`, since the random number is at most 1 - 2^-24: the sum comes to pass it.
+        let place = self.uniform() * total;
+        let mut passed = 0.0;
+        (0..).zip(weights).find_map(|(token, weight)| {
+            passed += weight;
+            (passed > place).then_some(token)
+        })
     }
 
     /// Uniform in [0, 1): SplitMix64 (Steele et al. 2014).
@@ -88,25 +190,6 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best.0
 }
 
-/// The largest weight so that all weights from it up hold the share `top_p`, found by bisection,
-/// since an engine without a heap cannot sort a vocabulary.
-fn cutoff(weights: &[f32], total: f32, top_p: f32) -> f32 {
-    if top_p.is_nan() || top_p >= 1.0 {
-        return 0.0;
-    }
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..24 {
-        let middle = (low + high) * 0.5;
-        let share: f32 = weights.iter().filter(|x| **x >= middle).sum();
-        if share >= top_p * total {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
 /// FNV-1a, 64 bits, over the little-endian bytes of every logit: equal hashes, equal computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogitsHash(pub u64);
@@ -129,46 +212,158 @@ impl LogitsHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString as _;
     use std::vec::Vec;
+
+    const HOT: Sampling = Sampling {
+        temperature: 1.0,
+        ..Sampling::GREEDY
+    };
+
+    fn draws(sampling: Sampling, logits: &[f32], said: &[u32], count: usize) -> Vec<u32> {
+        let mut sampler = Sampler::new(sampling);
+        (0..count)
+            .map(|_| sampler.sample(&mut logits.to_vec(), said))
+            .collect()
+    }
 
     #[test]
     fn greedy_takes_the_first_of_equals() {
-        assert_eq!(
-            Sampler::new(Sampling::GREEDY).sample(&mut [1.0, 3.0, 3.0, f32::NAN]),
-            1
-        );
+        let logits = [1.0, 3.0, 3.0, f32::NAN];
+        assert_eq!(draws(Sampling::GREEDY, &logits, &[], 1), [1]);
+        let repeated = Sampling {
+            repetition_penalty: 2.0,
+            ..Sampling::GREEDY
+        };
+        assert_eq!(draws(repeated, &logits, &[1], 1), [2]);
     }
 
     #[test]
     fn a_seed_fixes_the_draw_and_shares_follow_the_softmax() {
-        let sampling = Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            seed: 7,
-        };
-        let draw = |sampling| -> Vec<u32> {
-            let mut sampler = Sampler::new(sampling);
-            (0..4000)
-                .map(|_| sampler.sample(&mut [0.0, 1.0, 2.0]))
-                .collect()
-        };
-        let tokens = draw(sampling);
-        assert_eq!(tokens, draw(sampling));
-        assert_ne!(
-            tokens,
-            draw(Sampling {
-                seed: 8,
-                ..sampling
-            })
+        let logits = [0.0, 1.0, 2.0];
+        let seven = Sampling { seed: 7, ..HOT };
+        let tokens = draws(seven, &logits, &[], 4000);
+        assert_eq!(tokens, draws(seven, &logits, &[], 4000));
+        assert_ne!(tokens, draws(HOT, &logits, &[], 4000));
+        // The same on every machine: these are part of what a seed means.
+        assert_eq!(
+            tokens[..16],
+            [2, 0, 2, 2, 2, 1, 2, 1, 1, 2, 1, 2, 2, 2, 2, 2]
         );
         let share = |t| tokens.iter().filter(|x| **x == t).count() as f64 / 4000.0;
         assert!((share(2) - 0.665).abs() < 0.03, "{}", share(2));
         assert!((share(0) - 0.090).abs() < 0.03, "{}", share(0));
-        let narrow = draw(Sampling {
-            top_p: 0.6,
-            ..sampling
-        });
-        assert!(narrow.iter().all(|t| *t == 2));
+        let cold = Sampling {
+            temperature: 0.5,
+            ..seven
+        };
+        let colder = draws(cold, &logits, &[], 4000);
+        let share = |t| colder.iter().filter(|x| **x == t).count() as f64 / 4000.0;
+        assert!((share(2) - 0.867).abs() < 0.03, "{}", share(2));
+    }
+
+    #[test]
+    fn each_filter_narrows_the_draw_before_the_temperature_widens_it() {
+        // Shares 0.665, 0.245, 0.090.
+        let logits = [0.0, 1.0, 2.0];
+        let check = |sampling: Sampling, expected: &[u32]| {
+            let hot = Sampling {
+                temperature: 50.0,
+                ..sampling
+            };
+            let mut found = draws(hot, &logits, &[], 200);
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, expected, "{sampling:?}");
+        };
+        check(HOT, &[0, 1, 2]);
+        check(Sampling { top_k: 1, ..HOT }, &[2]);
+        check(Sampling { top_k: 2, ..HOT }, &[1, 2]);
+        check(Sampling { top_p: 0.0, ..HOT }, &[2]);
+        check(Sampling { top_p: 0.6, ..HOT }, &[2]);
+        check(Sampling { top_p: 0.7, ..HOT }, &[1, 2]);
+        check(Sampling { min_p: 0.3, ..HOT }, &[1, 2]);
+        check(Sampling { min_p: 1.0, ..HOT }, &[2]);
+    }
+
+    #[test]
+    fn whatever_the_logits_and_numbers_are_some_possible_token_is_chosen() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        let all = Sampling {
+            top_k: 3,
+            top_p: 0.9,
+            min_p: 0.01,
+            repetition_penalty: 1.3,
+            ..HOT
+        };
+        let check = |logits: &[f32], expected: &[u32]| {
+            for sampling in [Sampling::GREEDY, HOT, all] {
+                for token in draws(sampling, logits, &[0, 7], 50) {
+                    assert!(
+                        expected.contains(&token),
+                        "{token} of {logits:?}, {sampling:?}"
+                    );
+                }
+            }
+        };
+        check(&[nan, 1.0, nan], &[1]);
+        check(&[-inf, nan, -3.0e38], &[2]);
+        check(&[0.0, inf, 1.0, inf], &[1, 3]);
+        check(&[3.4e38, -3.4e38], &[0]);
+        check(&[nan, nan], &[0, 1]);
+        check(&[-inf, -inf], &[0, 1]);
+        check(&[], &[0]);
+        for odd in [nan, inf, -1.0] {
+            let wild = Sampling {
+                temperature: odd,
+                top_p: odd,
+                min_p: odd,
+                repetition_penalty: odd,
+                ..HOT
+            };
+            assert!(wild.check().is_err());
+            assert!(draws(wild, &[1.0, 2.0], &[0], 5).iter().all(|t| *t < 2));
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named() {
+        assert_eq!(Sampling::GREEDY.check(), Ok(()));
+        let check = |sampling: Sampling, expected: &str| {
+            assert_eq!(sampling.check().unwrap_err().to_string(), expected);
+        };
+        check(
+            Sampling {
+                temperature: -0.5,
+                ..HOT
+            },
+            "temperature is out of range: expected a number from 0 up",
+        );
+        check(
+            Sampling {
+                top_p: f32::NAN,
+                ..HOT
+            },
+            "top_p is out of range: expected a share from 0 to 1",
+        );
+        check(
+            Sampling { min_p: 1.5, ..HOT },
+            "min_p is out of range: expected a share from 0 to 1",
+        );
+        check(
+            Sampling {
+                repetition_penalty: 0.0,
+                ..HOT
+            },
+            "repetition_penalty is out of range: expected a number above 0",
+        );
+        check(
+            Sampling {
+                repetition_window: Sampling::LONGEST_WINDOW + 1,
+                ..HOT
+            },
+            "repetition_window is out of range: expected 0 to 2048 tokens",
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The assistant: what was said, who answered, how fast, and with which logits.
 
 use super::frame;
+use super::sampling::sampling_ui;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
 use crate::app::state::{Facts, Speaker, State, Utterance};
@@ -121,6 +122,7 @@ fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let is_answering = state.jobs.answer.is_some() || !state.view.asks.is_empty();
     let has_model = state.loaded().is_some();
     ui.horizontal(|ui| {
+        sampling_ui(ui, &mut state.project.sampling);
         let buttons = 84.0;
         let width = ui.available_width() - buttons - ui.spacing().item_spacing.x;
         let field = TextEdit::singleline(&mut state.view.prompt)

@@ -199,7 +199,8 @@ fn decode<B: Board>(
             break "as long as asked";
         }
         hash.update(logits);
-        let token = sampler.sample(logits);
+        // Greedy, without a penalty: what was said does not matter.
+        let token = sampler.sample(logits, &[]);
         if model.text.is_stop(token) {
             break "stop token";
         }
