@@ -45,7 +45,7 @@ pub(super) struct TalkArgs {
     /// System text
     #[arg(long, value_name = "S", default_value = SPOKEN_SYSTEM)]
     system: String,
-    /// Threads that compute; all cores if not given
+    /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
