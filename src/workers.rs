@@ -1,7 +1,7 @@
 //! The host's threads and its choice of SIMD level.
 
-use engine::workers::{Host, Serial, SimdLevel, Workers};
-use rayon::prelude::*;
+use engine::pool::Pool;
+use engine::workers::{Host, SimdLevel};
 
 /// Why the host cannot compute as asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,25 +29,12 @@ pub enum WorkersError {
 #[derive(Debug)]
 pub struct Processor {
     level: SimdLevel,
-    pool: Option<Pool>,
-}
-
-#[derive(Debug)]
-struct Pool(rayon::ThreadPool);
-
-impl Workers for Pool {
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        if tasks < 2 {
-            (0..tasks).for_each(task);
-        } else {
-            self.0.install(|| (0..tasks).into_par_iter().for_each(task));
-        }
-    }
+    pool: Pool,
 }
 
 impl Processor {
     /// The best level that the processor has, or the one that `WHITTLE_SIMD` forces, on `threads`
-    /// threads; `None` takes every core.
+    /// threads; `None` takes every core, or all but one where there are four or more.
     ///
     /// # Errors
     /// When the forced level is not here or the threads cannot be had.
@@ -72,35 +59,20 @@ impl Processor {
                 .collect::<Vec<_>>()
                 .join(", "),
         })?;
-        let threads = threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-            .max(1);
-        let build = || {
-            let builder = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|i| format!("engine {i}"));
-            builder
-                .build()
-                .map(Pool)
-                .map_err(|e| WorkersError::Threads {
-                    threads,
-                    message: e.to_string(),
-                })
-        };
-        let pool = if threads == 1 { None } else { Some(build()?) };
+        let threads = threads.unwrap_or_else(default_threads).max(1);
+        let pool = Pool::new(threads).map_err(|e| WorkersError::Threads {
+            threads,
+            message: e.to_string(),
+        })?;
         Ok(Self { level, pool })
     }
 
     /// What the engine borrows.
     #[must_use]
     pub fn host(&self) -> Host<'_> {
-        let workers: &dyn Workers = match &self.pool {
-            Some(pool) => pool,
-            None => &Serial,
-        };
         Host {
             level: self.level,
-            workers,
+            workers: &self.pool,
         }
     }
 
@@ -113,8 +85,20 @@ impl Processor {
     /// Threads that compute.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.pool.as_ref().map_or(1, |p| p.0.current_num_threads())
+        self.pool.threads()
     }
+}
+
+/// Threads of a person who names no number.
+fn default_threads() -> usize {
+    threads_for(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// The audio callback and the window come first: from four cores on one is theirs, which costs the
+/// answer little, for memory is its limit. On fewer it would cost a third or half; there they get
+/// their turn because a callback is short, and a worker that it delays delays no other.
+const fn threads_for(cores: usize) -> usize {
+    if cores < 4 { cores } else { cores - 1 }
 }
 
 #[cfg(test)]
@@ -130,6 +114,12 @@ mod tests {
             counts[i].fetch_add(1, Ordering::Relaxed);
         });
         assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn four_cores_leave_one_for_sound_and_window() {
+        let threads = [1, 2, 3, 4, 8, 16].map(threads_for);
+        assert_eq!(threads, [1, 2, 3, 3, 7, 15]);
     }
 
     #[test]

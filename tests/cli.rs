@@ -329,8 +329,14 @@ fn bench_reports_speed_and_memory() {
             "weight_gigabytes_per_second",
             "peak_rss_bytes",
             "threads",
+            "load_to_first_token_seconds",
+            "swap_tensor_bytes",
+            "swap_ms_median",
+            "swap_ms_worst",
         ],
     );
+    assert_eq!(report["swap_tokens_until_used"], 1, "the next token");
+    assert_eq!(report["swap_tensor"], "token_embd.weight");
 }
 
 #[test]

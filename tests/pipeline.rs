@@ -12,8 +12,9 @@ use engine::sampler::Sampling;
 use engine::shape::Role;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 use tiny_model::TinyModel;
-use whittle::compress::{compress, compress_tensor};
+use whittle::compress::{CompressedModel, compress, compress_tensor};
 use whittle::evaluate::{evaluate, windows};
 use whittle::job::{CancelToken, Job};
 use whittle::model::{Model, Specials};
@@ -246,6 +247,107 @@ fn a_tensor_is_replaced_while_the_model_speaks() {
         "the first token came before the swap"
     );
     assert_ne!(answer.logits_hash, untouched.logits_hash, "the swap shows");
+}
+
+/// The same tensors for themselves: who shares them reads them, and a ceiling counts what is read.
+fn copy_of(compressed: &CompressedModel) -> CompressedModel {
+    let tensors = compressed.tensors.iter();
+    CompressedModel {
+        recipe: compressed.recipe.clone(),
+        tensors: tensors.map(|t| Arc::new((**t).clone())).collect(),
+    }
+}
+
+#[test]
+fn a_conversation_goes_on_over_replacements_and_the_kv_cache_stays() {
+    let model = model();
+    let compressed = compress(&model, &Recipe::original(), &Job::silent()).unwrap();
+    let packed = Arc::new(PackedModel::pack(&model, &compressed, &Job::silent()).unwrap());
+    let text = Arc::new(TextSections::new(&model).unwrap());
+    let live = LiveModel::new(model.hyperparameters, text, &copy_of(&compressed)).unwrap();
+    let processor = Processor::with_level(None, Some(1)).unwrap();
+    let talk = |live: &LiveModel, replace: &dyn Fn()| {
+        let mut conversation = Conversation::new(live, 128);
+        ["turn on the light", "and off"].map(|user| {
+            let question = Question {
+                system: None,
+                user,
+                max_tokens: 8,
+                sampling: Sampling::GREEDY,
+                stop: &[],
+            };
+            let answer = conversation.ask(live, &processor.host(), &question, &mut |_| {
+                replace();
+                ControlFlow::Continue(())
+            });
+            (answer.unwrap().logits_hash, conversation.position())
+        })
+    };
+    let untouched = talk(&live, &|| ());
+    for live in [live, LiveModel::of_packed(packed)] {
+        // Every tensor, by a copy of itself: what the cache holds and what follows stay as they are.
+        let replaced = talk(&live, &|| {
+            for tensor in &compressed.tensors {
+                assert_eq!(live.replace(Arc::new((**tensor).clone())).unwrap(), 0);
+                assert!(live.held_bytes() <= live.ceiling_bytes());
+            }
+        });
+        assert_eq!(replaced, untouched);
+    }
+}
+
+#[test]
+fn a_replacement_waits_for_readers_or_is_refused_below_the_ceiling() {
+    let model = model();
+    let compressed = compress(&model, &Recipe::original(), &Job::silent()).unwrap();
+    let text = Arc::new(TextSections::new(&model).unwrap());
+    let largest = compressed.tensors.iter().max_by_key(|t| t.bytes.len());
+    let largest = largest.unwrap();
+    let copy = || Arc::new((**largest).clone());
+    let ceiling = compressed.bytes() + largest.bytes.len();
+    let live = |ceiling, patience| {
+        LiveModel::new(
+            model.hyperparameters,
+            Arc::clone(&text),
+            &copy_of(&compressed),
+        )
+        .unwrap()
+        .with_ceiling(ceiling, patience)
+    };
+
+    let impatient = live(ceiling, Duration::ZERO);
+    let reader = impatient.tensors();
+    impatient.replace(copy()).unwrap();
+    assert_eq!(impatient.held_bytes(), ceiling);
+    let refused = impatient.replace(copy()).unwrap_err().to_string();
+    let needed = ceiling + largest.bytes.len();
+    let expected = format!(
+        "cannot replace {}: with the tensors that are still being read it needs {needed} bytes, \
+         the ceiling is {ceiling}",
+        largest.name
+    );
+    assert_eq!(refused, expected);
+    drop(reader);
+    assert_eq!(impatient.held_bytes(), compressed.bytes());
+    impatient.replace(copy()).unwrap();
+
+    // No reader is in the way: there is nothing to wait for.
+    let low = live(ceiling - 1, Duration::MAX);
+    assert!(low.replace(copy()).is_err());
+    assert_eq!(low.held_bytes(), compressed.bytes());
+
+    let patient = live(ceiling, Duration::MAX);
+    let reader = patient.tensors();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..20).try_for_each(|_| patient.replace(copy()).map(drop)));
+        while Arc::ptr_eq(&patient.tensors(), &reader) {
+            std::thread::yield_now();
+        }
+        assert!(!writer.is_finished(), "the first version is still read");
+        drop(reader);
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(patient.held_bytes(), compressed.bytes());
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) struct ChatArgs {
     /// End the answer before this text; may be given again
     #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
-    /// Threads that compute; all cores if not given
+    /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Longest conversation in tokens

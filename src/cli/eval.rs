@@ -27,7 +27,7 @@ pub(super) struct EvalArgs {
     /// Tokens of it to use, in windows of 512
     #[arg(long, value_name = "N", default_value_t = 4096)]
     tokens: usize,
-    /// Threads that compute; all cores if not given
+    /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Bits of an element of the packed model's cache of keys and values: 16, 8 or 4

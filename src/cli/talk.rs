@@ -48,7 +48,7 @@ pub(super) struct TalkArgs {
     system: String,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Threads that compute; all cores if not given
+    /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Bits of an element of the cache of keys and values: 16, 8 or 4

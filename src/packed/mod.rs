@@ -45,6 +45,19 @@ pub enum PackError {
         /// The first that is missing or wrong.
         problem: WeightsError,
     },
+    /// Old and new tensors would take too much memory together.
+    #[error(
+        "cannot replace {name}: with the tensors that are still being read it needs {needed} bytes, \
+         the ceiling is {ceiling}"
+    )]
+    Ceiling {
+        /// The tensor.
+        name: String,
+        /// Bytes of all that would be held.
+        needed: usize,
+        /// The most that may be held.
+        ceiling: usize,
+    },
     /// The system cannot read or write the file.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -162,6 +175,17 @@ impl PackedModel {
         Packed::parse(&self.bytes).expect("checked when it was opened")
     }
 
+    /// Each tensor with its place in the engine's table.
+    fn matrices(&self) -> impl Iterator<Item = (usize, Matrix<'_>)> {
+        self.tensors
+            .iter()
+            .filter_map(|(place, encoding, rows, cols, kept, range)| {
+                let bytes = &self.bytes[range.clone()];
+                let matrix = Matrix::new(*encoding, *rows, *cols, *kept, bytes).ok()?;
+                Some((*place, matrix))
+            })
+    }
+
     /// The whole file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -203,9 +227,8 @@ impl WeightSource for PackedModel {
 
     fn lend(&self, work: &mut dyn FnMut(&Weights<'_>)) {
         let mut table = vec![None; table_len(self.shape.layers)];
-        for (at, encoding, rows, cols, kept, range) in &self.tensors {
-            table[*at] =
-                Matrix::new(*encoding, *rows, *cols, *kept, &self.bytes[range.clone()]).ok();
+        for (place, matrix) in self.matrices() {
+            table[place] = Some(matrix);
         }
         work(&Weights::new(self.shape, &table).expect("checked when it was opened"));
     }

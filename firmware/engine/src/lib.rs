@@ -1,7 +1,8 @@
 //! The inference engine that desktop and board share, equal to the bit.
 //!
 //! It spawns nothing, detects nothing, allocates nothing and reads no environment: the host lends
-//! it an arena, threads and a SIMD level, and gets the same bits whatever it lends.
+//! it an arena, threads and a SIMD level, and gets the same bits whatever it lends. For hosts with an
+//! operating system, feature `std` adds the threads ([`pool`]) and the detection; the rest does not use it.
 #![no_std]
 
 #[cfg(any(feature = "std", test))]
@@ -14,6 +15,8 @@ pub mod float;
 pub mod format;
 pub mod kernels;
 pub mod matrix;
+#[cfg(any(feature = "std", test))]
+pub mod pool;
 pub mod sampler;
 pub mod session;
 pub mod shape;

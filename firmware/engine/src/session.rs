@@ -3,7 +3,7 @@
 use crate::arena::{Arena, ArenaLayout, Limits, cache_shape};
 use crate::kernels::{
     ActivationScratch, Activations, Angles, CachedAttention, LayerCache, add, add_bias,
-    attend_cached, multiply, rms_norm, rms_norm_heads, silu_times,
+    attend_cached, multiply, multiply_all, rms_norm, rms_norm_heads, silu_times,
 };
 use crate::matrix::Matrix;
 use crate::shape::{Hyperparameters, Role};
@@ -216,22 +216,21 @@ impl<'a> Session<'a> {
             // Attention: x += Wo · attend(rope(Wq · n), rope(Wk · n), Wv · n), n = norm(x).
             let gain = weights.floats(Role::AttentionNorm, layer);
             rms_norm(host, x, gain, epsilon, normed);
-            let projections = [
-                (Role::Query, Role::QueryBias, &mut *q),
-                (Role::Key, Role::KeyBias, &mut *k),
-                (Role::Value, Role::ValueBias, &mut *v),
-            ];
-            let input = activations(
+            let matrices = [Role::Query, Role::Key, Role::Value].map(|r| weights.matrix(r, layer));
+            let [query, key, value] = matrices;
+            let input = activations(host, matrices, normed, scratch);
+            multiply_all(
                 host,
-                weights.matrix(Role::Query, layer),
-                &[Role::Key, Role::Value].map(|r| weights.matrix(r, layer)),
-                normed,
-                scratch,
+                [(query, &mut *q), (key, &mut *k), (value, &mut *v)],
+                &input,
             );
-            for (role, bias, out) in projections {
-                multiply(host, weights.matrix(role, layer), &input, out);
-                if let Some(bias) = weights.optional_floats(bias, layer) {
-                    add_bias(out, bias);
+            for (role, rows) in [
+                (Role::QueryBias, &mut *q),
+                (Role::KeyBias, &mut *k),
+                (Role::ValueBias, &mut *v),
+            ] {
+                if let Some(bias) = weights.optional_floats(role, layer) {
+                    add_bias(rows, bias);
                 }
             }
             for (norm, rows) in [(Role::QueryNorm, &mut *q), (Role::KeyNorm, &mut *k)] {
@@ -254,7 +253,7 @@ impl<'a> Session<'a> {
             multiply(
                 host,
                 matrix,
-                &activations(host, matrix, &[], attended, scratch),
+                &activations(host, [matrix], attended, scratch),
                 normed,
             );
             add(host, x, normed);
@@ -262,19 +261,17 @@ impl<'a> Session<'a> {
             // Feed-forward: x += Wd · (silu(Wg · n) * (Wu · n)), n = norm(x).
             let gain = weights.floats(Role::FeedForwardNorm, layer);
             rms_norm(host, x, gain, epsilon, normed);
-            let (gate_matrix, up_matrix) = (
-                weights.matrix(Role::Gate, layer),
-                weights.matrix(Role::Up, layer),
-            );
-            let input = activations(host, gate_matrix, &[up_matrix], normed, scratch);
-            multiply(host, gate_matrix, &input, gate);
-            multiply(host, up_matrix, &input, up);
+            let matrices = [Role::Gate, Role::Up].map(|r| weights.matrix(r, layer));
+            let [gate_matrix, up_matrix] = matrices;
+            let input = activations(host, matrices, normed, scratch);
+            let products = [(gate_matrix, &mut *gate), (up_matrix, &mut *up)];
+            multiply_all(host, products, &input);
             silu_times(host, count, gate, up);
             let matrix = weights.matrix(Role::Down, layer);
             multiply(
                 host,
                 matrix,
-                &activations(host, matrix, &[], gate, scratch),
+                &activations(host, [matrix], gate, scratch),
                 normed,
             );
             add(host, x, normed);
@@ -297,23 +294,23 @@ impl<'a> Session<'a> {
         multiply(
             host,
             matrix,
-            &activations(host, matrix, &[], normed, &mut self.arena.scratch),
+            &activations(host, [matrix], normed, &mut self.arena.scratch),
             logits,
         );
     }
 }
 
 /// The activations in the forms that these matrices take.
-fn activations<'s>(
+fn activations<'s, const N: usize>(
     host: &Host<'_>,
-    first: &Matrix<'_>,
-    others: &[&Matrix<'_>],
+    matrices: [&Matrix<'_>; N],
     floats: &'s [f32],
     scratch: &'s mut ActivationScratch<'_>,
 ) -> Activations<'s> {
-    if first.takes_int8() || others.iter().any(|m| m.takes_int8()) {
-        Activations::quantize_on(host, first.cols(), floats, scratch)
+    let cols = matrices.first().map_or(1, |m| m.cols());
+    if matrices.iter().any(|m| m.takes_int8()) {
+        Activations::quantize_on(host, cols, floats, scratch)
     } else {
-        Activations::floats_only(first.cols(), floats)
+        Activations::floats_only(cols, floats)
     }
 }

@@ -85,7 +85,9 @@ impl<'a> Weights<'a> {
         &self.shape
     }
 
-    pub(crate) fn optional(&self, role: Role, layer: u32) -> Option<&Matrix<'a>> {
+    /// The tensor of this role and layer (0 for those that stand alone), if the model has it.
+    #[must_use]
+    pub fn optional(&self, role: Role, layer: u32) -> Option<&Matrix<'a>> {
         self.table[table_index(role, layer)].as_ref()
     }
 

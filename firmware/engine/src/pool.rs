@@ -1,0 +1,445 @@
+//! Threads for hosts with an operating system: a fork that costs about a microsecond.
+//!
+//! A token is some two hundred regions of 10 to 100 µs each, so workers spin for the next one before
+//! they sleep. The caller takes tasks like any worker: a region ends when its tasks are done, and a
+//! worker that the system has not scheduled delays nobody, unless it was stopped inside a task.
+//!
+//! The protocol, on three words:
+//! - `remaining` counts tasks that nobody has claimed. A claim is a compare-exchange that takes one off,
+//!   and is all that lets a thread read what the region is.
+//! - `pending` counts tasks that are not done. Who claimed some takes them off once, at its end; while it
+//!   has not, the region cannot end, so what it borrows is alive.
+//! - `entered` lets one caller in. A second one, or a task that forks again, runs its tasks by itself.
+#![expect(
+    unsafe_code,
+    reason = "threads that outlive a call borrow what the call borrows; see SAFETY"
+)]
+
+use crate::workers::Workers;
+use core::any::Any;
+use core::cell::UnsafeCell;
+use core::hint::spin_loop;
+use core::mem::{forget, transmute};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::boxed::Box;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread, current, park, yield_now};
+use std::time::Instant;
+use std::vec::Vec;
+
+/// How long an idle worker looks for the next region before it sleeps: longer than the serial parts
+/// between two products of a token, shorter than anything a person or a power meter notices.
+const SPIN: Duration = Duration::from_micros(60);
+/// How long a caller without tasks waits for those of others before it sleeps: the rest of one task.
+/// A core that idles takes over a worker that waits for another core; one that spins does not.
+const JOIN_SPIN: Duration = Duration::from_micros(30);
+/// Looks at the word between two looks at the clock, which costs as much as several.
+const LOOKS: usize = 16;
+
+type Task<'a> = dyn Fn(usize) + Sync + 'a;
+
+/// Threads that wait for work; they end when this is dropped.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Keeps a word from sharing a cache line, or the pair that a core fetches, with another.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line<T>(T);
+
+#[derive(Debug)]
+struct Shared {
+    remaining: Line<AtomicUsize>,
+    pending: Line<AtomicUsize>,
+    entered: Line<AtomicBool>,
+    region: UnsafeCell<Region>,
+    /// Workers that sleep or are about to.
+    sleepers: Line<AtomicUsize>,
+    /// For each worker, whether it sleeps or is about to.
+    asleep: Vec<AtomicBool>,
+    /// Whether the caller sleeps or is about to, and who it is.
+    joining: AtomicBool,
+    joiner: Mutex<Option<Thread>>,
+    /// The first panic of a task.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    closed: AtomicBool,
+}
+
+/// What a region computes.
+#[derive(Debug, Clone, Copy)]
+struct Region {
+    task: NonNull<Task<'static>>,
+    tasks: usize,
+}
+
+// SAFETY: `region` is the only part that is not Sync by itself. It is written only by the caller that
+// holds `entered`, while `pending` is 0; it is read only after a claim, which happens after that write
+// (see `claim`) and before `pending` is 0 again. What it points to is Sync.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; a pointer to what is Sync may be read on any thread.
+unsafe impl Send for Shared {}
+
+impl Pool {
+    /// Threads that, with the caller, compute on `threads` (at least 1).
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let count = threads.saturating_sub(1);
+        let nothing: &'static Task<'static> = &|_| {};
+        let shared = Arc::new(Shared {
+            remaining: Line::default(),
+            pending: Line::default(),
+            entered: Line::default(),
+            region: UnsafeCell::new(Region {
+                task: NonNull::from(nothing),
+                tasks: 0,
+            }),
+            sleepers: Line::default(),
+            asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            joining: AtomicBool::new(false),
+            joiner: Mutex::new(None),
+            panic: Mutex::new(None),
+            closed: AtomicBool::new(false),
+        });
+        let mut pool = Self {
+            shared,
+            workers: Vec::with_capacity(count),
+        };
+        for number in 0..count {
+            let shared = Arc::clone(&pool.shared);
+            let name = std::format!("engine {}", number + 1);
+            let thread = std::thread::Builder::new().name(name);
+            // On an error the workers so far end with the pool.
+            pool.workers
+                .push(thread.spawn(move || shared.serve(number))?);
+        }
+        Ok(pool)
+    }
+
+    /// Threads that compute, the caller among them.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+}
+
+impl Workers for Pool {
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // A try, not a wait: a task that forks again would wait for itself, and a second caller is
+        // sooner done alone than behind the regions of the first.
+        let alone = tasks < 2 || self.workers.is_empty();
+        if alone || self.shared.entered.0.swap(true, Ordering::Acquire) {
+            (0..tasks).for_each(task);
+            return;
+        }
+        self.shared.fork(tasks, task, &self.workers);
+        let panic = lock(&self.shared.panic).take();
+        self.shared.entered.0.store(false, Ordering::Release);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches the panics of its tasks and has none of its own.
+            drop(worker.join());
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a region to its end. Never unwinds. Only for the caller that holds `entered`.
+    fn fork(&self, tasks: usize, task: &Task<'_>, workers: &[JoinHandle<()>]) {
+        // Here, because it may panic: from the first store on, nothing does.
+        let caller = current();
+        // SAFETY: only the lifetime changes. The pointer is followed only between a claim and the end
+        // of the region, and this function returns, and the borrow ends, only after that.
+        let task = unsafe { transmute::<&Task<'_>, &'static Task<'static>>(task) };
+        let region = Region {
+            task: NonNull::from(task),
+            tasks,
+        };
+        // SAFETY: `pending` is 0 since the last region ended, which the caller before saw before it
+        // gave up `entered`; so no claim is open and nobody reads. `remaining` is 0, so nobody claims.
+        unsafe { *self.region.get() = region };
+        self.pending.0.store(tasks, Ordering::Relaxed);
+        // Publishes both stores. SeqCst against `sleep`: either a worker sees the tasks before it sleeps
+        // or this thread sees that it sleeps.
+        self.remaining.0.store(tasks, Ordering::SeqCst);
+        if self.sleepers.0.load(Ordering::SeqCst) > 0 {
+            let sleeping = self.asleep.iter().zip(workers);
+            sleeping
+                .filter(|(asleep, _)| asleep.swap(false, Ordering::SeqCst))
+                .take(tasks - 1)
+                .for_each(|(_, worker)| worker.thread().unpark());
+        }
+        self.take_part();
+        self.join(caller);
+    }
+
+    /// Takes one task off those that nobody has claimed; the number that there were.
+    ///
+    /// A success reads `remaining` as a caller's store left it or as later claims, all
+    /// read-modify-writes, did: it continues that store's release sequence and so happens after the
+    /// store of the region. Which region a thread meant when it began to look does not matter: it has
+    /// claimed from the one that is there now, and reads what that is only afterwards.
+    fn claim(&self) -> Option<usize> {
+        let mut seen = self.remaining.0.load(Ordering::Relaxed);
+        while seen > 0 {
+            match self.remaining.0.compare_exchange_weak(
+                seen,
+                seen - 1,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(seen),
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+
+    /// Claims and runs tasks until there are none. Never unwinds.
+    fn take_part(&self) {
+        let mut done = 0;
+        while let Some(left) = self.claim() {
+            // SAFETY: this thread has claimed a task and has not yet taken it off `pending`, so the
+            // region cannot end: it was written before the claim and is not written until its end.
+            let Region { task, tasks } = unsafe { *self.region.get() };
+            // SAFETY: as above; the borrow that the pointer was made from ends after the region.
+            let task = unsafe { task.as_ref() };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(tasks - left))) {
+                let mut first = lock(&self.panic);
+                if first.is_none() {
+                    *first = Some(payload);
+                } else {
+                    // Its drop is foreign code that could panic in turn.
+                    forget(payload);
+                }
+            }
+            done += 1;
+        }
+        // Release: what the tasks wrote is there for the caller. SeqCst against `join`: either the
+        // caller sees the end before it sleeps, or this thread sees that it sleeps.
+        if done > 0
+            && self.pending.0.fetch_sub(done, Ordering::SeqCst) == done
+            && self.joining.load(Ordering::SeqCst)
+            && let Some(caller) = &*lock(&self.joiner)
+        {
+            // The region may have ended meanwhile: then the caller wakes once for nothing.
+            caller.unpark();
+        }
+    }
+
+    /// Waits until every task is done, and for what they wrote.
+    fn join(&self, caller: Thread) {
+        let is_done = || self.pending.0.load(Ordering::SeqCst) == 0;
+        if spin(JOIN_SPIN, is_done) {
+            return;
+        }
+        *lock(&self.joiner) = Some(caller);
+        self.joining.store(true, Ordering::SeqCst);
+        while !is_done() {
+            park();
+        }
+        self.joining.store(false, Ordering::Relaxed);
+        *lock(&self.joiner) = None;
+    }
+
+    /// A worker's life.
+    fn serve(&self, number: usize) {
+        let has_news =
+            || self.remaining.0.load(Ordering::SeqCst) > 0 || self.closed.load(Ordering::SeqCst);
+        while !self.closed.load(Ordering::SeqCst) {
+            self.take_part();
+            if !spin(SPIN, has_news) {
+                self.sleep(number, has_news);
+            }
+        }
+    }
+
+    fn sleep(&self, number: usize, has_news: impl Fn() -> bool) {
+        let asleep = &self.asleep[number];
+        self.sleepers.0.fetch_add(1, Ordering::SeqCst);
+        asleep.store(true, Ordering::SeqCst);
+        while !has_news() {
+            park();
+            // Woken, but too late: someone else took the tasks. The next caller must wake it again.
+            asleep.store(true, Ordering::SeqCst);
+        }
+        asleep.store(false, Ordering::Relaxed);
+        self.sleepers.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Looks until `is_over` or for at most `limit`; whether it is over.
+fn spin(limit: Duration, is_over: impl Fn() -> bool) -> bool {
+    let mut start = None;
+    loop {
+        for _ in 0..LOOKS {
+            if is_over() {
+                return true;
+            }
+            spin_loop();
+        }
+        if start.get_or_insert_with(Instant::now).elapsed() > limit {
+            return false;
+        }
+        // At once back where nobody else wants the core; elsewhere it may be the very thread that is
+        // waited for. Without, decode beside two compilers took 1.3 times as long as on one thread,
+        // with it 1.05 times.
+        yield_now();
+    }
+}
+
+/// Locks what is only ever exchanged as a whole, so that a panic elsewhere leaves it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::vec;
+
+    /// Runs a region and says how often each task ran.
+    fn counts(pool: &Pool, tasks: usize) -> Vec<usize> {
+        let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+        pool.run(tasks, &|i| {
+            counts[i].fetch_add(1, Ordering::Relaxed);
+        });
+        counts.into_iter().map(AtomicUsize::into_inner).collect()
+    }
+
+    #[test]
+    fn every_task_runs_once_on_any_number_of_threads() {
+        for threads in 1..=8 {
+            let pool = Pool::new(threads).unwrap();
+            assert_eq!(pool.threads(), threads);
+            for tasks in (0..40).chain([1000]) {
+                assert_eq!(counts(&pool, tasks), vec![1; tasks], "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn what_tasks_write_is_there_after_the_region() {
+        let pool = Pool::new(4).unwrap();
+        let mut values: Vec<u64> = vec![0; 24];
+        for round in 1..20_000 {
+            // Plain memory, each part written by one task: the pool alone orders the threads.
+            let start = values.as_mut_ptr() as usize;
+            pool.run(24, &|i| {
+                // SAFETY: inside the vector, which outlives the region; a part belongs to one task.
+                unsafe { *(start as *mut u64).add(i) += i as u64 };
+            });
+            let expected = (0..24).map(|i| i * round);
+            assert!(values.iter().copied().eq(expected), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_region_uses_the_workers_awake_or_asleep() {
+        let pool = Pool::new(3).unwrap();
+        for _ in 0..50 {
+            // Passes only when three threads are in it at once.
+            let barrier = Barrier::new(3);
+            pool.run(3, &|_| {
+                barrier.wait();
+            });
+            // Until the workers sleep.
+            while pool.shared.sleepers.0.load(Ordering::SeqCst) < 2 {
+                yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(3).unwrap();
+        for guilty in 0..20 {
+            let finished = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(20, &|i| {
+                    assert!(i != guilty, "task {i} fails");
+                    finished.fetch_add(1, Ordering::Relaxed);
+                });
+            }));
+            let payload = result.unwrap_err();
+            let text = payload.downcast_ref::<std::string::String>().unwrap();
+            assert_eq!(*text, std::format!("task {guilty} fails"));
+            assert_eq!(finished.into_inner(), 19);
+            assert_eq!(counts(&pool, 20), vec![1; 20]);
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(20, &|i| panic!("task {i} fails"));
+        }));
+        assert!(result.is_err(), "one of many");
+        assert_eq!(counts(&pool, 20), vec![1; 20]);
+    }
+
+    #[test]
+    fn a_task_that_forks_runs_its_tasks_itself() {
+        let pool = Pool::new(3).unwrap();
+        let sum = AtomicUsize::new(0);
+        pool.run(8, &|i| {
+            pool.run(8, &|k| {
+                sum.fetch_add(8 * i + k, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(sum.into_inner(), 63 * 64 / 2);
+    }
+
+    #[test]
+    fn callers_on_several_threads_share_a_pool() {
+        let pool = Pool::new(3).unwrap();
+        std::thread::scope(|scope| {
+            for caller in 0..3 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..2000 {
+                        let tasks = 2 + (caller + round) % 7;
+                        assert_eq!(counts(pool, tasks), vec![1; tasks]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_caller_sleeps_while_a_worker_is_late() {
+        let pool = Pool::new(2).unwrap();
+        let caller = current().id();
+        let both = Barrier::new(2);
+        pool.run(2, &|_| {
+            both.wait();
+            // The worker's task ends only once the caller sleeps, or is about to.
+            while current().id() != caller && !pool.shared.joining.load(Ordering::SeqCst) {
+                yield_now();
+            }
+        });
+        assert_eq!(counts(&pool, 9), vec![1; 9]);
+    }
+
+    #[test]
+    fn a_pool_ends_at_once_awake_or_asleep() {
+        for threads in 1..=8 {
+            drop(Pool::new(threads).unwrap());
+            let pool = Pool::new(threads).unwrap();
+            assert_eq!(counts(&pool, 5), vec![1; 5]);
+        }
+    }
+}
