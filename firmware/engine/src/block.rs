@@ -49,6 +49,41 @@ pub(crate) struct Group<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Walks the groups of a block; by hand, so that every kernel's loop holds it whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Groups<'a> {
+    record: Record,
+    /// Records after the present one.
+    records: &'a [u8],
+    /// Header and remaining groups of the present record.
+    header: &'a [u8],
+    own: &'a [u8],
+    next: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Groups<'a> {
+    type Item = (usize, Group<'a>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == self.end {
+            return None;
+        }
+        if self.own.is_empty() {
+            let (record, rest) = self.records.split_at_checked(self.record.bytes())?;
+            (self.header, self.own) = record.split_at_checked(self.record.header)?;
+            self.records = rest;
+        }
+        let (bytes, rest) = self.own.split_at_checked(self.record.group)?;
+        self.own = rest;
+        let index = self.next;
+        self.next += 1;
+        let header = self.header;
+        Some((index, Group { header, bytes }))
+    }
+}
+
 impl<'a> Block<'a> {
     pub(crate) fn new(encoding: Encoding, cols: usize, bytes: &'a [u8]) -> Option<Self> {
         let record = encoding.record()?;
@@ -66,21 +101,15 @@ impl<'a> Block<'a> {
     }
 
     /// The groups in order, with their numbers; those that only fill up the last record are left out.
-    #[inline(always)]
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (usize, Group<'a>)> + use<'a> {
-        let Record {
-            groups,
-            header,
-            group,
-        } = self.record;
-        let records = self.records.chunks_exact(self.record.bytes()).enumerate();
-        records
-            .flat_map(move |(record, bytes)| {
-                let (header, own) = bytes.split_at(header);
-                let own = own.chunks_exact(group).enumerate();
-                own.map(move |(i, bytes)| (record * groups + i, Group { header, bytes }))
-            })
-            .take(self.cols.div_ceil(GROUP))
+    pub(crate) fn groups(&self) -> Groups<'a> {
+        Groups {
+            record: self.record,
+            records: self.records,
+            header: &[],
+            own: &[],
+            next: 0,
+            end: self.cols.div_ceil(GROUP),
+        }
     }
 
     /// The 16-bit row scales, where the encoding has them.
