@@ -4,8 +4,8 @@
 //! unsigned codes of eight bits, a zero point and scales. Products go through 16 bits, and every
 //! place where they could saturate says why they do not.
 
-use super::avx512::PICKS;
 use super::load::{bytes, load128, load256};
+use super::{PICKS, fixed_zero, kind};
 use crate::block::{Block, CHUNK, CHUNKS, Group, SparseValues, chunk_mask, half_at, planes};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::{Activations, LANES, TILE, fold};
@@ -16,6 +16,19 @@ const HALF: usize = BLOCK_ROWS / 2;
 
 /// Codes of one group: eight chunks of four columns by eight rows.
 type Chunks = [__m256i; CHUNKS];
+
+/// The chunks of a group, each made by an expression of its number.
+///
+/// A loop and no closure: closures of functions with target features are not inlined reliably.
+macro_rules! chunks {
+    (|$chunk:ident| $code:expr) => {{
+        let mut chunks = [_mm256_setzero_si256(); CHUNKS];
+        for ($chunk, code) in chunks.iter_mut().enumerate() {
+            *code = $code;
+        }
+        chunks
+    }};
+}
 
 /// Sixteen rows times the tokens from `token` on, one for each element of `out`.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
@@ -49,38 +62,41 @@ fn tile<const N: usize>(
             Encoding::Dense(Width::One) => eight::<1, N>(block, half, input, token, out),
             Encoding::Dense(Width::Two) => eight::<2, N>(block, half, input, token, out),
             Encoding::Dense(Width::Three) => eight::<3, N>(block, half, input, token, out),
-            Encoding::Dense(Width::Four) | Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => {
-                eight::<4, N>(block, half, input, token, out);
-            }
+            Encoding::Dense(Width::Four) => eight::<4, N>(block, half, input, token, out),
             Encoding::Dense(Width::Five) => eight::<5, N>(block, half, input, token, out),
-            Encoding::Dense(Width::Six) | Encoding::Twin(Twin::Q6K) => {
-                eight::<6, N>(block, half, input, token, out);
+            Encoding::Dense(Width::Six) => eight::<6, N>(block, half, input, token, out),
+            Encoding::Dense(Width::Eight) => eight::<8, N>(block, half, input, token, out),
+            Encoding::Ternary => eight::<{ kind::TERNARY }, N>(block, half, input, token, out),
+            Encoding::OneOfFour => {
+                eight::<{ kind::ONE_OF_FOUR }, N>(block, half, input, token, out);
             }
-            Encoding::Dense(Width::Eight) | Encoding::Twin(Twin::Q8_0) => {
-                eight::<8, N>(block, half, input, token, out);
+            Encoding::Sparse(Width::Eight) => {
+                eight::<{ kind::SPARSE + 8 }, N>(block, half, input, token, out);
             }
-            Encoding::Ternary | Encoding::OneOfFour => {
-                eight::<2, N>(block, half, input, token, out);
-            }
-            // Kept codes reach 127, or 255.
-            Encoding::Sparse(Width::Eight) => eight::<8, N>(block, half, input, token, out),
             Encoding::Sparse(
                 Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six,
-            ) => eight::<7, N>(block, half, input, token, out),
+            ) => eight::<{ kind::SPARSE }, N>(block, half, input, token, out),
+            Encoding::Twin(Twin::Q8_0) => {
+                eight::<{ kind::Q8_0 }, N>(block, half, input, token, out)
+            }
+            Encoding::Twin(Twin::Q4_1) => {
+                eight::<{ kind::Q4_1 }, N>(block, half, input, token, out)
+            }
+            Encoding::Twin(Twin::Q4K) => eight::<{ kind::Q4_K }, N>(block, half, input, token, out),
+            Encoding::Twin(Twin::Q6K) => eight::<{ kind::Q6_K }, N>(block, half, input, token, out),
         }
     }
 }
 
-/// Half a block; no code has more than `BITS` bits.
+/// Half a block.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
-fn eight<const BITS: usize, const N: usize>(
+fn eight<const KIND: u8, const N: usize>(
     block: &Block<'_>,
     half: usize,
     input: &Activations<'_>,
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]; N],
 ) {
-    let encoding = block.encoding;
     let values: [&[[i8; GROUP]]; N] =
         core::array::from_fn(|t| input.values(token + t).as_chunks().0);
     let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
@@ -88,37 +104,50 @@ fn eight<const BITS: usize, const N: usize>(
     let mut sums = [_mm256_setzero_ps(); N];
     let mut sparse = SparseValues::new(block);
     for (index, group) in block.groups() {
-        let codes = unpack(encoding, &group, half, &mut sparse);
-        let scale = Scales::new(encoding, &group, half);
+        let codes = unpack::<KIND>(block.encoding, &group, half, &mut sparse);
+        let scale = group_scales::<KIND>(&group, half);
         for t in 0..N {
             let total = totals[t][index];
-            let product = match encoding {
-                Encoding::Twin(Twin::Q6K) => {
-                    let halves = scale.pair.map(|(from, scale)| {
-                        let dot = half_dot(&codes, &values[t][index], from);
-                        _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale)
-                    });
-                    _mm256_add_ps(halves[0], halves[1])
+            let values = &values[t][index];
+            let product = match KIND {
+                kind::Q6_K => {
+                    let first = _mm256_cvtepi32_ps(half_dot::<0>(&codes, values));
+                    let second = _mm256_cvtepi32_ps(half_dot::<1>(&codes, values));
+                    _mm256_add_ps(
+                        _mm256_mul_ps(first, scale.first),
+                        _mm256_mul_ps(second, scale.second),
+                    )
+                }
+                kind::Q4_1 | kind::Q4_K => {
+                    let dot = _mm256_cvtepi32_ps(dot::<KIND>(&codes, values));
+                    let total = _mm256_cvtepi32_ps(_mm256_set1_epi32(total));
+                    _mm256_add_ps(
+                        _mm256_mul_ps(dot, scale.first),
+                        _mm256_mul_ps(total, scale.second),
+                    )
                 }
                 _ => {
-                    let mut dot = dot::<BITS>(&codes, &values[t][index]);
-                    if encoding.has_zero_point() {
-                        dot = _mm256_slli_epi32::<4>(dot);
-                    }
-                    if let Encoding::Dense(Width::One) = encoding {
-                        dot = _mm256_slli_epi32::<1>(dot);
-                    }
-                    let offset = _mm256_mullo_epi32(scale.zeros, _mm256_set1_epi32(total));
+                    let dot = dot::<KIND>(&codes, values);
+                    let (dot, offset) = match KIND {
+                        // Sixteenths of a step.
+                        2..=4 => (
+                            _mm256_slli_epi32::<4>(dot),
+                            _mm256_mullo_epi32(scale.zeros, _mm256_set1_epi32(total)),
+                        ),
+                        // Signs are twice the bit, less one.
+                        1 => (_mm256_slli_epi32::<1>(dot), _mm256_set1_epi32(total)),
+                        kind::SPARSE => {
+                            let zero = unkept(block.encoding);
+                            (dot, _mm256_set1_epi32(zero * total))
+                        }
+                        _ => {
+                            let zero = const { fixed_zero(KIND) };
+                            (dot, _mm256_set1_epi32(zero * total))
+                        }
+                    };
                     // Below 2^24, so exact as a float, and scaled with a single rounding.
                     let dot = _mm256_cvtepi32_ps(_mm256_sub_epi32(dot, offset));
-                    let product = _mm256_mul_ps(dot, scale.pair[0].1);
-                    match encoding {
-                        Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => {
-                            let total = _mm256_cvtepi32_ps(_mm256_set1_epi32(total));
-                            _mm256_add_ps(product, _mm256_mul_ps(total, scale.minimum))
-                        }
-                        _ => product,
-                    }
+                    _mm256_mul_ps(dot, scale.first)
                 }
             };
             let scaled = _mm256_mul_ps(product, _mm256_set1_ps(scales[t][index]));
@@ -126,99 +155,91 @@ fn eight<const BITS: usize, const N: usize>(
         }
     }
     if !block.row_scales().is_empty() {
-        let unit = _mm256_set1_ps(crate::block::scale_unit(encoding));
+        let unit = _mm256_set1_ps(crate::block::scale_unit(block.encoding));
         let row_scales = _mm256_mul_ps(halves(block.row_scales(), half), unit);
-        sums.iter_mut()
-            .for_each(|sum| *sum = _mm256_mul_ps(*sum, row_scales));
+        for sum in &mut sums {
+            *sum = _mm256_mul_ps(*sum, row_scales);
+        }
     }
     for (out, sum) in out.iter_mut().zip(sums) {
         out[half * HALF..][..HALF].copy_from_slice(&floats(sum));
     }
 }
 
-/// What turns the integer products of a group into floats.
-struct Scales {
-    /// The code that stands for zero.
-    zeros: __m256i,
-    /// First chunk and scale of each half of the columns; the first is the only one but for Q6_K.
-    pair: [(usize, __m256); 2],
-    minimum: __m256,
+/// The code of a weight that a sparse tensor of up to six bits does not keep.
+const fn unkept(encoding: Encoding) -> i32 {
+    match encoding {
+        Encoding::Sparse(width) => (1 << width.bits()) - 1,
+        Encoding::F32
+        | Encoding::F16
+        | Encoding::Dense(_)
+        | Encoding::Ternary
+        | Encoding::OneOfFour
+        | Encoding::Twin(_) => 0,
+    }
 }
 
-impl Scales {
-    #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
-    #[inline]
-    fn new(encoding: Encoding, group: &Group<'_>, half: usize) -> Self {
-        let none = _mm256_setzero_ps();
-        let row = |at: usize| widen8(bytes(group.header, at + half * HALF));
-        let fixed = |zero: i32| _mm256_set1_epi32(zero);
-        let integer = |zeros: __m256i, scale: __m256i| Self {
-            zeros,
-            pair: [(0, _mm256_cvtepi32_ps(scale)); 2],
-            minimum: none,
-        };
-        let float = |zeros: __m256i, scale: __m256, minimum: __m256| Self {
-            zeros,
-            pair: [(0, scale); 2],
-            minimum,
-        };
-        match encoding {
-            Encoding::F32 | Encoding::F16 => float(fixed(0), none, none),
-            Encoding::Dense(Width::One) | Encoding::OneOfFour => integer(fixed(1), row(0)),
-            Encoding::Dense(Width::Two | Width::Three | Width::Four) => {
-                integer(row(BLOCK_ROWS), row(0))
-            }
-            Encoding::Dense(Width::Five) => integer(fixed(16), row(0)),
-            Encoding::Dense(Width::Six) => integer(fixed(32), row(0)),
-            Encoding::Dense(Width::Eight) | Encoding::Sparse(Width::Eight) => {
-                integer(fixed(128), row(0))
-            }
-            Encoding::Sparse(width) => integer(fixed((1 << width.bits()) - 1), row(0)),
-            Encoding::Ternary => integer(
-                fixed(1),
-                _mm256_add_epi32(widen8(nibbles(bytes(group.header, 0), half)), fixed(1)),
-            ),
-            Encoding::Twin(Twin::Q8_0) => float(fixed(128), halves(group.header, half), none),
-            Encoding::Twin(Twin::Q4_1) => float(
-                fixed(0),
-                halves(group.header, half),
-                halves(&group.header[2 * BLOCK_ROWS..], half),
-            ),
-            Encoding::Twin(Twin::Q4K) => {
-                let low = widen8(bytes(group.bytes, half * HALF));
-                let high = widen8(nibbles(bytes(group.bytes, BLOCK_ROWS), half));
-                let three = fixed(3);
-                let upper = |pair: __m256i| _mm256_slli_epi32::<4>(_mm256_and_si256(pair, three));
-                let scale = _mm256_or_si256(_mm256_and_si256(low, fixed(15)), upper(high));
-                let minimum = _mm256_or_si256(
-                    _mm256_srli_epi32::<4>(low),
-                    upper(_mm256_srli_epi32::<2>(high)),
-                );
-                let scaled = |at: usize, x: __m256i| {
-                    _mm256_mul_ps(halves(&group.header[at..], half), _mm256_cvtepi32_ps(x))
-                };
-                float(
-                    fixed(0),
-                    scaled(0, scale),
-                    // The sign bit alone: a minimum is taken away.
-                    _mm256_xor_ps(scaled(2 * BLOCK_ROWS, minimum), _mm256_set1_ps(-0.0)),
-                )
-            }
-            Encoding::Twin(Twin::Q6K) => {
-                let scale = |of: usize| {
-                    let eight: [u8; 8] = bytes(group.bytes, of * BLOCK_ROWS + half * HALF);
-                    let eight = _mm_cvtsi64_si128(i64::from_le_bytes(eight));
-                    let scale = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
-                    _mm256_mul_ps(halves(group.header, half), scale)
-                };
-                Self {
-                    zeros: fixed(0),
-                    pair: [(0, scale(0)), (4, scale(1))],
-                    minimum: none,
-                }
+/// What turns the integer products of a group into floats.
+struct GroupScales {
+    /// The code that stands for zero, where groups have their own.
+    zeros: __m256i,
+    first: __m256,
+    /// The minimum, or the scale of the second half of the columns.
+    second: __m256,
+}
+
+#[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
+#[inline]
+fn group_scales<const KIND: u8>(group: &Group<'_>, half: usize) -> GroupScales {
+    let none = _mm256_setzero_ps();
+    let mut scales = GroupScales {
+        zeros: _mm256_setzero_si256(),
+        first: none,
+        second: none,
+    };
+    match KIND {
+        kind::TERNARY => {
+            let less = widen8(nibbles(bytes(group.header, 0), half));
+            scales.first = _mm256_cvtepi32_ps(_mm256_add_epi32(less, _mm256_set1_epi32(1)));
+        }
+        kind::Q8_0 => scales.first = halves(group.header, half),
+        kind::Q4_1 => {
+            scales.first = halves(group.header, half);
+            scales.second = halves(&group.header[2 * BLOCK_ROWS..], half);
+        }
+        kind::Q4_K => {
+            let low = widen8(bytes(group.bytes, half * HALF));
+            let high = widen8(nibbles(bytes(group.bytes, BLOCK_ROWS), half));
+            let (three, fifteen) = (_mm256_set1_epi32(3), _mm256_set1_epi32(15));
+            let scale = _mm256_or_si256(
+                _mm256_and_si256(low, fifteen),
+                _mm256_slli_epi32::<4>(_mm256_and_si256(high, three)),
+            );
+            let minimum = _mm256_or_si256(
+                _mm256_srli_epi32::<4>(low),
+                _mm256_slli_epi32::<4>(_mm256_srli_epi32::<2>(high)),
+            );
+            let row_minimum = halves(&group.header[2 * BLOCK_ROWS..], half);
+            let minimum = _mm256_mul_ps(row_minimum, _mm256_cvtepi32_ps(minimum));
+            scales.first = _mm256_mul_ps(halves(group.header, half), _mm256_cvtepi32_ps(scale));
+            // The sign bit alone: a minimum is taken away.
+            scales.second = _mm256_xor_ps(minimum, _mm256_set1_ps(-0.0));
+        }
+        kind::Q6_K => {
+            let row = halves(group.header, half);
+            let first = signed8(bytes(group.bytes, half * HALF));
+            let second = signed8(bytes(group.bytes, BLOCK_ROWS + half * HALF));
+            scales.first = _mm256_mul_ps(row, _mm256_cvtepi32_ps(first));
+            scales.second = _mm256_mul_ps(row, _mm256_cvtepi32_ps(second));
+        }
+        _ => {
+            scales.first = _mm256_cvtepi32_ps(widen8(bytes(group.header, half * HALF)));
+            if let 2..=4 = KIND {
+                scales.zeros = widen8(bytes(group.header, BLOCK_ROWS + half * HALF));
             }
         }
     }
+    scales
 }
 
 /// Four activations for every lane.
@@ -232,49 +253,54 @@ fn quad(values: &[i8; GROUP], chunk: usize) -> __m256i {
 /// Sums of products of 32 columns by eight rows; lane `r` is row `r`.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
-fn dot<const BITS: usize>(codes: &Chunks, values: &[i8; GROUP]) -> __m256i {
+fn dot<const KIND: u8>(codes: &Chunks, values: &[i8; GROUP]) -> __m256i {
     let ones = _mm256_set1_epi16(1);
     let mut sum = _mm256_setzero_si256();
-    if BITS <= 4 {
-        // 8 chunks x 2 products x 15 x 127 = 30,480: inside 16 bits, so widen once at the end.
-        for (chunk, codes) in codes.iter().enumerate() {
-            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*codes, quad(values, chunk)));
+    match KIND {
+        1..=4 | kind::TERNARY | kind::ONE_OF_FOUR | kind::Q4_1 | kind::Q4_K => {
+            // 8 chunks x 2 products x 15 x 127 = 30,480: inside 16 bits, so widen once at the end.
+            for (chunk, codes) in codes.iter().enumerate() {
+                sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*codes, quad(values, chunk)));
+            }
+            _mm256_madd_epi16(sum, ones)
         }
-        return _mm256_madd_epi16(sum, ones);
-    }
-    if BITS < 8 {
-        // 2 products x 127 x 127 = 32,258: inside 16 bits.
-        for (chunk, codes) in codes.iter().enumerate() {
-            let pairs = _mm256_maddubs_epi16(*codes, quad(values, chunk));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+        5 | 6 | kind::SPARSE => {
+            // 2 products x 127 x 127 = 32,258: inside 16 bits.
+            for (chunk, codes) in codes.iter().enumerate() {
+                let pairs = _mm256_maddubs_epi16(*codes, quad(values, chunk));
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+            }
+            sum
         }
-        return sum;
+        _ => {
+            // The eighth bit apart: its products are at most 8 chunks x 2 x 127 = 2,032 times 128.
+            let mut top = _mm256_setzero_si256();
+            let (seven, one) = (_mm256_set1_epi8(127), _mm256_set1_epi8(1));
+            for (chunk, codes) in codes.iter().enumerate() {
+                let quad = quad(values, chunk);
+                let pairs = _mm256_maddubs_epi16(_mm256_and_si256(*codes, seven), quad);
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+                let bit = _mm256_and_si256(_mm256_srli_epi16::<7>(*codes), one);
+                top = _mm256_add_epi16(top, _mm256_maddubs_epi16(bit, quad));
+            }
+            _mm256_add_epi32(sum, _mm256_madd_epi16(top, _mm256_set1_epi16(128)))
+        }
     }
-    // The eighth bit apart: its products are at most 8 chunks x 2 x 127 = 2,032 times 128.
-    let mut top = _mm256_setzero_si256();
-    let (seven, one) = (_mm256_set1_epi8(127), _mm256_set1_epi8(1));
-    for (chunk, codes) in codes.iter().enumerate() {
-        let quad = quad(values, chunk);
-        let pairs = _mm256_maddubs_epi16(_mm256_and_si256(*codes, seven), quad);
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
-        let bit = _mm256_and_si256(_mm256_srli_epi16::<7>(*codes), one);
-        top = _mm256_add_epi16(top, _mm256_maddubs_epi16(bit, quad));
-    }
-    _mm256_add_epi32(sum, _mm256_madd_epi16(top, _mm256_set1_epi16(128)))
 }
 
 /// Sums of products of 16 of the 32 columns, with 32 taken from every code.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
-fn half_dot(codes: &Chunks, values: &[i8; GROUP], from: usize) -> __m256i {
+fn half_dot<const SECOND: usize>(codes: &Chunks, values: &[i8; GROUP]) -> __m256i {
     let ones = _mm256_set1_epi16(1);
     let zero = _mm256_set1_epi8(32);
     let mut sum = _mm256_setzero_si256();
-    for (chunk, codes) in codes.iter().enumerate().skip(from).take(4) {
+    for i in 0..CHUNKS / 2 {
+        let chunk = CHUNKS / 2 * SECOND + i;
         let quad = quad(values, chunk);
         // 2 products x 63 x 127 = 16,002, less as much: inside 16 bits.
         let pairs = _mm256_sub_epi16(
-            _mm256_maddubs_epi16(*codes, quad),
+            _mm256_maddubs_epi16(codes[chunk], quad),
             _mm256_maddubs_epi16(zero, quad),
         );
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
@@ -297,7 +323,7 @@ fn halves(sixteen: &[u8], half: usize) -> __m256 {
 
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
-fn unpack(
+fn unpack<const KIND: u8>(
     encoding: Encoding,
     group: &Group<'_>,
     half: usize,
@@ -305,30 +331,31 @@ fn unpack(
 ) -> Chunks {
     // A half of every chunk of 64 bytes.
     let codes = &group.codes(encoding)[half * CHUNK / 2..];
-    match encoding {
-        Encoding::F32 | Encoding::F16 => [_mm256_setzero_si256(); CHUNKS],
-        Encoding::Dense(Width::One) => plane1(codes, 0),
-        Encoding::Dense(Width::Two) => plane2(codes, 0),
-        Encoding::Dense(Width::Three) => {
-            join(plane2(codes, 0), plane1(codes, GROUP_WEIGHTS / 4), 2)
-        }
-        Encoding::Dense(Width::Four) | Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => plane4(codes),
-        Encoding::Dense(Width::Five) => join(plane4(codes), plane1(codes, GROUP_WEIGHTS / 2), 4),
-        Encoding::Dense(Width::Six) | Encoding::Twin(Twin::Q6K) => {
-            join(plane4(codes), plane2(codes, GROUP_WEIGHTS / 2), 4)
-        }
-        Encoding::Dense(Width::Eight) | Encoding::Twin(Twin::Q8_0) => {
-            core::array::from_fn(|i| load256(codes, i * CHUNK))
-        }
-        Encoding::Ternary => ternary(group.bytes, half),
-        Encoding::OneOfFour => one_of_four(group.bytes, half),
-        Encoding::Sparse(Width::One) => sparse_chunks::<1>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Two) => sparse_chunks::<2>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Three) => sparse_chunks::<3>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Four) => sparse_chunks::<4>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Five) => sparse_chunks::<5>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Six) => sparse_chunks::<6>(group.bytes, half, sparse),
-        Encoding::Sparse(Width::Eight) => sparse_chunks::<8>(group.bytes, half, sparse),
+    match KIND {
+        1 => plane1(codes, 0),
+        2 => plane2(codes, 0),
+        3 => join::<2>(plane2(codes, 0), plane1(codes, GROUP_WEIGHTS / 4)),
+        4 | kind::Q4_1 | kind::Q4_K => plane4(codes),
+        5 => join::<4>(plane4(codes), plane1(codes, GROUP_WEIGHTS / 2)),
+        6 | kind::Q6_K => join::<4>(plane4(codes), plane2(codes, GROUP_WEIGHTS / 2)),
+        8 | kind::Q8_0 => chunks!(|i| load256(codes, i * CHUNK)),
+        kind::TERNARY => ternary(group.bytes, half),
+        kind::ONE_OF_FOUR => one_of_four(group.bytes, half),
+        _ => match encoding {
+            Encoding::Sparse(Width::One) => sparse_chunks::<1>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Two) => sparse_chunks::<2>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Three) => sparse_chunks::<3>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Four) => sparse_chunks::<4>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Five) => sparse_chunks::<5>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Six) => sparse_chunks::<6>(group.bytes, half, sparse),
+            Encoding::Sparse(Width::Eight) => sparse_chunks::<8>(group.bytes, half, sparse),
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Twin(_) => [_mm256_setzero_si256(); CHUNKS],
+        },
     }
 }
 
@@ -344,7 +371,7 @@ fn down(x: __m256i, bits: usize) -> __m256i {
 #[inline]
 fn plane1(codes: &[u8], at: usize) -> Chunks {
     let (bits, mask) = (load256(codes, at), _mm256_set1_epi8(1));
-    core::array::from_fn(|i| _mm256_and_si256(down(bits, i), mask))
+    chunks!(|i| _mm256_and_si256(down(bits, i), mask))
 }
 
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
@@ -352,23 +379,27 @@ fn plane1(codes: &[u8], at: usize) -> Chunks {
 fn plane2(codes: &[u8], at: usize) -> Chunks {
     let pairs = [load256(codes, at), load256(codes, at + CHUNK)];
     let mask = _mm256_set1_epi8(3);
-    core::array::from_fn(|i| _mm256_and_si256(down(pairs[i % 2], i / 2 * 2), mask))
+    chunks!(|i| _mm256_and_si256(down(pairs[i % 2], i / 2 * 2), mask))
 }
 
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
 fn plane4(codes: &[u8]) -> Chunks {
-    let nibbles: [__m256i; 4] = core::array::from_fn(|i| load256(codes, i * CHUNK));
+    let nibbles = [
+        load256(codes, 0),
+        load256(codes, CHUNK),
+        load256(codes, 2 * CHUNK),
+        load256(codes, 3 * CHUNK),
+    ];
     let mask = _mm256_set1_epi8(15);
-    core::array::from_fn(|i| _mm256_and_si256(down(nibbles[i % 4], i / 4 * 4), mask))
+    chunks!(|i| _mm256_and_si256(down(nibbles[i % 4], i / 4 * 4), mask))
 }
 
-/// `low | high << shift`, for shifts that stay inside a byte.
+/// `low | high << SHIFT`, for shifts that stay inside a byte.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
-fn join(low: Chunks, high: Chunks, shift: i32) -> Chunks {
-    let shift = _mm_cvtsi32_si128(shift);
-    core::array::from_fn(|i| _mm256_or_si256(low[i], _mm256_sll_epi16(high[i], shift)))
+fn join<const SHIFT: i32>(low: Chunks, high: Chunks) -> Chunks {
+    chunks!(|i| _mm256_or_si256(low[i], _mm256_slli_epi16::<SHIFT>(high[i])))
 }
 
 /// Trits, as [`crate::block::write_trits`] packs them.
@@ -409,7 +440,7 @@ fn ternary(codes: &[u8], half: usize) -> Chunks {
         is_high,
     );
     let mask = _mm256_set1_epi8(3);
-    core::array::from_fn(|i| match i {
+    chunks!(|i| match i {
         0..5 => five[i],
         _ => _mm256_and_si256(down(three, 2 * (i - 5)), mask),
     })
@@ -425,7 +456,7 @@ fn one_of_four(codes: &[u8], half: usize) -> Chunks {
         core::array::from_fn(|row| [codes[3 * row], codes[3 * row + 1], codes[3 * row + 2], 0]);
     let rows = load256(rows.as_flattened(), 0);
     let table = load256(PICKS.as_flattened(), 0);
-    core::array::from_fn(|i| {
+    chunks!(|i| {
         let shifted = _mm256_srl_epi32(rows, _mm_cvtsi64_si128(3 * i as i64));
         _mm256_permutevar8x32_epi32(table, shifted)
     })
@@ -460,7 +491,7 @@ fn sparse_chunks<const BITS: usize>(
             u8::MAX >> (8 - BITS)
         }; 8],
     );
-    core::array::from_fn(|chunk| {
+    chunks!(|chunk| {
         let mask = masks[chunk].to_le_bytes();
         let mut codes = [0u64; 4];
         for (i, byte) in mask.into_iter().enumerate() {
@@ -615,4 +646,11 @@ fn floats(x: __m256) -> [f32; 8] {
 #[inline]
 fn widen8(bytes: [u8; 8]) -> __m256i {
     _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
+}
+
+/// Eight signed bytes as eight 32-bit integers.
+#[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
+#[inline]
+fn signed8(bytes: [u8; 8]) -> __m256i {
+    _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
 }

@@ -5,6 +5,7 @@
 //! floats, so that scaling after the conversion gives the bits of scaling before it.
 
 use super::load::{bytes, load128, load256, load512};
+use super::{PICKS, fixed_zero, kind};
 use crate::block::{Block, CHUNK, CHUNKS, Group, SparseValues, TRITS, chunk_mask, planes};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::Activations;
@@ -24,17 +25,6 @@ macro_rules! chunks {
         }
         chunks
     }};
-}
-
-/// The encodings as numbers, so that each gets a loop of its own.
-mod kind {
-    pub(super) const TERNARY: u8 = 10;
-    pub(super) const ONE_OF_FOUR: u8 = 11;
-    pub(super) const SPARSE: u8 = 20;
-    pub(super) const Q8_0: u8 = 30;
-    pub(super) const Q4_1: u8 = 31;
-    pub(super) const Q4_K: u8 = 32;
-    pub(super) const Q6_K: u8 = 33;
 }
 
 /// Sixteen rows times the tokens from `token` on, one for each element of `out`.
@@ -187,19 +177,6 @@ fn tile<const KIND: u8, const N: usize>(
     for (out, sum) in out.iter_mut().zip(sums) {
         // SAFETY: sixteen writable floats; the store takes any alignment.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
-    }
-}
-
-/// The code that stands for zero where it is the same in every group.
-const fn fixed_zero(kind: u8) -> i32 {
-    match kind {
-        1 | kind::TERNARY | kind::ONE_OF_FOUR => 1,
-        5 => 16,
-        6 => 32,
-        8 => 128,
-        21..=26 => (1 << (kind - kind::SPARSE)) - 1,
-        28 => 128,
-        _ => 0,
     }
 }
 
@@ -435,17 +412,6 @@ fn ternary(codes: &[u8]) -> Chunks {
         _ => _mm512_and_si512(shift(three, 2 * (i - TRITS), 0), mask),
     })
 }
-
-/// What three bits of a 1:4 row mean as four codes around a zero of 1.
-pub(super) const PICKS: [[u8; 4]; 8] = {
-    let mut table = [[1; 4]; 8];
-    let mut code = 0;
-    while code < 8 {
-        table[code][code & 3] = if code & 4 == 0 { 2 } else { 0 };
-        code += 1;
-    }
-    table
-};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 #[inline]
