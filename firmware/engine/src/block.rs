@@ -73,7 +73,7 @@ impl<'a> Block<'a> {
             header,
             group,
         } = self.record;
-        let records = self.records.chunks_exact(self.record.bytes()).enumerate();
+        let records = self.records().enumerate();
         records
             .flat_map(move |(record, bytes)| {
                 let (header, own) = bytes.split_at(header);
@@ -81,6 +81,11 @@ impl<'a> Block<'a> {
                 own.map(move |(i, bytes)| (record * groups + i, Group { header, bytes }))
             })
             .take(self.cols.div_ceil(GROUP))
+    }
+
+    /// The records one after the other, the last one filled up.
+    pub(crate) fn records(&self) -> core::slice::ChunksExact<'a, u8> {
+        self.records.chunks_exact(self.record.bytes())
     }
 
     /// The 16-bit row scales, where the encoding has them.
@@ -380,7 +385,7 @@ pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
 pub(crate) struct SparseValues<'a> {
     bytes: &'a [u8],
     /// Values of the whole block.
-    count: usize,
+    pub(crate) count: usize,
     /// Values before the group that is read next.
     pub(crate) before: usize,
 }
@@ -417,6 +422,9 @@ impl<'a> SparseValues<'a> {
     #[inline(always)]
     pub(crate) fn code(&self, width: Width, index: usize) -> u8 {
         let (mut code, mut at, mut below) = (0, 0, 0);
+        if index >= self.count {
+            return 0;
+        }
         for bits in planes(width) {
             if bits > 0 {
                 let position = index * bits;
