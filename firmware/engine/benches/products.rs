@@ -67,9 +67,9 @@ fn product(bencher: Bencher<'_, '_>, encoding: Encoding, level: SimdLevel, token
         .bench_local(|| multiply(&host, &matrix, &input, divan::black_box(&mut out)));
 }
 
-const ENCODINGS: [&str; 14] = [
+const ENCODINGS: [&str; 17] = [
     "dense1", "ternary", "1of4", "dense2", "dense3", "dense4", "dense5", "dense6", "dense8",
-    "sparse1", "sparse4", "q4_1", "q4_k", "q6_k",
+    "sparse1", "sparse2", "sparse3", "sparse4", "sparse8", "q4_1", "q4_k", "q6_k",
 ];
 
 fn named(name: &str) -> Encoding {

@@ -112,6 +112,11 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// The records one after the other, the last one filled up.
+    pub(crate) fn records(&self) -> core::slice::ChunksExact<'a, u8> {
+        self.records.chunks_exact(self.record.bytes())
+    }
+
     /// The 16-bit row scales, where the encoding has them.
     pub(crate) const fn row_scales(&self) -> &'a [u8] {
         self.row_scales
@@ -409,7 +414,7 @@ pub(crate) fn kept_level(width: Width, code: u8) -> i16 {
 pub(crate) struct SparseValues<'a> {
     bytes: &'a [u8],
     /// Values of the whole block.
-    count: usize,
+    pub(crate) count: usize,
     /// Values before the group that is read next.
     pub(crate) before: usize,
 }
@@ -446,6 +451,9 @@ impl<'a> SparseValues<'a> {
     #[inline(always)]
     pub(crate) fn code(&self, width: Width, index: usize) -> u8 {
         let (mut code, mut at, mut below) = (0, 0, 0);
+        if index >= self.count {
+            return 0;
+        }
         for bits in planes(width) {
             if bits > 0 {
                 let position = index * bits;

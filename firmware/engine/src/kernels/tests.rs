@@ -1,6 +1,7 @@
 //! Every level against the definition, on random data, all lengths, and extreme values.
 
 use super::*;
+use crate::encoding::Width;
 use std::vec;
 use std::vec::Vec;
 
@@ -161,6 +162,28 @@ fn extreme_values_neither_overflow_nor_differ() {
                 assert!(
                     product(level, &matrix, &floats) == expected,
                     "{} {encoding:?} {fill:#x}",
+                    level.name()
+                );
+            }
+        }
+    }
+}
+
+/// A bitmap may claim more values than there are; those are code 0 at every level.
+#[test]
+fn bitmaps_that_keep_too_much_read_zeros() {
+    let mut random = Random(31);
+    for width in Width::ALL {
+        let encoding = Encoding::Sparse(width);
+        for (cols, kept, tokens) in [(64, 1, 1), (576, 30, 3), (1031, 100, 8)] {
+            let bytes = vec![random.byte() | 0x55; encoding.bytes(16, cols, kept)];
+            let matrix = Matrix::new(encoding, 16, cols, kept, &bytes).unwrap();
+            let floats: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
+            let expected = product(SimdLevel::scalar(), &matrix, &floats);
+            for level in SimdLevel::available() {
+                assert!(
+                    product(level, &matrix, &floats) == expected,
+                    "{} {encoding:?} {cols}",
                     level.name()
                 );
             }

@@ -511,6 +511,10 @@ fn sparse_chunks<const BITS: usize>(
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
 fn sparse_values<const BITS: usize>(kept: &SparseValues<'_>, first: usize) -> [u8; 8] {
+    // Values of a block are a multiple of 16.
+    if first >= kept.count {
+        return [0; 8];
+    }
     let width = match BITS {
         1 => Width::One,
         2 => Width::Two,

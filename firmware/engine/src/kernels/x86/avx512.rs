@@ -6,7 +6,7 @@
 
 use super::load::{bytes, load128, load256, load512};
 use super::{PICKS, fixed_zero, kind};
-use crate::block::{Block, CHUNK, CHUNKS, Group, SparseValues, TRITS, chunk_mask, planes};
+use crate::block::{Block, CHUNK, CHUNKS, Group, TRITS};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::Activations;
 use core::arch::x86_64::*;
@@ -26,6 +26,9 @@ macro_rules! chunks {
         chunks
     }};
 }
+
+// After the macro, which it uses.
+mod sparse;
 
 /// Sixteen rows times the tokens from `token` on, one for each element of `out`.
 #[target_feature(
@@ -48,13 +51,7 @@ pub(in crate::kernels) fn block(
         Encoding::Dense(Width::Eight) => tiles::<8>(block, input, token, out),
         Encoding::Ternary => tiles::<{ kind::TERNARY }>(block, input, token, out),
         Encoding::OneOfFour => tiles::<{ kind::ONE_OF_FOUR }>(block, input, token, out),
-        Encoding::Sparse(Width::One) => tiles::<{ kind::SPARSE + 1 }>(block, input, token, out),
-        Encoding::Sparse(Width::Two) => tiles::<{ kind::SPARSE + 2 }>(block, input, token, out),
-        Encoding::Sparse(Width::Three) => tiles::<{ kind::SPARSE + 3 }>(block, input, token, out),
-        Encoding::Sparse(Width::Four) => tiles::<{ kind::SPARSE + 4 }>(block, input, token, out),
-        Encoding::Sparse(Width::Five) => tiles::<{ kind::SPARSE + 5 }>(block, input, token, out),
-        Encoding::Sparse(Width::Six) => tiles::<{ kind::SPARSE + 6 }>(block, input, token, out),
-        Encoding::Sparse(Width::Eight) => tiles::<{ kind::SPARSE + 8 }>(block, input, token, out),
+        Encoding::Sparse(width) => sparse::block(width, block, input, token, out),
         Encoding::Twin(Twin::Q8_0) => tiles::<{ kind::Q8_0 }>(block, input, token, out),
         Encoding::Twin(Twin::Q4_1) => tiles::<{ kind::Q4_1 }>(block, input, token, out),
         Encoding::Twin(Twin::Q4K) => tiles::<{ kind::Q4_K }>(block, input, token, out),
@@ -102,9 +99,8 @@ fn tile<const KIND: u8, const N: usize>(
     let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
     let totals: [&[i32]; N] = core::array::from_fn(|t| input.sums(token + t));
     let mut sums = [_mm512_setzero_ps(); N];
-    let mut sparse = Sparse::new(block, block.groups());
     for (index, group) in block.groups() {
-        let codes = unpack::<KIND>(block.encoding, &group, &mut sparse);
+        let codes = unpack::<KIND>(block.encoding, &group);
         match KIND {
             kind::Q8_0..=kind::Q4_K => {
                 let (scale, minimum) = twin_scales::<KIND>(&group);
@@ -167,6 +163,17 @@ fn tile<const KIND: u8, const N: usize>(
             }
         }
     }
+    finish(block, sums, out);
+}
+
+/// Multiplies the sums of sixteen rows with their row scales, where they have any.
+#[target_feature(enable = "avx512f,f16c")]
+#[inline]
+fn finish<const N: usize>(
+    block: &Block<'_>,
+    mut sums: [__m512; N],
+    out: &mut [[f32; BLOCK_ROWS]; N],
+) {
     if !block.row_scales().is_empty() {
         let unit = _mm512_set1_ps(crate::block::scale_unit(block.encoding));
         let row_scales = _mm512_mul_ps(halves(load256(block.row_scales(), 0)), unit);
@@ -273,11 +280,7 @@ fn twin_scales<const KIND: u8>(group: &Group<'_>) -> (__m512, __m512) {
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn unpack<'a, const KIND: u8>(
-    encoding: Encoding,
-    group: &Group<'_>,
-    sparse: &mut Sparse<'a, impl Iterator<Item = (usize, Group<'a>)>>,
-) -> Chunks {
+fn unpack<const KIND: u8>(encoding: Encoding, group: &Group<'_>) -> Chunks {
     let codes = group.codes(encoding);
     match KIND {
         // Signs are twice the bit, less one.
@@ -291,14 +294,7 @@ fn unpack<'a, const KIND: u8>(
         8 | kind::Q8_0 => chunks!(|i| load512(codes, i * CHUNK)),
         kind::Q4_1 | kind::Q4_K => plane4::<0>(codes, 0),
         kind::TERNARY => ternary(codes),
-        kind::ONE_OF_FOUR => one_of_four(codes),
-        21 => sparse.chunks::<1>(codes),
-        22 => sparse.chunks::<2>(codes),
-        23 => sparse.chunks::<3>(codes),
-        24 => sparse.chunks::<4>(codes),
-        25 => sparse.chunks::<5>(codes),
-        26 => sparse.chunks::<6>(codes),
-        _ => sparse.chunks::<8>(codes),
+        _ => one_of_four(codes),
     }
 }
 
@@ -441,168 +437,4 @@ fn one_of_four(codes: &[u8]) -> Chunks {
         let shifted = _mm512_srl_epi32(rows, _mm_cvtsi64_si128(3 * i as i64));
         _mm512_permutexvar_epi32(shifted, table)
     })
-}
-
-/// Groups whose values are unpacked together: what was just stored can not be loaded at once.
-const AHEAD: usize = 8;
-
-/// The kept values of the next groups of a sparse block, a byte each.
-struct Sparse<'a, Groups> {
-    kept: SparseValues<'a>,
-    /// The groups that are not unpacked yet.
-    ahead: Groups,
-    /// Unpacked groups that are not taken yet.
-    ready: usize,
-    codes: [u8; AHEAD * GROUP_WEIGHTS + 2 * CHUNK],
-    /// Where the next value stands in `codes`.
-    at: usize,
-}
-
-impl<'a, Groups: Iterator<Item = (usize, Group<'a>)>> Sparse<'a, Groups> {
-    fn new(block: &Block<'a>, ahead: Groups) -> Self {
-        Self {
-            kept: SparseValues::new(block),
-            ahead,
-            ready: 0,
-            codes: [0; AHEAD * GROUP_WEIGHTS + 2 * CHUNK],
-            at: 0,
-        }
-    }
-
-    /// The chunks of the next group, whose bitmap is given.
-    #[target_feature(
-        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-    )]
-    #[inline]
-    fn chunks<const BITS: usize>(&mut self, bitmap: &[u8]) -> Chunks {
-        if BITS == 1 {
-            return self.signs(bitmap);
-        }
-        if self.ready == 0 {
-            self.refill::<BITS>();
-        }
-        self.ready = self.ready.saturating_sub(1);
-        let unkept = _mm512_set1_epi8(if BITS == 8 {
-            -128
-        } else {
-            (u8::MAX >> (8 - BITS)).cast_signed()
-        });
-        let masks: [u64; CHUNKS] = core::array::from_fn(|chunk| chunk_mask(bitmap, chunk));
-        let starts = starts(&masks, self.at);
-        self.at = starts[CHUNKS];
-        chunks!(|chunk| {
-            let mask = masks[chunk];
-            let codes = load512(&self.codes, starts[chunk]);
-            // Something must happen between load and expansion: expanding from memory is slow.
-            let codes = if BITS == 8 {
-                _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
-            } else {
-                _mm512_add_epi8(codes, codes)
-            };
-            _mm512_mask_expand_epi8(unkept, mask, codes)
-        })
-    }
-
-    #[target_feature(
-        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-    )]
-    fn refill<const BITS: usize>(&mut self) {
-        let mut count = 0;
-        while self.ready < AHEAD
-            && let Some((_, group)) = self.ahead.next()
-        {
-            let masks = (0..CHUNKS).map(|chunk| chunk_mask(group.bytes, chunk));
-            count += masks.map(|mask| mask.count_ones() as usize).sum::<usize>();
-            self.ready += 1;
-        }
-        // Planes are read from the last whole byte of all of them.
-        let first = self.kept.before & !7;
-        self.at = self.kept.before - first;
-        self.kept.before += count;
-        let values = self.codes.as_chunks_mut::<CHUNK>().0.iter_mut();
-        for (i, values) in values.take((self.at + count).div_ceil(CHUNK)).enumerate() {
-            let codes = sparse_values::<BITS>(&self.kept, first + i * CHUNK);
-            // SAFETY: 64 writable bytes; the store takes any alignment.
-            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), codes) };
-        }
-    }
-
-    /// Kept signs need no unpacking: their bits are deposited where the bitmap has ones.
-    #[target_feature(
-        enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-    )]
-    #[inline]
-    fn signs(&mut self, bitmap: &[u8]) -> Chunks {
-        let (one, two) = (_mm512_set1_epi8(1), _mm512_set1_epi8(2));
-        let masks: [u64; CHUNKS] = core::array::from_fn(|chunk| chunk_mask(bitmap, chunk));
-        let starts = starts(&masks, self.kept.before);
-        self.kept.before = starts[CHUNKS];
-        let signs = self.kept.bytes();
-        chunks!(|chunk| {
-            let (byte, shift) = (starts[chunk] / 8, starts[chunk] % 8);
-            let low = u64::from_le_bytes(bytes(signs, byte)) >> shift;
-            let [last] = bytes(signs, byte + 8);
-            // Shifted in two steps, since a shift by 64 is none.
-            let positive = _pdep_u64(low | u64::from(last) << 1 << (63 - shift), masks[chunk]);
-            let negative = _mm512_mask_mov_epi8(one, masks[chunk], _mm512_setzero_si512());
-            _mm512_mask_mov_epi8(negative, positive, two)
-        })
-    }
-}
-
-/// Where the values of each chunk begin, and those of the next group.
-#[target_feature(enable = "popcnt")]
-#[inline]
-fn starts(masks: &[u64; CHUNKS], first: usize) -> [usize; CHUNKS + 1] {
-    let mut starts = [first; CHUNKS + 1];
-    for chunk in 0..CHUNKS {
-        starts[chunk + 1] = starts[chunk] + masks[chunk].count_ones() as usize;
-    }
-    starts
-}
-
-/// 64 values of a sparse block from `first` on, a multiple of 8; at eight bits as signed numbers.
-#[target_feature(
-    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-)]
-#[inline]
-fn sparse_values<const BITS: usize>(kept: &SparseValues<'_>, first: usize) -> __m512i {
-    let width = match BITS {
-        1 => Width::One,
-        2 => Width::Two,
-        3 => Width::Three,
-        4 => Width::Four,
-        5 => Width::Five,
-        6 => Width::Six,
-        _ => Width::Eight,
-    };
-    let mut codes = _mm512_setzero_si512();
-    let (mut start, mut below) = (0, 0);
-    for bits in planes(width) {
-        let at = start + first * bits / 8;
-        let plane = match bits {
-            1 => {
-                let mask = u64::from_le_bytes(bytes(kept.bytes(), at));
-                _mm512_maskz_set1_epi8(mask, 1)
-            }
-            2 => {
-                let spread = _mm512_cvtepu8_epi32(load128(kept.bytes(), at));
-                let from = _mm512_set1_epi64(0x2624_2220_0604_0200);
-                let pairs = _mm512_multishift_epi64_epi8(from, spread);
-                _mm512_and_si512(pairs, _mm512_set1_epi8(3))
-            }
-            4 => {
-                let spread = _mm512_cvtepu8_epi16(load256(kept.bytes(), at));
-                let from = _mm512_set1_epi64(0x3430_2420_1410_0400);
-                let nibbles = _mm512_multishift_epi64_epi8(from, spread);
-                _mm512_and_si512(nibbles, _mm512_set1_epi8(15))
-            }
-            8 => _mm512_xor_si512(load512(kept.bytes(), at), _mm512_set1_epi8(-128)),
-            _ => _mm512_setzero_si512(),
-        };
-        codes = _mm512_or_si512(codes, shift(plane, 0, below));
-        start += kept.plane_bytes(bits);
-        below += bits;
-    }
-    codes
 }

@@ -22,7 +22,6 @@ const fn fixed_zero(kind: u8) -> i32 {
         5 => 16,
         6 => 32,
         8 | kind::Q8_0 => 128,
-        21..=26 => (1 << (kind - kind::SPARSE)) - 1,
         28 => 128,
         _ => 0,
     }
