@@ -1,5 +1,6 @@
 #!/bin/sh
-# bench-peers.sh WHITTLE: speed beside llama.cpp on this machine, on SmolLM2-135M; prints a table.
+# bench-peers.sh WHITTLE: speed beside llama.cpp and candle on this machine, on SmolLM2-135M and on random weights of
+# Llama-3.2-1B's shape; prints a table. ROUNDS=3 makes it shorter.
 #
 # llama.cpp comes inside the source archive of the Python package llama-cpp-python; it is built once (about
 # 12 minutes on two cores) and kept in the cache. Runs are interleaved; each figure is a median.
@@ -25,5 +26,14 @@ if [ ! -x "$cache/peer" ] || [ benches/peers/peer.cpp -nt "$cache/peer" ]; then
     "$(library libllama.a)" "$(library libggml.a)" "$(library libggml-cpu.a)" "$(library libggml-base.a)" \
     -fopenmp -lpthread -ldl -lm
   cd "$root"
+fi
+if [ ! -x "$cache/candle-peer" ]; then
+  RUSTFLAGS="-Ctarget-cpu=native" CARGO_TARGET_DIR="$cache/candle-target" \
+    cargo build --release --manifest-path benches/peers/candle/Cargo.toml
+  cp "$cache/candle-target/release/candle-peer" "$cache/candle-peer"
+fi
+if [ ! -x "$cache/python/bin/python" ]; then
+  python3 -m venv "$cache/python"
+  "$cache/python/bin/pip" install --quiet gguf numpy
 fi
 exec python3 scripts/bench_peers.py "$whittle" "$cache"
