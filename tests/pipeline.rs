@@ -8,12 +8,15 @@
 mod tiny_model;
 
 use engine::arena::CachePrecision;
+use engine::encoding::Encoding;
 use engine::sampler::Sampling;
 use engine::shape::Role;
+use engine::workers::SimdLevel;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use tiny_model::TinyModel;
+use tiny_model::{Stored, TinyModel};
 use whittle::compress::{CompressedModel, compress, compress_tensor};
 use whittle::evaluate::{evaluate, windows};
 use whittle::job::{CancelToken, Job};
@@ -391,4 +394,56 @@ fn cancelled_work_stops() {
     let cancel = CancelToken::new();
     cancel.cancel();
     assert!(compress(&model(), &Recipe::original(), &Job::new(&|_| {}, cancel)).is_err());
+}
+
+#[test]
+fn what_llama_cpp_quantized_is_kept_without_loss_in_no_more_bytes() {
+    for stored in [Stored::Q8_0, Stored::Q4_1, Stored::Q4K, Stored::Q6K] {
+        let tiny = TinyModel {
+            stored,
+            layers: 1,
+            hidden: 256,
+            feed_forward: 256,
+            head_dim: 64,
+            ..TinyModel::default()
+        };
+        let model = Model::from_gguf("tiny.gguf", tiny.gguf(), &Job::silent()).unwrap();
+        let mut recipe = Recipe::original();
+        recipe.set("*=bits:source").unwrap();
+        let compressed = compress(&model, &recipe, &Job::silent()).unwrap();
+        let mut twins = 0;
+        for (tensor, source) in compressed.tensors.iter().zip(&model.tensors) {
+            if let Encoding::Twin(_) = tensor.encoding {
+                assert_eq!(tensor.bytes.len() as u64, source.bytes, "{}", tensor.name);
+                assert_eq!(tensor.nmse, 0.0, "{}", tensor.name);
+                let mut row = vec![0.0; tensor.cols];
+                let values = model.values(source);
+                for (i, expected) in values.chunks_exact(tensor.cols).enumerate() {
+                    tensor.matrix().dequantize_row(i, &mut row);
+                    assert_eq!(row, expected, "{} row {i}", tensor.name);
+                }
+                twins += 1;
+            }
+        }
+        assert_eq!(twins, 7, "every matrix of the layer: {stored:?}");
+        // They run, and on every level alike.
+        let packed = PackedModel::pack(&model, &compressed, &Job::silent()).unwrap();
+        let hashes: BTreeSet<u64> = SimdLevel::available()
+            .map(|level| {
+                let processor = Processor::with_level(Some(level.name()), Some(2)).unwrap();
+                let question = Question {
+                    system: None,
+                    user: "hello",
+                    max_tokens: 4,
+                    sampling: Sampling::GREEDY,
+                    stop: &[],
+                };
+                let mut conversation = Conversation::new(&packed, 64);
+                let mut ignore = |_: &str| ControlFlow::Continue(());
+                let answer = conversation.ask(&packed, &processor.host(), &question, &mut ignore);
+                answer.unwrap().logits_hash.0
+            })
+            .collect();
+        assert_eq!(hashes.len(), 1, "{stored:?}");
+    }
 }

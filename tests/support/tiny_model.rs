@@ -5,6 +5,8 @@
 //! Include with `#[path = "support/tiny_model.rs"] mod tiny_model;`.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use engine::float::f16_from_f32;
+
 /// GGUF's number of a tensor type with 32-bit floats.
 pub(crate) const F32: u32 = 0;
 
@@ -35,7 +37,50 @@ pub(crate) struct TinyModel {
     pub(crate) head_dim: u32,
     pub(crate) context: u32,
     pub(crate) head: Head,
+    /// How matrices are stored whose width is whole blocks of it.
+    pub(crate) stored: Stored,
     pub(crate) seed: u64,
+}
+
+/// A type of `ggml.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    F32,
+    Q8_0,
+    Q4_1,
+    Q4K,
+    Q6K,
+}
+
+impl Stored {
+    /// Number in `ggml.h`, columns and bytes of a block.
+    fn numbers(self) -> (u32, u64, usize) {
+        match self {
+            Self::F32 => (F32, 1, 4),
+            Self::Q8_0 => (8, 32, 34),
+            Self::Q4_1 => (3, 32, 20),
+            Self::Q4K => (12, 256, 144),
+            Self::Q6K => (14, 256, 210),
+        }
+    }
+
+    /// A block of random values of a size that keeps what goes through a matrix.
+    fn block(self, random: &mut Random) -> Vec<u8> {
+        let (_, _, bytes) = self.numbers();
+        let mut block: Vec<u8> = (0..bytes).map(|_| random.next().to_le_bytes()[3]).collect();
+        let halves: &[(usize, f32)] = match self {
+            Self::F32 => &[],
+            Self::Q8_0 => &[(0, 0.001)],
+            Self::Q4_1 => &[(0, 0.012), (2, -0.09)],
+            Self::Q4K => &[(0, 0.000_3), (2, 0.002)],
+            Self::Q6K => &[(208, 0.000_02)],
+        };
+        for (at, value) in halves {
+            let scaled = value * (1.0 + 0.3 * random.uniform());
+            block[*at..at + 2].copy_from_slice(&f16_from_f32(scaled).to_le_bytes());
+        }
+        block
+    }
 }
 
 /// The output head.
@@ -59,6 +104,7 @@ impl Default for TinyModel {
             head_dim: 16,
             context: 128,
             head: Head::Tied,
+            stored: Stored::F32,
             seed: 1,
         }
     }
@@ -77,6 +123,15 @@ impl TinyModel {
         write_tokenizer(&mut file);
         let mut random = Random(self.seed);
         for (name, rows, cols) in self.tensors() {
+            let (number, block_cols, _) = self.stored.numbers();
+            if rows > 1 && self.stored != Stored::F32 && cols.is_multiple_of(block_cols) {
+                let blocks = rows * cols / block_cols;
+                let bytes = (0..blocks)
+                    .flat_map(|_| self.stored.block(&mut random))
+                    .collect();
+                file.tensor(&name, &[cols, rows], number, bytes);
+                continue;
+            }
             let values: Vec<f32> = (0..rows * cols)
                 .map(|_| match name.rsplit('.').next() {
                     _ if name.contains("norm") => 1.0 + 0.1 * random.uniform(),

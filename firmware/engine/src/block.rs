@@ -336,14 +336,20 @@ fn read_trit(codes: &[u8], lane: usize, col: usize) -> u8 {
     } else {
         let low = codes[CHUNK + place % 32] >> (place / 32 * 4) & 15;
         let high = codes[CHUNK + 32 + place / 8] >> (place % 8) & 1;
-        let number = low | high << 4;
-        match chunk - TRITS {
-            0 => number % 3,
-            1 => number / 3 % 3,
-            _ => number / 9 % 3,
-        }
+        THREE_TRITS[usize::from(low | high << 4)] >> (2 * (chunk - TRITS)) & 3
     }
 }
+
+/// The three trits of a number of five bits, two bits each.
+pub(crate) static THREE_TRITS: [u8; 32] = {
+    let mut table = [0; 32];
+    let mut n = 0;
+    while n < 32 {
+        table[n as usize] = (n % 3) | ((n / 3 % 3) << 2) | ((n / 9 % 3) << 4);
+        n += 1;
+    }
+    table
+};
 
 /// Writes the eight trits (0 to 2) that stand in column `col` (0 to 3) of every chunk of a row.
 ///

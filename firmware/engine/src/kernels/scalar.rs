@@ -2,8 +2,8 @@
 
 use super::{Activations, LANES, fold};
 use crate::block::{
-    Block, CHUNK, CHUNKS, Group, Pick, SparseValues, TRITS, chunk_mask, half_at, kept_level,
-    read_pick,
+    Block, CHUNK, CHUNKS, Group, Pick, SparseValues, THREE_TRITS, TRITS, half_at, kept_level,
+    planes, read_pick,
 };
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 
@@ -42,7 +42,7 @@ fn tile<const N: usize>(
 ) {
     *out = [[0.0; BLOCK_ROWS]; N];
     let encoding = block.encoding;
-    let mut sparse = SparseValues::new(block);
+    let mut sparse = KeptCodes::new(block);
     for (index, group) in block.groups() {
         let values: Values<'_, N> = core::array::from_fn(|t| {
             let (groups, _) = input.values(token + t).as_chunks();
@@ -200,10 +200,10 @@ fn ternary<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>) ->
         }
         let low = codes[CHUNK + place % 32] >> (place / 32 * 4) & 15;
         let high = codes[CHUNK + 32 + place / 8] >> (place % 8) & 1;
-        let mut number = u16::from(low | high << 4);
+        let mut three = THREE_TRITS[usize::from(low | high << 4)];
         for chunk in TRITS..CHUNKS {
-            add(number % 3, 4 * chunk + i);
-            number /= 3;
+            add(u16::from(three & 3), 4 * chunk + i);
+            three >>= 2;
         }
     }
     dots
@@ -225,24 +225,116 @@ fn one_of_four<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>
     dots
 }
 
+/// The kept values of a sparse block, read in order: two planes of bits, each of them a stream.
+struct KeptCodes<'a> {
+    low: BitReader<'a>,
+    high: BitReader<'a>,
+}
+
+impl<'a> KeptCodes<'a> {
+    fn new(block: &Block<'a>) -> Self {
+        let values = SparseValues::new(block);
+        let width = match block.encoding {
+            Encoding::Sparse(width) => width,
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Twin(_) => Width::Eight,
+        };
+        let [low, _] = planes(width);
+        let (low, high) = values.bytes().split_at(values.plane_bytes(low));
+        Self {
+            low: BitReader::new(low),
+            high: BitReader::new(high),
+        }
+    }
+
+    /// The level of the next value; of code 0 past the end, where a broken bitmap may lead.
+    #[inline(always)]
+    fn level(&mut self, width: Width) -> i32 {
+        let [low, high] = planes(width);
+        let mut code = self.low.take(low);
+        if high > 0 {
+            code |= self.high.take(high) << low;
+        }
+        i32::from(kept_level(width, code))
+    }
+}
+
+/// Reads numbers of few bits, lowest bits first; past the end it reads zeros.
+struct BitReader<'a> {
+    bytes: core::slice::Iter<'a, u8>,
+    /// Bits read from `bytes` and not yet taken, and how many.
+    window: u32,
+    held: usize,
+}
+
+impl<'a> BitReader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes: bytes.iter(),
+            window: 0,
+            held: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, bits: usize) -> u8 {
+        if self.held == 0 {
+            self.window = u32::from(self.bytes.next().copied().unwrap_or(0));
+            self.held = 8;
+        }
+        let [code, ..] = (self.window & ((1 << bits) - 1)).to_le_bytes();
+        self.window >>= bits;
+        self.held -= bits;
+        code
+    }
+}
+
 /// All sixteen rows of the next group of a sparse block.
 fn sparse_dots<const N: usize>(
     width: Width,
     group: &Group<'_>,
-    kept: &mut SparseValues<'_>,
+    kept: &mut KeptCodes<'_>,
+    values: &Values<'_, N>,
+) -> Dots<N> {
+    // One copy of the loop for each width, so that nothing is decided weight by weight.
+    match width {
+        Width::One => sparse_dots_of(Width::One, group, kept, values),
+        Width::Two => sparse_dots_of(Width::Two, group, kept, values),
+        Width::Three => sparse_dots_of(Width::Three, group, kept, values),
+        Width::Four => sparse_dots_of(Width::Four, group, kept, values),
+        Width::Five => sparse_dots_of(Width::Five, group, kept, values),
+        Width::Six => sparse_dots_of(Width::Six, group, kept, values),
+        Width::Eight => sparse_dots_of(Width::Eight, group, kept, values),
+    }
+}
+
+#[inline(always)]
+fn sparse_dots_of<const N: usize>(
+    width: Width,
+    group: &Group<'_>,
+    kept: &mut KeptCodes<'_>,
     values: &Values<'_, N>,
 ) -> Dots<N> {
     let mut dots = [[0; N]; BLOCK_ROWS];
-    for chunk in 0..CHUNKS {
-        let mut mask = chunk_mask(group.bytes, chunk);
-        while mask != 0 {
-            let place = mask.trailing_zeros() as usize;
-            let level = i32::from(kept_level(width, kept.code(width, kept.before)));
-            kept.before += 1;
-            for (dot, values) in dots[place / 4].iter_mut().zip(values) {
-                *dot += level * i32::from(values[4 * chunk + place % 4]);
+    for (chunk, bitmap) in group.bytes.as_chunks::<8>().0.iter().enumerate() {
+        // Two rows a byte, four columns each: no instruction that counts zeros is needed.
+        for (rows, byte) in dots.as_chunks_mut::<2>().0.iter_mut().zip(bitmap) {
+            let mut mask = *byte;
+            for row in rows {
+                for col in 0..4 {
+                    if mask & 1 != 0 {
+                        let level = kept.level(width);
+                        for (dot, values) in row.iter_mut().zip(values) {
+                            *dot += level * i32::from(values[(4 * chunk + col) % GROUP]);
+                        }
+                    }
+                    mask >>= 1;
+                }
             }
-            mask &= mask - 1;
         }
     }
     dots
