@@ -2,8 +2,10 @@
 //!
 //! A file is long, for its tensors stand at whole pages, and its checksums keep a fuzzer out. So the
 //! input is also read as a short form: the metadata as `FORMAT.md` has them, then bytes that every
-//! tensor repeats. [`file`] lays the tensors out where the directory leaves offset, length or checksum
-//! zero, and fills in the file's length and the metadata's checksum; other numbers stay as they are.
+//! tensor repeats. [`file`] lays the tensors out. Where the directory leaves rows and columns zero they
+//! follow from the header, so that a model of another shape is one changed number away; so do offset,
+//! length and checksum, and the file's length. Other numbers stay as they are, but for the metadata's
+//! checksum.
 
 mod seeds;
 
@@ -18,6 +20,7 @@ use engine::format::{
 use engine::matrix::Matrix;
 use engine::sampler::{Sampler, Sampling};
 use engine::session::{Session, SessionError};
+use engine::shape::{Hyperparameters, Role, RopePairs};
 use engine::weights::{Weights, table_len};
 use engine::workers::{Host, Serial, SimdLevel};
 use std::hint::black_box;
@@ -51,30 +54,34 @@ pub fn file(short: &[u8]) -> Option<Vec<u8>> {
     let (metadata, pattern) = short.split_at_checked(metadata_bytes)?;
     let mut file = metadata.to_vec();
     let directory = u32_at(metadata, 72)? as usize;
+    let shape = shape(metadata)?;
     for index in 0..u32_at(metadata, 20)? as usize {
         let at = directory + index * ENTRY_BYTES;
-        let Some(entry) = metadata.get(at..).and_then(|m| m.get(..ENTRY_BYTES)) else {
+        let stored = metadata.get(at..).and_then(|m| m.first_chunk());
+        let Some(stored): Option<&[u8; ENTRY_BYTES]> = stored else {
             break;
         };
-        let number = |at: usize| u32_at(entry, at).map_or(0, |n| n as usize);
-        let is_zero = |at: usize, len: usize| entry[at..at + len].iter().all(|b| *b == 0);
-        let (Some(encoding), true) = (Encoding::from_number(entry[41]), is_zero(60, 16)) else {
-            continue;
-        };
-        let len = encoding.bytes(number(48), number(52), number(56));
-        let offset = file.len().next_multiple_of(TENSOR_ALIGNMENT);
-        if len > MOST_BYTES - offset.min(MOST_BYTES) {
-            return None;
+        let mut entry = *stored;
+        set_shape(&mut entry, &shape);
+        let number = |at: usize| u32_at(&entry, at).map_or(0, |n| n as usize);
+        let is_zero = |at: usize, len: usize| stored[at..at + len].iter().all(|b| *b == 0);
+        if let (Some(encoding), true) = (Encoding::from_number(entry[41]), is_zero(60, 16)) {
+            let len = encoding.bytes(number(48), number(52), number(56));
+            let offset = file.len().next_multiple_of(TENSOR_ALIGNMENT);
+            if len > MOST_BYTES - offset.min(MOST_BYTES) {
+                return None;
+            }
+            let first = 4 * index % pattern.len().max(1);
+            let bytes = repeated(&[&pattern[first..], &pattern[..first]].concat(), len);
+            file.resize(offset, 0);
+            file.extend_from_slice(&bytes);
+            entry[60..68].copy_from_slice(&(offset as u64).to_le_bytes());
+            entry[68..76].copy_from_slice(&(len as u64).to_le_bytes());
+            if is_zero(76, 4) {
+                entry[76..80].copy_from_slice(&crc32(&bytes).to_le_bytes());
+            }
         }
-        let first = 4 * index % pattern.len().max(1);
-        let bytes = repeated(&[&pattern[first..], &pattern[..first]].concat(), len);
-        file.resize(offset, 0);
-        file.extend_from_slice(&bytes);
-        file[at + 60..at + 68].copy_from_slice(&(offset as u64).to_le_bytes());
-        file[at + 68..at + 76].copy_from_slice(&(len as u64).to_le_bytes());
-        if is_zero(76, 4) {
-            file[at + 76..at + 80].copy_from_slice(&crc32(&bytes).to_le_bytes());
-        }
+        file[at..at + ENTRY_BYTES].copy_from_slice(&entry);
     }
     if file[24..32].iter().all(|b| *b == 0) {
         let len = (file.len() as u64).to_le_bytes();
@@ -83,6 +90,33 @@ pub fn file(short: &[u8]) -> Option<Vec<u8>> {
     let crc = crc32(&file[24..metadata_bytes]).to_le_bytes();
     file[16..20].copy_from_slice(&crc);
     Some(file)
+}
+
+/// The hyperparameters of a header, without those that no tensor's shape follows from.
+fn shape(header: &[u8]) -> Option<Hyperparameters> {
+    Some(Hyperparameters {
+        layers: u32_at(header, 32)?,
+        hidden: u32_at(header, 36)?,
+        feed_forward: u32_at(header, 40)?,
+        heads: u32_at(header, 44)?,
+        kv_heads: u32_at(header, 48)?,
+        head_dim: u32_at(header, 52)?,
+        vocab: u32_at(header, 56)?,
+        context: 1,
+        norm_epsilon: 0.0,
+        rope_pairs: RopePairs::Adjacent,
+    })
+}
+
+/// Gives an entry without rows and columns those of its role.
+fn set_shape(entry: &mut [u8], shape: &Hyperparameters) {
+    let is_left_out = entry[48..56].iter().all(|b| *b == 0);
+    if let (Some(role), true, Ok(())) = (Role::from_number(entry[40]), is_left_out, shape.check()) {
+        let (rows, cols) = role.shape(shape);
+        let kept = u32_at(entry, 56).unwrap_or(0) % (cols + 1);
+        let words = [rows, cols, kept].map(u32::to_le_bytes);
+        entry[48..60].copy_from_slice(words.as_flattened());
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

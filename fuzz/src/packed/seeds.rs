@@ -134,7 +134,7 @@ fn directory(
             } else {
                 Encoding::F32
             };
-            let (rows, cols) = role.shape(shape);
+            let (_, cols) = role.shape(shape);
             let kept = match encoding {
                 Encoding::Sparse(_) => cols / 2,
                 Encoding::F32
@@ -149,7 +149,9 @@ fn directory(
             entry[..name.len()].copy_from_slice(name);
             entry[40] = role as u8;
             entry[41] = encoding.number();
-            entry[44..60].copy_from_slice(&words([layer, rows, cols, kept]));
+            // Rows and columns follow from the header.
+            entry[44..48].copy_from_slice(&words([layer]));
+            entry[56..60].copy_from_slice(&words([kept]));
             directory.extend(entry);
         }
     }
