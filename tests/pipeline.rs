@@ -125,7 +125,8 @@ fn a_packed_file_survives_the_disk_and_any_damage_is_noticed() {
             .to_string();
         assert!(
             message.contains("tiny.whittle")
-                && (message.contains("expected") || message.contains("out of range")),
+                && message.contains("expected")
+                && message.contains("found"),
             "byte {place}: {message}"
         );
     }

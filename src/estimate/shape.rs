@@ -247,9 +247,9 @@ impl ModelShape {
         })?;
         let shape = Self::from(file);
         let checked = shape.hyperparameters.check();
-        checked.map_err(|field| ShapeError::Value {
+        checked.map_err(|wrong| ShapeError::Value {
             path: path.to_owned(),
-            field,
+            field: wrong.name,
         })?;
         if shape.metadata_bytes > 1 << 32 {
             return Err(ShapeError::Value {

@@ -164,8 +164,8 @@ fn shape(role: Role, h: &Hyperparameters) -> [u64; 2] {
 pub(super) fn checked(h: Hyperparameters) -> Result<Hyperparameters, ModelError> {
     match h.check() {
         Ok(()) => Ok(h),
-        Err(name) => Err(ModelError::malformed(
-            format_args!("hyperparameter {name}"),
+        Err(wrong) => Err(ModelError::malformed(
+            format_args!("hyperparameter {}", wrong.name),
             "a value that the engine can run",
             format_args!("{h:?}"),
         )),

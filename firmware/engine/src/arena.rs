@@ -25,6 +25,7 @@ pub struct ArenaLayout {
     feed_forward: usize,
     angles: usize,
     scores: usize,
+    /// 32-bit words of the int8 form of the activations.
     int8: usize,
     groups: usize,
     /// 32-bit words of all layers' keys and values, scales included.
@@ -42,7 +43,8 @@ pub(crate) const fn cache_shape(shape: &Hyperparameters, limits: Limits) -> Cach
 }
 
 impl ArenaLayout {
-    /// The layout for a model of this shape.
+    /// The layout for a model of this shape. What a `usize` cannot count, on a 32-bit board 4 Gi
+    /// words, makes [`Self::words`] [`usize::MAX`], which no arena has.
     #[must_use]
     pub fn new(shape: &Hyperparameters, limits: Limits) -> Self {
         let Limits { context, batch, .. } = limits;
@@ -51,16 +53,17 @@ impl ArenaLayout {
             .max(n(shape.query_width()))
             .max(n(shape.feed_forward));
         let groups = widest.div_ceil(GROUP);
+        let each = |elements: usize| batch.saturating_mul(elements);
         Self {
-            hidden: batch * n(shape.hidden),
-            query: batch * n(shape.query_width()),
-            kv: batch * n(shape.kv_width()),
-            feed_forward: batch * n(shape.feed_forward),
-            angles: batch * n(shape.head_dim) / 2,
+            hidden: each(n(shape.hidden)),
+            query: each(n(shape.query_width())),
+            kv: each(n(shape.kv_width())),
+            feed_forward: each(n(shape.feed_forward)),
+            angles: each(n(shape.head_dim) / 2),
             scores: score_floats(n(shape.heads), batch, context),
-            int8: batch * groups * GROUP,
-            groups: batch * groups,
-            cache: n(shape.layers) * cache_shape(shape, limits).words(),
+            int8: each(groups * (GROUP / 4)),
+            groups: each(groups),
+            cache: n(shape.layers).saturating_mul(cache_shape(shape, limits).words()),
         }
     }
 
@@ -68,27 +71,30 @@ impl ArenaLayout {
     #[must_use]
     pub const fn words(&self) -> usize {
         // x, normed; q, attention out; k, v; gate, up; sines, cosines; scores; int8; scales, sums; cache.
-        2 * self.hidden
-            + 2 * self.query
-            + 2 * self.kv
-            + 2 * self.feed_forward
-            + 2 * self.angles
-            + self.scores
-            + self.int8 / 4
-            + 2 * self.groups
-            + self.cache
+        let twice = self
+            .hidden
+            .saturating_add(self.query)
+            .saturating_add(self.kv)
+            .saturating_add(self.feed_forward)
+            .saturating_add(self.angles)
+            .saturating_add(self.groups);
+        twice
+            .saturating_mul(2)
+            .saturating_add(self.scores)
+            .saturating_add(self.int8)
+            .saturating_add(self.cache)
     }
 
     /// Bytes of the whole arena, KV cache included.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.words() * 4
+        self.words().saturating_mul(4)
     }
 
     /// Bytes of the KV cache alone.
     #[must_use]
     pub const fn kv_cache_bytes(&self) -> usize {
-        self.cache * 4
+        self.cache.saturating_mul(4)
     }
 
     /// Cuts an arena into its parts; `None` when it is shorter than [`Self::words`].
@@ -108,7 +114,7 @@ impl ArenaLayout {
         let scores = floats(self.scores);
         let scales = floats(self.groups);
         let sums = bytemuck::cast_slice_mut(take(self.groups));
-        let values = bytemuck::cast_slice_mut(take(self.int8 / 4));
+        let values = bytemuck::cast_slice_mut(take(self.int8));
         let cache = take(self.cache);
         let scratch = ActivationScratch {
             values,
@@ -162,4 +168,68 @@ pub(crate) struct Arena<'a> {
     pub(crate) scratch: ActivationScratch<'a>,
     /// `[layers]`, each a [`LayerCache`](crate::kernels::LayerCache).
     pub(crate) cache: &'a mut [u32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Session, SessionError};
+    use crate::shape::RopePairs;
+
+    const SHAPE: Hyperparameters = Hyperparameters {
+        layers: 30,
+        hidden: 576,
+        feed_forward: 1536,
+        heads: 9,
+        kv_heads: 3,
+        head_dim: 64,
+        vocab: 49_152,
+        context: 8192,
+        norm_epsilon: 1e-5,
+        rope_pairs: RopePairs::Adjacent,
+    };
+
+    #[test]
+    fn the_arena_is_as_large_as_what_stands_in_it() {
+        let words = |context, batch, cache| {
+            let limits = Limits {
+                context,
+                batch,
+                cache,
+            };
+            ArenaLayout::new(&SHAPE, limits).words()
+        };
+        // SmolLM2-135M, one token at a time: x, normed, q, attended; k, v; gate, up; angles; scores of
+        // 9 heads; int8 form and two numbers a group of 1536.
+        let floats = 4 * 576 + 2 * 192 + 2 * 1536 + 2 * 32 + 9 * 64 + 1536 / 4 + 2 * 48;
+        let cache = 30 * 2 * 192 * 64;
+        assert_eq!(words(64, 1, CachePrecision::Sixteen), floats + cache / 2);
+        // A 16-bit scale for each head and position, of keys and of values.
+        let scales = 30 * 3 * 64;
+        assert_eq!(
+            words(64, 1, CachePrecision::Eight),
+            floats + cache / 4 + scales
+        );
+    }
+
+    #[test]
+    fn an_arena_that_cannot_be_counted_is_refused() {
+        let most = usize::MAX;
+        for cache in CachePrecision::ALL {
+            for (context, batch) in [(most, 1), (most / 4, 1), (1, most), (1, most / 1024)] {
+                let limits = Limits {
+                    context,
+                    batch,
+                    cache,
+                };
+                let refused = Session::new(&SHAPE, limits, &mut [0; 64]).map(|_| ());
+                let (needed, found) = (most, 64);
+                assert_eq!(
+                    refused,
+                    Err(SessionError::Arena { needed, found }),
+                    "{limits:?}"
+                );
+            }
+        }
+    }
 }

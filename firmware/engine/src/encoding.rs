@@ -226,14 +226,14 @@ impl Encoding {
         }
     }
 
-    /// Bytes of one block of sixteen rows of `cols`; nothing for floats.
+    /// Bytes of one block of sixteen rows of `cols`; nothing for floats. Saturates as [`Self::bytes`].
     #[must_use]
     pub const fn block_bytes(self, cols: usize, kept: usize) -> usize {
         let Some(record) = self.record() else {
             return 0;
         };
         let values = match self {
-            Self::Sparse(width) => BLOCK_ROWS * kept * width as usize / 8,
+            Self::Sparse(width) => (BLOCK_ROWS / 8 * width as usize).saturating_mul(kept),
             Self::F32
             | Self::F16
             | Self::Dense(_)
@@ -242,18 +242,24 @@ impl Encoding {
             | Self::Twin(_) => 0,
         };
         let records = cols.div_ceil(record.groups * GROUP);
-        self.row_scale_bytes() + records * record.bytes() + values
+        records
+            .saturating_mul(record.bytes())
+            .saturating_add(values)
+            .saturating_add(self.row_scale_bytes())
     }
 
     /// Bytes of a tensor `[rows, cols]`; `kept` weights in each row where the encoding is sparse
     /// (ignored elsewhere). Counts every scale, zero point, mask and padding.
+    ///
+    /// What a `usize` cannot count, on a 32-bit board 4 GiB, is [`usize::MAX`], which no slice has.
     #[must_use]
     pub const fn bytes(self, rows: usize, cols: usize, kept: usize) -> usize {
         match self {
-            Self::F32 => rows * cols * 4,
-            Self::F16 => rows * cols * 2,
+            Self::F32 => rows.saturating_mul(cols).saturating_mul(4),
+            Self::F16 => rows.saturating_mul(cols).saturating_mul(2),
             Self::Dense(_) | Self::Ternary | Self::OneOfFour | Self::Sparse(_) | Self::Twin(_) => {
-                rows.div_ceil(BLOCK_ROWS) * self.block_bytes(cols, kept)
+                let blocks = rows.div_ceil(BLOCK_ROWS);
+                blocks.saturating_mul(self.block_bytes(cols, kept))
             }
         }
     }
@@ -364,5 +370,18 @@ mod tests {
             2 * (32 + 16 + 128)
         );
         assert_eq!(Encoding::F16.bytes(3, 5, 0), 30);
+    }
+    #[test]
+    fn a_size_that_cannot_be_counted_fits_no_bytes() {
+        let most = usize::MAX;
+        for encoding in Encoding::ALL {
+            for (rows, cols) in [(most, most), (most, 1 << 8), (1 << 8, most)] {
+                assert_eq!(encoding.bytes(rows, cols, cols), most, "{encoding:?}");
+            }
+        }
+        // A product that is 0 modulo the width of a `usize`.
+        let half = 1 << (usize::BITS / 2);
+        assert_eq!(Encoding::F32.bytes(half, half, half), most);
+        assert!(crate::matrix::Matrix::new(Encoding::F32, half, half, half, &[]).is_err());
     }
 }

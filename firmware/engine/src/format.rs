@@ -52,14 +52,17 @@ pub const SECTIONS: usize = 8;
 #[non_exhaustive]
 pub enum FormatError {
     /// It does not begin with [`MAGIC`].
-    NotPacked,
+    NotPacked {
+        /// Its first bytes; zeros where it has fewer.
+        found: [u8; MAGIC.len()],
+    },
     /// It is of another version.
     Version {
         /// The version found.
         found: u32,
     },
-    /// It is shorter than it says.
-    Truncated {
+    /// It is shorter or longer than it says.
+    Length {
         /// Bytes that it should have.
         expected: u64,
         /// Bytes that it has.
@@ -74,24 +77,46 @@ pub enum FormatError {
         /// CRC-32 of the bytes.
         found: u32,
     },
-    /// A number makes no sense; names it.
-    Invalid(&'static str),
+    /// A number is another than the rest of the file asks for.
+    Differs {
+        /// What the number counts.
+        what: &'static str,
+        /// The number that the rest of the file asks for.
+        expected: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// A number is not what it may be.
+    OutOfRange {
+        /// What the number is.
+        what: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// The number found.
+        found: u64,
+    },
 }
 
 impl core::fmt::Display for FormatError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NotPacked => write!(
+            Self::NotPacked { found } => write!(
                 f,
-                "expected a packed model that begins with WHITTLE, found something else"
+                "expected a packed model that begins with WHITTLE, found \"{}\"",
+                found.escape_ascii()
             ),
             Self::Version { found } => write!(
                 f,
                 "expected packed format version {VERSION}, found version {found}"
             ),
-            Self::Truncated { expected, found } => write!(
+            Self::Length { expected, found } => write!(
                 f,
-                "expected {expected} bytes, found {found}: the file is truncated"
+                "expected {expected} bytes, found {found}: the file {}",
+                if found < expected {
+                    "is truncated"
+                } else {
+                    "goes on past its end"
+                }
             ),
             Self::Checksum {
                 tensor: None,
@@ -113,12 +138,48 @@ impl core::fmt::Display for FormatError {
                     "tensor {index} is damaged: expected CRC {expected:08x}, found {found:08x}"
                 )
             }
-            Self::Invalid(what) => write!(f, "{what} is out of range"),
+            Self::Differs {
+                what,
+                expected,
+                found,
+            } => write!(f, "{what}: expected {expected}, found {found}"),
+            Self::OutOfRange {
+                what,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "{what} is out of range: expected {expected}, found {found}"
+                )
+            }
         }
     }
 }
 
 impl core::error::Error for FormatError {}
+
+impl FormatError {
+    pub(crate) const fn out_of_range(
+        what: &'static str,
+        expected: &'static str,
+        found: usize,
+    ) -> Self {
+        Self::OutOfRange {
+            what,
+            expected,
+            found: found as u64,
+        }
+    }
+
+    pub(crate) const fn differs(what: &'static str, expected: usize, found: usize) -> Self {
+        Self::Differs {
+            what,
+            expected: expected as u64,
+            found: found as u64,
+        }
+    }
+}
 
 /// A packed file whose metadata has been checked.
 #[derive(Debug, Clone, Copy)]
@@ -155,15 +216,17 @@ impl<'a> Packed<'a> {
     /// # Errors
     /// Says what was expected and what was found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let truncated = |expected: u64| FormatError::Truncated {
+        let wrong_length = |expected: u64| FormatError::Length {
             expected,
             found: bytes.len() as u64,
         };
-        if bytes.len() < MAGIC.len() || bytes[..MAGIC.len()] != MAGIC {
-            return Err(FormatError::NotPacked);
+        if !bytes.starts_with(&MAGIC) {
+            let mut found = [0; MAGIC.len()];
+            found.iter_mut().zip(bytes).for_each(|(f, b)| *f = *b);
+            return Err(FormatError::NotPacked { found });
         }
         if bytes.len() < HEADER_BYTES {
-            return Err(truncated(HEADER_BYTES as u64));
+            return Err(wrong_length(HEADER_BYTES as u64));
         }
         let word = |at: usize| u32_at(bytes, at);
         match word(8) {
@@ -173,10 +236,14 @@ impl<'a> Packed<'a> {
         let metadata_bytes = word(12) as usize;
         let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
         if file_bytes != bytes.len() as u64 {
-            return Err(truncated(file_bytes));
+            return Err(wrong_length(file_bytes));
         }
         if metadata_bytes < HEADER_BYTES || metadata_bytes > bytes.len() {
-            return Err(FormatError::Invalid("metadata length"));
+            return Err(FormatError::out_of_range(
+                "metadata length",
+                "the header at least, the file at most",
+                metadata_bytes,
+            ));
         }
         let (expected, found) = (word(16), crc32(&bytes[24..metadata_bytes]));
         if expected != found {
@@ -199,10 +266,20 @@ impl<'a> Packed<'a> {
             rope_pairs: match word(68) {
                 0 => RopePairs::Adjacent,
                 1 => RopePairs::Halves,
-                _ => return Err(FormatError::Invalid("rope pairs")),
+                found => {
+                    return Err(FormatError::out_of_range(
+                        "rope pairs",
+                        "0 or 1",
+                        found as usize,
+                    ));
+                }
             },
         };
-        shape.check().map_err(FormatError::Invalid)?;
+        shape.check().map_err(|wrong| FormatError::OutOfRange {
+            what: wrong.name,
+            expected: wrong.expected,
+            found: wrong.found.into(),
+        })?;
         let packed = Self {
             bytes,
             shape,
@@ -214,17 +291,47 @@ impl<'a> Packed<'a> {
                 word(72 + 8 * section) as usize,
                 word(76 + 8 * section) as usize,
             );
-            if offset < HEADER_BYTES || offset > metadata_bytes || len > metadata_bytes - offset {
-                return Err(FormatError::Invalid("section"));
+            let inside = HEADER_BYTES..=metadata_bytes;
+            if !inside.contains(&offset) {
+                let expected = "inside the metadata";
+                return Err(FormatError::out_of_range(
+                    "offset of a section",
+                    expected,
+                    offset,
+                ));
+            }
+            if len > metadata_bytes - offset {
+                let expected = "inside the metadata";
+                return Err(FormatError::out_of_range(
+                    "length of a section",
+                    expected,
+                    len,
+                ));
             }
         }
-        if u64::from(packed.tensors) * ENTRY_BYTES as u64
-            != packed.section(Section::Directory).len() as u64
-        {
-            return Err(FormatError::Invalid("tensor count"));
+        let (expected, found) = (
+            u64::from(packed.tensors) * ENTRY_BYTES as u64,
+            packed.section(Section::Directory).len() as u64,
+        );
+        if expected != found {
+            return Err(FormatError::Differs {
+                what: "bytes of the tensor directory",
+                expected,
+                found,
+            });
         }
+        let mut end = metadata_bytes;
         for index in 0..packed.tensors {
-            packed.try_entry(index)?;
+            let entry = packed.try_entry(index)?;
+            // In order and apart, so that a model never has more weights than its file has bytes for.
+            if entry.offset < end {
+                return Err(FormatError::out_of_range(
+                    "tensor offset",
+                    "past the metadata and the tensor before",
+                    entry.offset,
+                ));
+            }
+            end = entry.offset + entry.matrix.bytes().len();
         }
         Ok(packed)
     }
@@ -275,38 +382,57 @@ impl<'a> Packed<'a> {
         let entry =
             &self.section(Section::Directory)[index as usize * ENTRY_BYTES..][..ENTRY_BYTES];
         let word = |at: usize| u32_at(entry, at);
-        let long =
-            |at: usize| usize::try_from(u64::from(word(at)) | u64::from(word(at + 4)) << 32).ok();
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let end = entry[..NAME_BYTES]
             .iter()
             .position(|b| *b == 0)
             .unwrap_or(NAME_BYTES);
-        let name =
-            core::str::from_utf8(&entry[..end]).map_err(|_| FormatError::Invalid("tensor name"))?;
-        let role = Role::from_number(entry[40]).ok_or(FormatError::Invalid("tensor role"))?;
-        let encoding =
-            Encoding::from_number(entry[41]).ok_or(FormatError::Invalid("tensor encoding"))?;
+        let wrong = FormatError::out_of_range;
+        let name = core::str::from_utf8(&entry[..end]).map_err(|e| {
+            let byte = entry[e.valid_up_to()];
+            wrong("tensor name", "UTF-8", byte.into())
+        })?;
+        let role = Role::from_number(entry[40])
+            .ok_or_else(|| wrong("tensor role", "0 to 17", entry[40].into()))?;
+        let encoding = Encoding::from_number(entry[41])
+            .ok_or_else(|| wrong("tensor encoding", "a known one", entry[41].into()))?;
         let layer = word(44);
         let (rows, cols, kept) = (word(48), word(52), word(56) as usize);
         if layer >= self.shape.layers || (layer > 0 && !role.is_per_layer()) {
-            return Err(FormatError::Invalid("tensor layer"));
+            let expected = "one of the model, 0 for a tensor that stands alone";
+            return Err(wrong("tensor layer", expected, layer as usize));
         }
-        if (rows, cols) != role.shape(&self.shape) || kept > cols as usize {
-            return Err(FormatError::Invalid("tensor shape"));
+        let shape = role.shape(&self.shape);
+        for (what, expected, found) in [
+            ("tensor rows", shape.0, rows),
+            ("tensor columns", shape.1, cols),
+        ] {
+            if expected != found {
+                let (expected, found) = (expected.into(), found.into());
+                return Err(FormatError::Differs {
+                    what,
+                    expected,
+                    found,
+                });
+            }
         }
-        let offset = long(60).ok_or(FormatError::Invalid("tensor offset"))?;
-        let len = long(68).ok_or(FormatError::Invalid("tensor length"))?;
-        if !offset.is_multiple_of(TENSOR_ALIGNMENT) || offset < self.metadata_bytes {
-            return Err(FormatError::Invalid("tensor offset"));
+        if kept > cols as usize {
+            return Err(wrong("kept weights of a row", "at most its columns", kept));
         }
-        let found = self.bytes.len() as u64;
+        let (offset, len) = (long(60), long(68));
+        let outside = FormatError::Length {
+            expected: offset.saturating_add(len),
+            found: self.bytes.len() as u64,
+        };
+        let offset = usize::try_from(offset).map_err(|_| outside)?;
+        let len = usize::try_from(len).map_err(|_| outside)?;
+        if !offset.is_multiple_of(TENSOR_ALIGNMENT) {
+            return Err(wrong("tensor offset", "a multiple of 4096", offset));
+        }
         let bytes = self.bytes.get(offset..).and_then(|b| b.get(..len));
-        let bytes = bytes.ok_or(FormatError::Truncated {
-            expected: offset as u64 + len as u64,
-            found,
-        })?;
+        let bytes = bytes.ok_or(outside)?;
         let matrix = Matrix::new(encoding, rows as usize, cols as usize, kept, bytes)
-            .map_err(|_| FormatError::Invalid("tensor length"))?;
+            .map_err(|e| FormatError::differs("tensor length", e.expected, e.found))?;
         Ok(Entry {
             name,
             role,
@@ -330,7 +456,8 @@ impl<'a> Packed<'a> {
     /// When `table` has another length than [`table_len`] gives.
     pub fn fill_table(&self, table: &mut [Option<Matrix<'a>>]) -> Result<(), FormatError> {
         if table.len() != table_len(self.shape.layers) {
-            return Err(FormatError::Invalid("table length"));
+            let expected = table_len(self.shape.layers);
+            return Err(FormatError::differs("table length", expected, table.len()));
         }
         for entry in self.entries() {
             table[table_index(entry.role, entry.layer)] = Some(entry.matrix);
@@ -415,7 +542,7 @@ impl<'a> Chat<'a> {
     fn parse(section: &'a [u8]) -> Result<Self, FormatError> {
         let mut rest = section;
         let mut piece = || {
-            let invalid = FormatError::Invalid("chat template");
+            let invalid = invalid_chat(section);
             let (count, after) = rest.split_first_chunk::<4>().ok_or(invalid)?;
             match u32::from_le_bytes(*count) {
                 u32::MAX => {
@@ -430,7 +557,7 @@ impl<'a> Chat<'a> {
                 }
             }
         };
-        let required = |p: Option<&'a [u8]>| p.ok_or(FormatError::Invalid("chat template"));
+        let required = |p: Option<&'a [u8]>| p.ok_or(invalid_chat(section));
         let (first_user_open, system_open, system_close) = (piece()?, piece()?, piece()?);
         let (user_close, assistant_close) = (piece()?, piece()?);
         Ok(Chat {
@@ -440,6 +567,11 @@ impl<'a> Chat<'a> {
             assistant_close: required(assistant_close)?,
         })
     }
+}
+
+const fn invalid_chat(section: &[u8]) -> FormatError {
+    let expected = "five lists of tokens, each as long as it says";
+    FormatError::out_of_range("bytes of the chat template", expected, section.len())
 }
 
 /// A chat template as tokens around the user's text; read each piece with [`tokens`].
@@ -500,20 +632,176 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec;
+    use std::vec::Vec;
 
     #[test]
     fn the_checksum_is_crc_32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
+    fn message(bytes: &[u8]) -> std::string::String {
+        std::format!("{}", Packed::parse(bytes).unwrap_err())
+    }
+
     #[test]
     fn other_files_are_refused_with_what_was_found() {
-        let message = |bytes: &[u8]| std::format!("{}", Packed::parse(bytes).unwrap_err());
-        assert!(message(b"GGUF").contains("expected a packed model"));
+        assert!(message(b"").contains("expected a packed model that begins with WHITTLE"));
+        assert!(message(b"GGUF\x03").contains("found \"GGUF\\x03\\x00\\x00\\x00\""));
         assert!(message(b"WHITTLE\0").contains("expected 160 bytes, found 8"));
         let mut newer = [0; HEADER_BYTES];
         newer[..8].copy_from_slice(&MAGIC);
         newer[8] = 9;
         assert!(message(&newer).contains("expected packed format version 1, found version 9"));
+    }
+
+    /// A header and one entry of the directory, the final norm `[1, 8]`, whose offset and length are
+    /// these; 32 bytes of 1 at 4096, and the metadata's checksum.
+    fn one_tensor(offset: u64, len: u64) -> Vec<u8> {
+        const METADATA: usize = HEADER_BYTES + ENTRY_BYTES;
+        let mut bytes = vec![0; 4096 + 32];
+        bytes[..8].copy_from_slice(&MAGIC);
+        let put = |bytes: &mut [u8], at: usize, number: u32| {
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        };
+        let numbers = [
+            VERSION,
+            u32::try_from(METADATA).unwrap(),
+            0,
+            1,
+            4096 + 32,
+            0,
+            // Layers to context, epsilon, pairs.
+            1,
+            8,
+            8,
+            1,
+            1,
+            8,
+            4,
+            16,
+            0,
+            0,
+        ];
+        for (i, number) in numbers.into_iter().enumerate() {
+            put(&mut bytes, 8 + 4 * i, number);
+        }
+        for section in 0..SECTIONS {
+            put(
+                &mut bytes,
+                72 + 8 * section,
+                u32::try_from(HEADER_BYTES).unwrap(),
+            );
+        }
+        put(&mut bytes, 76, u32::try_from(ENTRY_BYTES).unwrap());
+        let entry = &mut bytes[HEADER_BYTES..METADATA];
+        entry[..4].copy_from_slice(b"norm");
+        entry[40] = Role::OutputNorm as u8;
+        put(entry, 48, 1);
+        put(entry, 52, 8);
+        entry[60..68].copy_from_slice(&offset.to_le_bytes());
+        entry[68..76].copy_from_slice(&len.to_le_bytes());
+        put(entry, 76, crc32(&[1; 32]));
+        bytes[4096..].fill(1);
+        sealed(bytes)
+    }
+
+    /// With the metadata's checksum right again.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let end = u32_at(&bytes, 12) as usize;
+        let crc = crc32(&bytes[24..end]).to_le_bytes();
+        bytes[16..20].copy_from_slice(&crc);
+        bytes
+    }
+
+    #[test]
+    fn each_checksum_tells_the_expected_and_the_found() {
+        let file = one_tensor(4096, 32);
+        assert_eq!(Packed::parse(&file).unwrap().verify(0), Ok(()));
+        let mut damaged = file.clone();
+        damaged[4096] ^= 1;
+        let error = Packed::parse(&damaged).unwrap().verify(0).unwrap_err();
+        let tensor = std::format!("{error}");
+        let (right, wrong) = (crc32(&[1; 32]), crc32(&damaged[4096..]));
+        assert_eq!(
+            tensor,
+            std::format!("tensor 0 is damaged: expected CRC {right:08x}, found {wrong:08x}")
+        );
+        let mut damaged = file;
+        damaged[36] ^= 1;
+        let (right, wrong) = (u32_at(&damaged, 16), crc32(&damaged[24..240]));
+        assert_eq!(
+            message(&damaged),
+            std::format!("metadata is damaged: expected CRC {right:08x}, found {wrong:08x}")
+        );
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused_with_what_would() {
+        let check = |at: usize, number: u32, expected: &str| {
+            let mut bytes = one_tensor(4096, 32);
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            let end = u32_at(&bytes, 12) as usize;
+            let bytes = if end <= bytes.len() && end > 24 {
+                sealed(bytes)
+            } else {
+                bytes
+            };
+            assert_eq!(message(&bytes), expected);
+        };
+        let entry = HEADER_BYTES;
+        check(
+            12,
+            9,
+            "metadata length is out of range: expected the header at least, the file at most, found 9",
+        );
+        check(
+            24,
+            4000,
+            "expected 4000 bytes, found 4128: the file goes on past its end",
+        );
+        check(
+            24,
+            5000,
+            "expected 5000 bytes, found 4128: the file is truncated",
+        );
+        check(
+            20,
+            2,
+            "bytes of the tensor directory: expected 160, found 80",
+        );
+        check(
+            44,
+            2000,
+            "heads is out of range: expected 1 to 1024, found 2000",
+        );
+        check(
+            68,
+            2,
+            "rope pairs is out of range: expected 0 or 1, found 2",
+        );
+        check(
+            84,
+            241,
+            "length of a section is out of range: expected inside the metadata, found 241",
+        );
+        check(entry + 52, 9, "tensor columns: expected 8, found 9");
+        check(
+            entry + 40,
+            0x0f_12,
+            "tensor role is out of range: expected 0 to 17, found 18",
+        );
+        check(entry + 68, 28, "tensor length: expected 32, found 28");
+    }
+
+    #[test]
+    fn tensors_outside_the_file_or_over_other_bytes_are_refused() {
+        let length = "expected 18446744073709551615 bytes, found 4128: the file is truncated";
+        assert_eq!(message(&one_tensor(u64::MAX - 4095, u64::MAX)), length);
+        assert_eq!(message(&one_tensor(u64::MAX - 4095, 4095)), length);
+        assert!(message(&one_tensor(4096, 33)).contains("expected 4129 bytes, found 4128"));
+        assert!(message(&one_tensor(4097, 31)).contains("expected a multiple of 4096, found 4097"));
+        let over = "expected past the metadata and the tensor before, found 0";
+        assert!(message(&one_tensor(0, 32)).contains(over));
     }
 }

@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
         limits: Limits,
         arena: &'a mut [u32],
     ) -> Result<Self, SessionError> {
-        shape.check().map_err(SessionError::Shape)?;
+        shape.check().map_err(|e| SessionError::Shape(e.name))?;
         if limits.context == 0 || limits.batch == 0 {
             return Err(SessionError::Shape(if limits.batch == 0 {
                 "batch"

@@ -34,10 +34,12 @@ pub struct Hyperparameters {
     pub rope_pairs: RopePairs,
 }
 
-/// Largest value that any dimension may take; keeps products of two inside `u64` and sizes sane.
+/// Largest value that any dimension may take; keeps products of two inside `u64`.
 pub const MAX_DIMENSION: u32 = 1 << 20;
 /// Largest number of layers.
 pub const MAX_LAYERS: u32 = 1 << 10;
+/// Largest number of heads; with as long heads they are as wide as [`MAX_DIMENSION`].
+const MAX_HEADS: u32 = 1 << 10;
 
 impl Hyperparameters {
     /// Width of all query heads together.
@@ -55,28 +57,91 @@ impl Hyperparameters {
     /// Whether the numbers describe a model that the engine can run.
     ///
     /// # Errors
-    /// Names the first number that is out of range.
-    pub fn check(&self) -> Result<(), &'static str> {
+    /// The first number that is out of range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let in_range = |v: u32, max: u32| v > 0 && v <= max;
-        match () {
-            () if !in_range(self.layers, MAX_LAYERS) => Err("layers"),
-            () if !in_range(self.hidden, MAX_DIMENSION) => Err("hidden"),
-            () if !in_range(self.feed_forward, MAX_DIMENSION) => Err("feed_forward"),
-            () if !in_range(self.heads, 1 << 10) => Err("heads"),
-            () if !in_range(self.kv_heads, self.heads)
-                || !self.heads.is_multiple_of(self.kv_heads) =>
-            {
-                Err("kv_heads")
-            }
-            () if !in_range(self.head_dim, 1 << 10) || !self.head_dim.is_multiple_of(2) => {
-                Err("head_dim")
-            }
-            () if !in_range(self.vocab, MAX_DIMENSION) => Err("vocab"),
-            () if !in_range(self.context, 1 << 24) => Err("context"),
-            () if !(self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) => Err("norm_epsilon"),
-            () => Ok(()),
+        let is_head_count = in_range(self.kv_heads, self.heads)
+            && in_range(self.heads, MAX_HEADS)
+            && self.heads.is_multiple_of(self.kv_heads);
+        let is_head_dim = in_range(self.head_dim, 1 << 10) && self.head_dim.is_multiple_of(2);
+        let is_epsilon = self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0;
+        let million = "1 to 1048576";
+        let numbers = [
+            (
+                "layers",
+                in_range(self.layers, MAX_LAYERS),
+                "1 to 1024",
+                self.layers,
+            ),
+            (
+                "hidden",
+                in_range(self.hidden, MAX_DIMENSION),
+                million,
+                self.hidden,
+            ),
+            (
+                "feed_forward",
+                in_range(self.feed_forward, MAX_DIMENSION),
+                million,
+                self.feed_forward,
+            ),
+            (
+                "heads",
+                in_range(self.heads, MAX_HEADS),
+                "1 to 1024",
+                self.heads,
+            ),
+            (
+                "kv_heads",
+                is_head_count,
+                "a divisor of heads",
+                self.kv_heads,
+            ),
+            (
+                "head_dim",
+                is_head_dim,
+                "an even number from 2 to 1024",
+                self.head_dim,
+            ),
+            (
+                "vocab",
+                in_range(self.vocab, MAX_DIMENSION),
+                million,
+                self.vocab,
+            ),
+            (
+                "context",
+                in_range(self.context, 1 << 24),
+                "1 to 16777216",
+                self.context,
+            ),
+            (
+                "norm_epsilon",
+                is_epsilon,
+                "the bits of a number from 0 to 1",
+                self.norm_epsilon.to_bits(),
+            ),
+        ];
+        match numbers.into_iter().find(|(_, is_valid, ..)| !is_valid) {
+            Some((name, _, expected, found)) => Err(OutOfRange {
+                name,
+                expected,
+                found,
+            }),
+            None => Ok(()),
         }
     }
+}
+
+/// A hyperparameter with which no model can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// The field of [`Hyperparameters`].
+    pub name: &'static str,
+    /// What it may be.
+    pub expected: &'static str,
+    /// What it is; the bits of a float.
+    pub found: u32,
 }
 
 /// What a tensor does in the model.

@@ -42,36 +42,65 @@ impl<'a> Tokenizer<'a> {
         vocabulary: &'a [u8],
         merges: &'a [u8],
     ) -> Result<Self, FormatError> {
-        let invalid = |what| move || FormatError::Invalid(what);
+        let wrong = FormatError::out_of_range;
         if kind.len() != 16 {
-            return Err(FormatError::Invalid("tokenizer"));
+            return Err(FormatError::differs("tokenizer bytes", 16, kind.len()));
         }
-        let pretokenizer =
-            Pretokenizer::from_number(u32_at(kind, 0)).ok_or_else(invalid("pre-tokenizer"))?;
+        let number = u32_at(kind, 0);
+        let pretokenizer = Pretokenizer::from_number(number)
+            .ok_or_else(|| wrong("pre-tokenizer", "0 to 4", number as usize))?;
         let prefix_space = u32_at(kind, 4) == 1;
         let number_bytes = u32_at(kind, 8) as usize;
         let whole_words = u32_at(kind, 12) == 1;
-        if !(2..=3).contains(&number_bytes) || !merges.len().is_multiple_of(4 * number_bytes) {
-            return Err(FormatError::Invalid("merges"));
+        if !(2..=3).contains(&number_bytes) {
+            return Err(wrong("bytes of a merge's number", "2 or 3", number_bytes));
         }
-        let count = vocabulary
-            .first_chunk::<4>()
-            .map(|c| u32::from_le_bytes(*c) as usize);
-        let count = count
-            .filter(|c| *c == vocab as usize)
-            .ok_or_else(invalid("vocabulary"))?;
-        let tables = 4 + 4 * (count + 1) + 4 * count;
+        if !merges.len().is_multiple_of(4 * number_bytes) {
+            return Err(wrong("bytes of the merges", "whole merges", merges.len()));
+        }
+        let count = vocab as usize;
+        let claimed = vocabulary
+            .first_chunk()
+            .map_or(0, |c| u32::from_le_bytes(*c));
+        if claimed != vocab {
+            let claimed = claimed as usize;
+            return Err(FormatError::differs(
+                "tokens of the vocabulary",
+                count,
+                claimed,
+            ));
+        }
+        // Count, offsets and the end of the last, numbers.
+        let tables = count.saturating_mul(8).saturating_add(8);
         if vocabulary.len() < tables {
-            return Err(FormatError::Invalid("vocabulary"));
+            return Err(wrong(
+                "bytes of the vocabulary",
+                "its tables at least",
+                vocabulary.len(),
+            ));
         }
         let (head, text) = vocabulary.split_at(tables);
         let (offsets, sorted) = head[4..].split_at(4 * (count + 1));
-        let ordered = (0..count).all(|i| u32_at(offsets, 4 * i) <= u32_at(offsets, 4 * i + 4));
-        if !ordered
-            || u32_at(offsets, 4 * count) as usize > text.len()
-            || (0..count).any(|i| u32_at(sorted, 4 * i) as usize >= count)
-        {
-            return Err(FormatError::Invalid("vocabulary"));
+        let offset = |i: usize| u32_at(offsets, 4 * i) as usize;
+        let in_order = |i: &usize| offset(*i) <= offset(*i + 1);
+        if let Some(token) = (0..count).find(|i| !in_order(i)) {
+            let expected = "past the token before";
+            return Err(wrong("end of a token", expected, offset(token + 1)));
+        }
+        if offset(count) > text.len() {
+            return Err(wrong(
+                "end of the last token",
+                "inside the section",
+                offset(count),
+            ));
+        }
+        let mut numbers = (0..count).map(|i| u32_at(sorted, 4 * i) as usize);
+        if let Some(found) = numbers.find(|number| *number >= count) {
+            return Err(wrong(
+                "number of a sorted token",
+                "below their count",
+                found,
+            ));
         }
         Ok(Self {
             pretokenizer,

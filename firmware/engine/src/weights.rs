@@ -52,7 +52,9 @@ impl<'a> Weights<'a> {
         shape: Hyperparameters,
         table: &'a [Option<Matrix<'a>>],
     ) -> Result<Self, WeightsError> {
-        shape.check().map_err(WeightsError::Hyperparameter)?;
+        shape
+            .check()
+            .map_err(|e| WeightsError::Hyperparameter(e.name))?;
         if table.len() != table_len(shape.layers) {
             return Err(WeightsError::TableLength);
         }

@@ -88,9 +88,11 @@ impl<'m> Model<'m> {
     #[must_use]
     pub fn words(&self, prompt_bytes: usize, limits: Limits) -> usize {
         let shape = self.weights.shape();
-        ArenaLayout::new(shape, limits).words()
-            + shape.vocab as usize
-            + self.prompt_room(prompt_bytes)
+        // Saturates, as the arena does: a model may ask for more than a board can count.
+        ArenaLayout::new(shape, limits)
+            .words()
+            .saturating_add(shape.vocab as usize)
+            .saturating_add(self.prompt_room(prompt_bytes))
     }
 
     /// The longest context that so many words of memory hold, at least 1; at most the model's.

@@ -26,17 +26,22 @@ const FEW_TILES: usize = 8;
 /// Rows of scores that tasks share at most, unless the model has more heads.
 const SCORE_ROWS: usize = 128;
 
-/// Floats that [`attend_cached`] needs for its scores, of at most `batch` tokens.
+/// Floats that [`attend_cached`] needs for its scores, of at most `batch` tokens; saturates.
 #[must_use]
 pub const fn score_floats(heads: usize, batch: usize, context: usize) -> usize {
-    let rows = heads * batch;
+    let rows = heads.saturating_mul(batch);
     let most = if heads > SCORE_ROWS {
         heads
     } else {
         SCORE_ROWS
     };
     let rows = if rows < most { rows } else { most };
-    rows * context.next_multiple_of(LANES)
+    rows.saturating_mul(whole_blocks(context))
+}
+
+/// Positions in whole blocks of 16; saturates.
+const fn whole_blocks(positions: usize) -> usize {
+    positions.div_ceil(LANES).saturating_mul(LANES)
 }
 
 /// One query: a head of a token.

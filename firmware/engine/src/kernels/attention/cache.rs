@@ -1,6 +1,7 @@
 //! The keys and values of one layer, at the precision that the session chose.
 
 use super::codec::{Codec, Eight, FOUR_GROUP, Four, Sixteen};
+use super::whole_blocks;
 use crate::float::f32_from_f16;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::{LANES, Shared};
@@ -64,22 +65,28 @@ pub struct CacheShape {
 impl CacheShape {
     /// Positions of keys: whole blocks of 16.
     const fn padded(&self) -> usize {
-        self.context.next_multiple_of(LANES)
+        whole_blocks(self.context)
     }
 
     /// Scales of one layer's keys, and as many of its values.
     const fn scales(&self) -> usize {
-        self.kv_heads * self.precision.groups(self.head_dim) * self.padded()
+        let groups = self.kv_heads * self.precision.groups(self.head_dim);
+        groups.saturating_mul(self.padded())
     }
 
     const fn words_of(&self, positions: usize) -> usize {
-        (self.kv_heads * positions * self.head_dim * self.precision.bits()).div_ceil(32)
+        match (self.kv_heads * self.head_dim).checked_mul(positions) {
+            Some(elements) => elements.div_ceil(32 / self.precision.bits()),
+            None => usize::MAX,
+        }
     }
 
-    /// 32-bit words of one layer's keys and values, scales included.
+    /// 32-bit words of one layer's keys and values, scales included; saturates.
     #[must_use]
     pub const fn words(&self) -> usize {
-        self.words_of(self.padded()) + self.words_of(self.context) + self.scales()
+        self.words_of(self.padded())
+            .saturating_add(self.words_of(self.context))
+            .saturating_add(self.scales())
     }
 }
 
