@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps `kept` weights.
 ///
 /// The same input gives the same bytes on any number of threads. Twins of llama.cpp's formats are
-/// not made of floats: see [`super::twin`].
+/// not made of floats: `compress/twin.rs` makes them of the bytes of the source.
 #[must_use]
 pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
     let rows = weights.len() / cols;
