@@ -6,7 +6,7 @@ EACH_FEATURE := gui voice flash
 # before, and compiles next to none of them again.
 CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-slow test-large install-test firmware lint fmt
+.PHONY: run test test-fast test-neon test-slow test-large install-test firmware lint fmt
 
 run:
 	sh scripts/install-run.sh
@@ -15,12 +15,17 @@ run:
 	$(TARGET)/release/whittle fetch || echo "Going on without the models above." >&2
 	sh scripts/start.sh $(TARGET)/release/whittle
 
-test: install-test test-fast firmware test-slow
+test: install-test test-fast test-neon firmware test-slow
 
 # Under a minute after building: no network, no device, no clock.
 test-fast:
 	@echo "== fast tests =="
 	cargo test --workspace
+
+# The engine as built for aarch64, emulated: every kernel for NEON.
+test-neon:
+	@echo "== NEON =="
+	sh scripts/test-neon.sh
 
 # Real models, a real window, a sound server, emulated boards. The binary is the one that the tests build: `cargo run`
 # would compile half of the dependencies again, without the features that the tests' own dependencies add.

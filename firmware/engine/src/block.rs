@@ -113,6 +113,7 @@ impl<'a> Block<'a> {
     }
 
     /// The records one after the other, the last one filled up.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn records(&self) -> core::slice::ChunksExact<'a, u8> {
         self.records.chunks_exact(self.record.bytes())
     }

@@ -12,6 +12,8 @@ mod activations;
 mod attention;
 mod elementwise;
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod rows;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -266,8 +268,9 @@ fn block_product(
         // SAFETY: this level is made only where the processor has these parts of AVX-512.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { x86::avx512::block(block, input, token, out) },
+        // SAFETY: this level is made only where the processor has NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => scalar::block(block, input, token, out),
+        Level::Neon => unsafe { neon::block(block, input, token, out) },
     }
 }
 
@@ -290,6 +293,11 @@ fn float_row(
         (Encoding::F16, Level::Avx2 | Level::Avx512) => {
             // SAFETY: this level is made only where the processor has AVX2 and F16C.
             sums = unsafe { x86::avx2::half_row(matrix.half_row(row), input, token, tile) };
+        }
+        #[cfg(target_arch = "aarch64")]
+        (Encoding::F16, Level::Neon) => {
+            // SAFETY: this level is made only where the processor has NEON.
+            sums = unsafe { neon::half_row(matrix.half_row(row), input, token, tile) };
         }
         _ => {
             let bytes = matrix.float_row(row);
