@@ -61,6 +61,16 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
                 let mut kept_codes = vec![Vec::new(); cols.div_ceil(4)];
                 for (lane, row) in rows.chunks_exact(cols).enumerate() {
                     let mut row = row.to_vec();
+                    // A kept weight may be zero: what a sparse row keeps is told by its place.
+                    let columns = match encoding {
+                        Encoding::Sparse(_) => prune::kept_columns(&row, kept),
+                        Encoding::F32
+                        | Encoding::F16
+                        | Encoding::Dense(_)
+                        | Encoding::Ternary
+                        | Encoding::OneOfFour
+                        | Encoding::Twin(_) => Vec::new(),
+                    };
                     match encoding {
                         Encoding::OneOfFour => prune::one_of_four(&mut row),
                         Encoding::F32
@@ -68,15 +78,9 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
                         | Encoding::Dense(_)
                         | Encoding::Ternary
                         | Encoding::Sparse(_)
-                        | Encoding::Twin(_) => {
-                            // A kept weight may be zero: what is kept is told by its place.
-                            let columns = prune::kept_columns(&row, kept);
-                            prune::magnitude(&mut row, kept);
-                            block.encode_row(lane, &row, &columns, &mut kept_codes);
-                            continue;
-                        }
+                        | Encoding::Twin(_) => prune::magnitude(&mut row, kept),
                     }
-                    block.encode_row(lane, &row, &[], &mut kept_codes);
+                    block.encode_row(lane, &row, &columns, &mut kept_codes);
                 }
                 if let Encoding::Sparse(width) = encoding {
                     block.write_values(width, kept, &kept_codes);
@@ -150,10 +154,12 @@ impl Block<'_> {
                 .collect();
             match encoding {
                 Encoding::Dense(width) => {
-                    for (i, position) in positions.iter().enumerate() {
-                        let code = dense_code(width, *position, zero);
-                        let (_, codes) = self.parts(start + i);
-                        write_code(codes, width, lane, i % GROUP, code);
+                    for (group, positions) in positions.chunks(GROUP).enumerate() {
+                        let (_, codes) = self.parts(start + group * GROUP);
+                        for (col, position) in positions.iter().enumerate() {
+                            let code = dense_code(width, *position, zero);
+                            write_code(codes, width, lane, col, code);
+                        }
                     }
                 }
                 Encoding::Ternary => {
