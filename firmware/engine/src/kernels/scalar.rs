@@ -226,13 +226,13 @@ fn one_of_four<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>
 }
 
 /// The kept values of a sparse block, read in order: two planes of bits, each of them a stream.
-struct KeptCodes<'a> {
+pub(super) struct KeptCodes<'a> {
     low: BitReader<'a>,
     high: BitReader<'a>,
 }
 
 impl<'a> KeptCodes<'a> {
-    fn new(block: &Block<'a>) -> Self {
+    pub(super) fn new(block: &Block<'a>) -> Self {
         let values = SparseValues::new(block);
         let width = match block.encoding {
             Encoding::Sparse(width) => width,
@@ -253,7 +253,7 @@ impl<'a> KeptCodes<'a> {
 
     /// The level of the next value; of code 0 past the end, where a broken bitmap may lead.
     #[inline(always)]
-    fn level(&mut self, width: Width) -> i32 {
+    pub(super) fn level(&mut self, width: Width) -> i32 {
         let [low, high] = planes(width);
         let mut code = self.low.take(low);
         if high > 0 {

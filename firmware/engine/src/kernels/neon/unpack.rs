@@ -2,10 +2,9 @@
 
 use super::load::{bytes, load};
 use super::{Chunks, PART, ROWS, encoding_of};
-use crate::block::{
-    Block, CHUNK, CHUNKS, Group, SparseValues, THREE_TRITS, TRITS, chunk_mask, kept_level,
-};
+use crate::block::{Block, CHUNK, CHUNKS, Group, THREE_TRITS, TRITS, chunk_mask};
 use crate::encoding::{Encoding, GROUP_WEIGHTS, Twin, Width};
+use crate::kernels::scalar::KeptCodes;
 use core::arch::aarch64::*;
 
 /// A quarter of a group's codes; of a sparse one those that were spread last.
@@ -146,7 +145,7 @@ fn one_of_four(codes: &[u8], quarter: usize) -> Chunks {
 
 /// The levels of one group of a sparse block, where the chunks of eight bits would stand.
 pub(super) struct Sparse<'a> {
-    kept: SparseValues<'a>,
+    kept: KeptCodes<'a>,
     /// Signed.
     levels: [u8; GROUP_WEIGHTS],
 }
@@ -154,7 +153,7 @@ pub(super) struct Sparse<'a> {
 impl<'a> Sparse<'a> {
     pub(super) fn new(block: &Block<'a>) -> Self {
         Self {
-            kept: SparseValues::new(block),
+            kept: KeptCodes::new(block),
             levels: [0; GROUP_WEIGHTS],
         }
     }
@@ -180,10 +179,9 @@ impl<'a> Sparse<'a> {
         for (chunk, levels) in chunks.iter_mut().enumerate() {
             let mut mask = chunk_mask(bitmap, chunk);
             while mask != 0 {
-                let level = kept_level(width, self.kept.code(width, self.kept.before));
                 // From -128 to 127: the low byte is all of it.
-                [levels[mask.trailing_zeros() as usize], _] = level.to_le_bytes();
-                self.kept.before += 1;
+                let [level, ..] = self.kept.level(width).to_le_bytes();
+                levels[mask.trailing_zeros() as usize] = level;
                 mask &= mask - 1;
             }
         }
