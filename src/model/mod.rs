@@ -138,9 +138,9 @@ impl Model {
             "floats for a row of {}",
             tensor.name
         );
-        let row_bytes = tensor.cols / tensor.source.block_values() * tensor.source.block_bytes();
-        let start = tensor.offset + row * row_bytes;
-        let bytes = &self.files[tensor.file][start..start + row_bytes];
+        let bytes = self.source_bytes(tensor);
+        let row_bytes = bytes.len() / tensor.rows;
+        let bytes = &bytes[row * row_bytes..][..row_bytes];
         dequantize::dequantize(tensor.source, bytes, out);
     }
 

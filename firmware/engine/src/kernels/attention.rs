@@ -266,6 +266,4 @@ leveled! {
 }
 
 #[cfg(test)]
-pub(super) mod row_major;
-#[cfg(test)]
 mod tests;

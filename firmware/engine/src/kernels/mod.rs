@@ -20,8 +20,6 @@ mod scalar;
 mod x86;
 
 pub use activations::{ActivationScratch, Activations};
-#[cfg(test)]
-use attention::row_major::{Attention, attend};
 pub use attention::{
     CachePrecision, CacheShape, CachedAttention, LayerCache, attend_cached, score_floats,
 };
