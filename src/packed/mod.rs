@@ -172,7 +172,7 @@ impl PackedModel {
     /// As the engine reads it.
     #[must_use]
     pub fn view(&self) -> Packed<'_> {
-        Packed::parse(&self.bytes).expect("checked when it was opened")
+        Packed::parse_again(&self.bytes).expect("checked when it was opened")
     }
 
     /// Each tensor with its place in the engine's table.

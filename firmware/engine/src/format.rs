@@ -3,10 +3,15 @@
 //! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte of version 1. All
 //! numbers are little-endian.
 
+mod error;
+mod text;
+
+pub use error::FormatError;
+pub use text::{Chat, Text, tokens};
+
 use crate::encoding::Encoding;
 use crate::matrix::Matrix;
 use crate::shape::{Hyperparameters, Role, RopePairs};
-use crate::tokenizer::Tokenizer;
 use crate::weights::{table_index, table_len};
 
 /// First bytes of a packed file.
@@ -47,140 +52,6 @@ pub enum Section {
 /// Sections of the metadata.
 pub const SECTIONS: usize = 8;
 
-/// What is wrong with a packed file: what was expected, what was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// It does not begin with [`MAGIC`].
-    NotPacked {
-        /// Its first bytes; zeros where it has fewer.
-        found: [u8; MAGIC.len()],
-    },
-    /// It is of another version.
-    Version {
-        /// The version found.
-        found: u32,
-    },
-    /// It is shorter or longer than it says.
-    Length {
-        /// Bytes that it should have.
-        expected: u64,
-        /// Bytes that it has.
-        found: u64,
-    },
-    /// A checksum does not match: the metadata's, or that of the tensor with this index.
-    Checksum {
-        /// `None` for the metadata.
-        tensor: Option<u32>,
-        /// CRC-32 stored.
-        expected: u32,
-        /// CRC-32 of the bytes.
-        found: u32,
-    },
-    /// A number is another than the rest of the file asks for.
-    Differs {
-        /// What the number counts.
-        what: &'static str,
-        /// The number that the rest of the file asks for.
-        expected: u64,
-        /// The number found.
-        found: u64,
-    },
-    /// A number is not what it may be.
-    OutOfRange {
-        /// What the number is.
-        what: &'static str,
-        /// What it may be.
-        expected: &'static str,
-        /// The number found.
-        found: u64,
-    },
-}
-
-impl core::fmt::Display for FormatError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NotPacked { found } => write!(
-                f,
-                "expected a packed model that begins with WHITTLE, found \"{}\"",
-                found.escape_ascii()
-            ),
-            Self::Version { found } => write!(
-                f,
-                "expected packed format version {VERSION}, found version {found}"
-            ),
-            Self::Length { expected, found } => write!(
-                f,
-                "expected {expected} bytes, found {found}: the file {}",
-                if found < expected {
-                    "is truncated"
-                } else {
-                    "goes on past its end"
-                }
-            ),
-            Self::Checksum {
-                tensor: None,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "metadata is damaged: expected CRC {expected:08x}, found {found:08x}"
-                )
-            }
-            Self::Checksum {
-                tensor: Some(index),
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "tensor {index} is damaged: expected CRC {expected:08x}, found {found:08x}"
-                )
-            }
-            Self::Differs {
-                what,
-                expected,
-                found,
-            } => write!(f, "{what}: expected {expected}, found {found}"),
-            Self::OutOfRange {
-                what,
-                expected,
-                found,
-            } => {
-                write!(
-                    f,
-                    "{what} is out of range: expected {expected}, found {found}"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for FormatError {}
-
-impl FormatError {
-    pub(crate) const fn out_of_range(
-        what: &'static str,
-        expected: &'static str,
-        found: usize,
-    ) -> Self {
-        Self::OutOfRange {
-            what,
-            expected,
-            found: found as u64,
-        }
-    }
-
-    pub(crate) const fn differs(what: &'static str, expected: usize, found: usize) -> Self {
-        Self::Differs {
-            what,
-            expected: expected as u64,
-            found: found as u64,
-        }
-    }
-}
-
 /// A packed file whose metadata has been checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Packed<'a> {
@@ -216,36 +87,9 @@ impl<'a> Packed<'a> {
     /// # Errors
     /// Says what was expected and what was found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let wrong_length = |expected: u64| FormatError::Length {
-            expected,
-            found: bytes.len() as u64,
-        };
-        if !bytes.starts_with(&MAGIC) {
-            let mut found = [0; MAGIC.len()];
-            found.iter_mut().zip(bytes).for_each(|(f, b)| *f = *b);
-            return Err(FormatError::NotPacked { found });
-        }
-        if bytes.len() < HEADER_BYTES {
-            return Err(wrong_length(HEADER_BYTES as u64));
-        }
-        let word = |at: usize| u32_at(bytes, at);
-        match word(8) {
-            VERSION => {}
-            found => return Err(FormatError::Version { found }),
-        }
-        let metadata_bytes = word(12) as usize;
-        let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
-        if file_bytes != bytes.len() as u64 {
-            return Err(wrong_length(file_bytes));
-        }
-        if metadata_bytes < HEADER_BYTES || metadata_bytes > bytes.len() {
-            return Err(FormatError::out_of_range(
-                "metadata length",
-                "the header at least, the file at most",
-                metadata_bytes,
-            ));
-        }
-        let (expected, found) = (word(16), crc32(&bytes[24..metadata_bytes]));
+        let metadata_bytes = metadata_bytes(bytes)?;
+        let expected = u32_at(bytes, 16);
+        let found = crc32(&bytes[24..metadata_bytes]);
         if expected != found {
             return Err(FormatError::Checksum {
                 tensor: None,
@@ -253,6 +97,20 @@ impl<'a> Packed<'a> {
                 found,
             });
         }
+        Self::read(bytes, metadata_bytes)
+    }
+
+    /// As [`Self::parse`] for bytes that it has accepted before: the checksum, which takes the time, is
+    /// left out.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn parse_again(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        Self::read(bytes, metadata_bytes(bytes)?)
+    }
+
+    fn read(bytes: &'a [u8], metadata_bytes: usize) -> Result<Self, FormatError> {
+        let word = |at: usize| u32_at(bytes, at);
         let shape = Hyperparameters {
             layers: word(32),
             hidden: word(36),
@@ -500,100 +358,38 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// How text goes into a model and comes out: tokenizer, chat template, stop tokens.
-#[derive(Debug, Clone, Copy)]
-pub struct Text<'a> {
-    /// Text to tokens and back.
-    pub tokenizer: Tokenizer<'a>,
-    /// What stands around the user's text.
-    pub chat: Chat<'a>,
-    stop_tokens: &'a [u8],
-}
-
-impl<'a> Text<'a> {
-    /// Binds the sections of a packed file for a model of `vocab` tokens.
-    ///
-    /// # Errors
-    /// When a table is damaged.
-    pub fn new(
-        vocab: u32,
-        tokenizer: &[u8],
-        vocabulary: &'a [u8],
-        merges: &'a [u8],
-        chat: &'a [u8],
-        stop_tokens: &'a [u8],
-    ) -> Result<Self, FormatError> {
-        let tokenizer = Tokenizer::new(vocab, tokenizer, vocabulary, merges)?;
-        Ok(Self {
-            tokenizer,
-            chat: Chat::parse(chat)?,
-            stop_tokens,
-        })
+/// Checks what the header says of itself; returns the bytes of header and metadata.
+fn metadata_bytes(bytes: &[u8]) -> Result<usize, FormatError> {
+    let wrong_length = |expected: u64| FormatError::Length {
+        expected,
+        found: bytes.len() as u64,
+    };
+    if !bytes.starts_with(&MAGIC) {
+        let mut found = [0; MAGIC.len()];
+        found.iter_mut().zip(bytes).for_each(|(f, b)| *f = *b);
+        return Err(FormatError::NotPacked { found });
     }
-
-    /// Whether this token ends an answer.
-    #[must_use]
-    pub fn is_stop(&self, token: u32) -> bool {
-        tokens(self.stop_tokens).any(|t| t == token)
+    if bytes.len() < HEADER_BYTES {
+        return Err(wrong_length(HEADER_BYTES as u64));
     }
-}
-
-impl<'a> Chat<'a> {
-    fn parse(section: &'a [u8]) -> Result<Self, FormatError> {
-        let mut rest = section;
-        let mut piece = || {
-            let invalid = invalid_chat(section);
-            let (count, after) = rest.split_first_chunk::<4>().ok_or(invalid)?;
-            match u32::from_le_bytes(*count) {
-                u32::MAX => {
-                    rest = after;
-                    Ok(None)
-                }
-                count => {
-                    let bytes = (count as usize).checked_mul(4).ok_or(invalid)?;
-                    let (ids, after) = after.split_at_checked(bytes).ok_or(invalid)?;
-                    rest = after;
-                    Ok(Some(ids))
-                }
-            }
-        };
-        let required = |p: Option<&'a [u8]>| p.ok_or(invalid_chat(section));
-        let (first_user_open, system_open, system_close) = (piece()?, piece()?, piece()?);
-        let (user_close, assistant_close) = (piece()?, piece()?);
-        Ok(Chat {
-            first_user_open: required(first_user_open)?,
-            system: system_open.zip(system_close),
-            user_close: required(user_close)?,
-            assistant_close: required(assistant_close)?,
-        })
+    let word = |at: usize| u32_at(bytes, at);
+    match word(8) {
+        VERSION => {}
+        found => return Err(FormatError::Version { found }),
     }
-}
-
-const fn invalid_chat(section: &[u8]) -> FormatError {
-    let expected = "five lists of tokens, each as long as it says";
-    FormatError::out_of_range("bytes of the chat template", expected, section.len())
-}
-
-/// A chat template as tokens around the user's text; read each piece with [`tokens`].
-#[derive(Debug, Clone, Copy)]
-pub struct Chat<'a> {
-    /// Before the first user's text when no system text is given.
-    pub first_user_open: &'a [u8],
-    /// Before the system text, and between it and the user's text; `None` without a system role.
-    pub system: Option<(&'a [u8], &'a [u8])>,
-    /// From the user's text to where the answer begins.
-    pub user_close: &'a [u8],
-    /// From the answer to the next user's text.
-    pub assistant_close: &'a [u8],
-}
-
-/// Reads little-endian token numbers.
-pub fn tokens(bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|b| u32::from_le_bytes(*b))
+    let metadata_bytes = word(12) as usize;
+    let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
+    if file_bytes != bytes.len() as u64 {
+        return Err(wrong_length(file_bytes));
+    }
+    if metadata_bytes < HEADER_BYTES || metadata_bytes > bytes.len() {
+        return Err(FormatError::out_of_range(
+            "metadata length",
+            "the header at least, the file at most",
+            metadata_bytes,
+        ));
+    }
+    Ok(metadata_bytes)
 }
 
 /// The 32-bit number at `at`.
@@ -630,178 +426,4 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::vec;
-    use std::vec::Vec;
-
-    #[test]
-    fn the_checksum_is_crc_32() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-    }
-
-    fn message(bytes: &[u8]) -> std::string::String {
-        std::format!("{}", Packed::parse(bytes).unwrap_err())
-    }
-
-    #[test]
-    fn other_files_are_refused_with_what_was_found() {
-        assert!(message(b"").contains("expected a packed model that begins with WHITTLE"));
-        assert!(message(b"GGUF\x03").contains("found \"GGUF\\x03\\x00\\x00\\x00\""));
-        assert!(message(b"WHITTLE\0").contains("expected 160 bytes, found 8"));
-        let mut newer = [0; HEADER_BYTES];
-        newer[..8].copy_from_slice(&MAGIC);
-        newer[8] = 9;
-        assert!(message(&newer).contains("expected packed format version 1, found version 9"));
-    }
-
-    /// A header and one entry of the directory, the final norm `[1, 8]`, whose offset and length are
-    /// these; 32 bytes of 1 at 4096, and the metadata's checksum.
-    fn one_tensor(offset: u64, len: u64) -> Vec<u8> {
-        const METADATA: usize = HEADER_BYTES + ENTRY_BYTES;
-        let mut bytes = vec![0; 4096 + 32];
-        bytes[..8].copy_from_slice(&MAGIC);
-        let put = |bytes: &mut [u8], at: usize, number: u32| {
-            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
-        };
-        let numbers = [
-            VERSION,
-            u32::try_from(METADATA).unwrap(),
-            0,
-            1,
-            4096 + 32,
-            0,
-            // Layers to context, epsilon, pairs.
-            1,
-            8,
-            8,
-            1,
-            1,
-            8,
-            4,
-            16,
-            0,
-            0,
-        ];
-        for (i, number) in numbers.into_iter().enumerate() {
-            put(&mut bytes, 8 + 4 * i, number);
-        }
-        for section in 0..SECTIONS {
-            put(
-                &mut bytes,
-                72 + 8 * section,
-                u32::try_from(HEADER_BYTES).unwrap(),
-            );
-        }
-        put(&mut bytes, 76, u32::try_from(ENTRY_BYTES).unwrap());
-        let entry = &mut bytes[HEADER_BYTES..METADATA];
-        entry[..4].copy_from_slice(b"norm");
-        entry[40] = Role::OutputNorm as u8;
-        put(entry, 48, 1);
-        put(entry, 52, 8);
-        entry[60..68].copy_from_slice(&offset.to_le_bytes());
-        entry[68..76].copy_from_slice(&len.to_le_bytes());
-        put(entry, 76, crc32(&[1; 32]));
-        bytes[4096..].fill(1);
-        sealed(bytes)
-    }
-
-    /// With the metadata's checksum right again.
-    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-        let end = u32_at(&bytes, 12) as usize;
-        let crc = crc32(&bytes[24..end]).to_le_bytes();
-        bytes[16..20].copy_from_slice(&crc);
-        bytes
-    }
-
-    #[test]
-    fn each_checksum_tells_the_expected_and_the_found() {
-        let file = one_tensor(4096, 32);
-        assert_eq!(Packed::parse(&file).unwrap().verify(0), Ok(()));
-        let mut damaged = file.clone();
-        damaged[4096] ^= 1;
-        let error = Packed::parse(&damaged).unwrap().verify(0).unwrap_err();
-        let tensor = std::format!("{error}");
-        let (right, wrong) = (crc32(&[1; 32]), crc32(&damaged[4096..]));
-        assert_eq!(
-            tensor,
-            std::format!("tensor 0 is damaged: expected CRC {right:08x}, found {wrong:08x}")
-        );
-        let mut damaged = file;
-        damaged[36] ^= 1;
-        let (right, wrong) = (u32_at(&damaged, 16), crc32(&damaged[24..240]));
-        assert_eq!(
-            message(&damaged),
-            std::format!("metadata is damaged: expected CRC {right:08x}, found {wrong:08x}")
-        );
-    }
-
-    #[test]
-    fn numbers_that_do_not_fit_are_refused_with_what_would() {
-        let check = |at: usize, number: u32, expected: &str| {
-            let mut bytes = one_tensor(4096, 32);
-            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
-            let end = u32_at(&bytes, 12) as usize;
-            let bytes = if end <= bytes.len() && end > 24 {
-                sealed(bytes)
-            } else {
-                bytes
-            };
-            assert_eq!(message(&bytes), expected);
-        };
-        let entry = HEADER_BYTES;
-        check(
-            12,
-            9,
-            "metadata length is out of range: expected the header at least, the file at most, found 9",
-        );
-        check(
-            24,
-            4000,
-            "expected 4000 bytes, found 4128: the file goes on past its end",
-        );
-        check(
-            24,
-            5000,
-            "expected 5000 bytes, found 4128: the file is truncated",
-        );
-        check(
-            20,
-            2,
-            "bytes of the tensor directory: expected 160, found 80",
-        );
-        check(
-            44,
-            2000,
-            "heads is out of range: expected 1 to 1024, found 2000",
-        );
-        check(
-            68,
-            2,
-            "rope pairs is out of range: expected 0 or 1, found 2",
-        );
-        check(
-            84,
-            241,
-            "length of a section is out of range: expected inside the metadata, found 241",
-        );
-        check(entry + 52, 9, "tensor columns: expected 8, found 9");
-        check(
-            entry + 40,
-            0x0f_12,
-            "tensor role is out of range: expected 0 to 17, found 18",
-        );
-        check(entry + 68, 28, "tensor length: expected 32, found 28");
-    }
-
-    #[test]
-    fn tensors_outside_the_file_or_over_other_bytes_are_refused() {
-        let length = "expected 18446744073709551615 bytes, found 4128: the file is truncated";
-        assert_eq!(message(&one_tensor(u64::MAX - 4095, u64::MAX)), length);
-        assert_eq!(message(&one_tensor(u64::MAX - 4095, 4095)), length);
-        assert!(message(&one_tensor(4096, 33)).contains("expected 4129 bytes, found 4128"));
-        assert!(message(&one_tensor(4097, 31)).contains("expected a multiple of 4096, found 4097"));
-        let over = "expected past the metadata and the tensor before, found 0";
-        assert!(message(&one_tensor(0, 32)).contains(over));
-    }
-}
+mod tests;
