@@ -5,7 +5,8 @@
 //! stored.
 
 use super::prune;
-use engine::block::{Pick, scale_unit, write_code, write_pick, write_trits, write_value};
+use engine::block::scale_unit;
+use engine::codes::{Pick, write_code, write_pick, write_trits, write_value};
 use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Width};
 use engine::float::{f16_from_f32, f32_from_f16};
 use rayon::prelude::*;
@@ -62,27 +63,18 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
                 for (lane, row) in rows.chunks_exact(cols).enumerate() {
                     let mut row = row.to_vec();
                     // A kept weight may be zero: what a sparse row keeps is told by its place.
-                    let columns = match encoding {
-                        Encoding::Sparse(_) => prune::kept_columns(&row, kept),
-                        Encoding::F32
-                        | Encoding::F16
-                        | Encoding::Dense(_)
-                        | Encoding::Ternary
-                        | Encoding::OneOfFour
-                        | Encoding::Twin(_) => Vec::new(),
+                    let columns = match encoding.sparse_width() {
+                        Some(_) => prune::kept_columns(&row, kept),
+                        None => Vec::new(),
                     };
-                    match encoding {
-                        Encoding::OneOfFour => prune::one_of_four(&mut row),
-                        Encoding::F32
-                        | Encoding::F16
-                        | Encoding::Dense(_)
-                        | Encoding::Ternary
-                        | Encoding::Sparse(_)
-                        | Encoding::Twin(_) => prune::magnitude(&mut row, kept),
+                    if encoding == Encoding::OneOfFour {
+                        prune::one_of_four(&mut row);
+                    } else {
+                        prune::magnitude(&mut row, kept);
                     }
                     block.encode_row(lane, &row, &columns, &mut kept_codes);
                 }
-                if let Encoding::Sparse(width) = encoding {
+                if let Some(width) = encoding.sparse_width() {
                     block.write_values(width, kept, &kept_codes);
                 }
             });

@@ -1,6 +1,6 @@
 //! Block formats of llama.cpp, put into the engine's order bit by bit: nothing is rounded.
 
-use engine::block::write_code;
+use engine::codes::write_code;
 use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Twin, Width};
 use rayon::prelude::*;
 

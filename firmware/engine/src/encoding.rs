@@ -183,6 +183,20 @@ impl Encoding {
         }
     }
 
+    /// The width of kept values, where the encoding is sparse.
+    #[must_use]
+    pub const fn sparse_width(self) -> Option<Width> {
+        match self {
+            Self::Sparse(width) => Some(width),
+            Self::F32
+            | Self::F16
+            | Self::Dense(_)
+            | Self::Ternary
+            | Self::OneOfFour
+            | Self::Twin(_) => None,
+        }
+    }
+
     /// Whether groups carry a zero point beside their scale.
     #[must_use]
     pub const fn has_zero_point(self) -> bool {
@@ -232,14 +246,9 @@ impl Encoding {
         let Some(record) = self.record() else {
             return 0;
         };
-        let values = match self {
-            Self::Sparse(width) => (BLOCK_ROWS / 8 * width as usize).saturating_mul(kept),
-            Self::F32
-            | Self::F16
-            | Self::Dense(_)
-            | Self::Ternary
-            | Self::OneOfFour
-            | Self::Twin(_) => 0,
+        let values = match self.sparse_width() {
+            Some(width) => (BLOCK_ROWS / 8 * width as usize).saturating_mul(kept),
+            None => 0,
         };
         let records = cols.div_ceil(record.groups * GROUP);
         records

@@ -1,10 +1,8 @@
 //! The kernels in plain Rust: the definition of right.
 
 use super::{Activations, LANES, fold};
-use crate::block::{
-    Block, CHUNK, CHUNKS, Group, Pick, SparseValues, THREE_TRITS, TRITS, half_at, kept_level,
-    planes, read_pick,
-};
+use crate::block::{Block, CHUNK, CHUNKS, Group, half_at};
+use crate::codes::{Pick, SparseValues, THREE_TRITS, TRITS, kept_level, planes, read_pick};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 
 /// Tokens that share one reading of the weights.
@@ -158,7 +156,7 @@ fn dots<const N: usize>(
 
 /// `sum of code * activation` over one plane of `BITS` bits, for each token.
 ///
-/// The places are those of [`crate::block::plane_byte`].
+/// The places are those of [`crate::codes::plane_byte`].
 fn plane<const BITS: usize, const N: usize>(
     plane: &[u8],
     lane: usize,
@@ -182,7 +180,7 @@ fn plane<const BITS: usize, const N: usize>(
     dots
 }
 
-/// `sum of trit * activation`, trits 0 to 2; the codes are those of [`crate::block::write_trits`].
+/// `sum of trit * activation`, trits 0 to 2; the codes are those of [`crate::codes::write_trits`].
 fn ternary<const N: usize>(codes: &[u8], lane: usize, values: &Values<'_, N>) -> [i32; N] {
     let mut dots = [0; N];
     let mut add = |trit: u16, col: usize| {
@@ -234,15 +232,7 @@ pub(super) struct KeptCodes<'a> {
 impl<'a> KeptCodes<'a> {
     pub(super) fn new(block: &Block<'a>) -> Self {
         let values = SparseValues::new(block);
-        let width = match block.encoding {
-            Encoding::Sparse(width) => width,
-            Encoding::F32
-            | Encoding::F16
-            | Encoding::Dense(_)
-            | Encoding::Ternary
-            | Encoding::OneOfFour
-            | Encoding::Twin(_) => Width::Eight,
-        };
+        let width = block.encoding.sparse_width().unwrap_or(Width::Eight);
         let [low, _] = planes(width);
         let (low, high) = values.bytes().split_at(values.plane_bytes(low));
         Self {

@@ -2,7 +2,8 @@
 
 use super::load::{bytes, load};
 use super::{Chunks, PART, ROWS, encoding_of};
-use crate::block::{Block, CHUNK, CHUNKS, Group, THREE_TRITS, TRITS, chunk_mask};
+use crate::block::{Block, CHUNK, CHUNKS, Group};
+use crate::codes::{THREE_TRITS, TRITS, chunk_mask};
 use crate::encoding::{Encoding, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::scalar::KeptCodes;
 use core::arch::aarch64::*;
@@ -85,7 +86,7 @@ fn join<const SHIFT: i32>(low: Chunks, high: Chunks) -> Chunks {
     chunks!(|i| vorrq_u8(low[i], vshlq_n_u8::<SHIFT>(high[i])))
 }
 
-/// Trits, as [`crate::block::write_trits`] packs them.
+/// Trits, as [`crate::codes::write_trits`] packs them.
 #[target_feature(enable = "neon")]
 #[inline]
 fn ternary(codes: &[u8], quarter: usize) -> Chunks {
@@ -122,7 +123,7 @@ static PICKS: [[i8; 4]; 8] = {
     table
 };
 
-/// One of four, as [`crate::block::write_pick`] packs it.
+/// One of four, as [`crate::codes::write_pick`] packs it.
 #[target_feature(enable = "neon")]
 #[inline]
 fn one_of_four(codes: &[u8], quarter: usize) -> Chunks {

@@ -6,7 +6,8 @@
 
 use super::load::{bytes, load128, load256};
 use super::{PICKS, fixed_zero, kind};
-use crate::block::{Block, CHUNK, CHUNKS, Group, SparseValues, chunk_mask, half_at, planes};
+use crate::block::{Block, CHUNK, CHUNKS, Group, half_at};
+use crate::codes::{SparseValues, chunk_mask, planes};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::{Activations, LANES, TILE, fold};
 use core::arch::x86_64::*;
@@ -402,7 +403,7 @@ fn join<const SHIFT: i32>(low: Chunks, high: Chunks) -> Chunks {
     chunks!(|i| _mm256_or_si256(low[i], _mm256_slli_epi16::<SHIFT>(high[i])))
 }
 
-/// Trits, as [`crate::block::write_trits`] packs them.
+/// Trits, as [`crate::codes::write_trits`] packs them.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
 fn ternary(codes: &[u8], half: usize) -> Chunks {
@@ -446,7 +447,7 @@ fn ternary(codes: &[u8], half: usize) -> Chunks {
     })
 }
 
-/// One of four, as [`crate::block::write_pick`] packs it.
+/// One of four, as [`crate::codes::write_pick`] packs it.
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 #[inline]
 fn one_of_four(codes: &[u8], half: usize) -> Chunks {

@@ -6,7 +6,8 @@
 
 use super::load::{bytes, load128, load256, load512};
 use super::{PICKS, fixed_zero, kind};
-use crate::block::{Block, CHUNK, CHUNKS, Group, TRITS};
+use crate::block::{Block, CHUNK, CHUNKS, Group};
+use crate::codes::TRITS;
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::Activations;
 use core::arch::x86_64::*;

@@ -4,7 +4,8 @@
 //! was just stored wait until it has left the store buffer.
 
 use super::{add_scaled, dot, finish, quad, shift};
-use crate::block::{Block, CHUNK, CHUNKS, SparseValues, planes};
+use crate::block::{Block, CHUNK, CHUNKS};
+use crate::codes::{SparseValues, planes};
 use crate::encoding::{BLOCK_ROWS, GROUP, GROUP_WEIGHTS, Width};
 use crate::kernels::Activations;
 use crate::kernels::x86::load::{bytes, load128, load256, load512};
