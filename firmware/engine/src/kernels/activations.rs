@@ -32,6 +32,14 @@ pub struct Activations<'a> {
     sums: &'a [i32],
 }
 
+/// The int8 form of `N` tokens, each cut into groups.
+pub(super) struct Tile<'a, const N: usize> {
+    pub(super) values: [&'a [[i8; GROUP]]; N],
+    pub(super) scales: [&'a [f32]; N],
+    /// Sums of each group's values.
+    pub(super) totals: [&'a [i32]; N],
+}
+
 impl<'a> Activations<'a> {
     /// [`Self::quantize_on`] one thread and any processor.
     ///
@@ -128,18 +136,23 @@ impl<'a> Activations<'a> {
         &self.floats[token * self.cols..][..self.cols]
     }
 
-    /// int8 values of one token `[groups * 32]`, zero past the last column.
-    pub(super) fn values(&self, token: usize) -> &'a [i8] {
-        let padded = groups(self.cols) * GROUP;
-        &self.values[token * padded..][..padded]
-    }
-
-    pub(super) fn scales(&self, token: usize) -> &'a [f32] {
-        &self.scales[token * groups(self.cols)..][..groups(self.cols)]
-    }
-
-    pub(super) fn sums(&self, token: usize) -> &'a [i32] {
-        &self.sums[token * groups(self.cols)..][..groups(self.cols)]
+    /// The int8 form of the tokens from `token` on; values are zero past the last column.
+    #[inline(always)]
+    pub(super) fn tile<const N: usize>(&self, token: usize) -> Tile<'a, N> {
+        let groups = groups(self.cols);
+        let (values, _) = self.values.as_chunks();
+        let mut tile = Tile {
+            values: [&[]; N],
+            scales: [&[]; N],
+            totals: [&[]; N],
+        };
+        for t in 0..N {
+            let at = (token + t) * groups;
+            tile.values[t] = &values[at..][..groups];
+            tile.scales[t] = &self.scales[at..][..groups];
+            tile.totals[t] = &self.sums[at..][..groups];
+        }
+        tile
     }
 }
 

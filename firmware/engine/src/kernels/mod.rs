@@ -11,6 +11,8 @@
 mod activations;
 mod attention;
 mod elementwise;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod encodings;
 mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -5,6 +5,8 @@
 //! sums of as many chunks as [`span`] says. Of the processor it takes only what every aarch64 has:
 //! no dot product instructions, whose intrinsics are not in stable Rust yet.
 
+use super::activations::Tile;
+use super::encodings::{encoding_of, for_encoding};
 use super::{Activations, LANES, TILE, fold};
 use crate::block::{Block, CHUNK, CHUNKS, Group, half_at, scale_unit};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Twin, Width};
@@ -46,74 +48,7 @@ pub(super) fn block(
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]],
 ) {
-    match block.encoding {
-        Encoding::F32 | Encoding::F16 => {}
-        Encoding::Dense(Width::One) => {
-            tiles::<{ Encoding::Dense(Width::One).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Two) => {
-            tiles::<{ Encoding::Dense(Width::Two).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Three) => {
-            tiles::<{ Encoding::Dense(Width::Three).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Four) => {
-            tiles::<{ Encoding::Dense(Width::Four).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Five) => {
-            tiles::<{ Encoding::Dense(Width::Five).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Six) => {
-            tiles::<{ Encoding::Dense(Width::Six).number() }>(block, input, token, out)
-        }
-        Encoding::Dense(Width::Eight) => {
-            tiles::<{ Encoding::Dense(Width::Eight).number() }>(block, input, token, out)
-        }
-        Encoding::Ternary => tiles::<{ Encoding::Ternary.number() }>(block, input, token, out),
-        Encoding::OneOfFour => tiles::<{ Encoding::OneOfFour.number() }>(block, input, token, out),
-        Encoding::Sparse(Width::One) => {
-            tiles::<{ Encoding::Sparse(Width::One).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Two) => {
-            tiles::<{ Encoding::Sparse(Width::Two).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Three) => {
-            tiles::<{ Encoding::Sparse(Width::Three).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Four) => {
-            tiles::<{ Encoding::Sparse(Width::Four).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Five) => {
-            tiles::<{ Encoding::Sparse(Width::Five).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Six) => {
-            tiles::<{ Encoding::Sparse(Width::Six).number() }>(block, input, token, out)
-        }
-        Encoding::Sparse(Width::Eight) => {
-            tiles::<{ Encoding::Sparse(Width::Eight).number() }>(block, input, token, out)
-        }
-        Encoding::Twin(Twin::Q8_0) => {
-            tiles::<{ Encoding::Twin(Twin::Q8_0).number() }>(block, input, token, out)
-        }
-        Encoding::Twin(Twin::Q4_1) => {
-            tiles::<{ Encoding::Twin(Twin::Q4_1).number() }>(block, input, token, out)
-        }
-        Encoding::Twin(Twin::Q4K) => {
-            tiles::<{ Encoding::Twin(Twin::Q4K).number() }>(block, input, token, out)
-        }
-        Encoding::Twin(Twin::Q6K) => {
-            tiles::<{ Encoding::Twin(Twin::Q6K).number() }>(block, input, token, out)
-        }
-    }
-}
-
-/// The encoding with this number: a constant, so that each gets a loop of its own.
-const fn encoding_of(number: u8) -> Encoding {
-    let mut i = 0;
-    while Encoding::ALL[i].number() != number {
-        i += 1;
-    }
-    Encoding::ALL[i]
+    for_encoding!(block.encoding, tiles(block, input, token, out));
 }
 
 /// How many chunks' products are summed in 16 bits.
@@ -167,10 +102,11 @@ fn tile<const NUMBER: u8, const N: usize>(
     out: &mut [[f32; BLOCK_ROWS]; N],
 ) {
     let encoding = const { encoding_of(NUMBER) };
-    let values: [&[[i8; GROUP]]; N] =
-        core::array::from_fn(|t| input.values(token + t).as_chunks().0);
-    let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
-    let totals: [&[i32]; N] = core::array::from_fn(|t| input.sums(token + t));
+    let Tile {
+        values,
+        scales,
+        totals,
+    } = input.tile::<N>(token);
     let mut sums = [[vdupq_n_f32(0.0); N]; QUARTERS];
     let mut sparse = Sparse::new(block);
     for (index, group) in block.groups() {

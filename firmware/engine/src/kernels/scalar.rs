@@ -41,13 +41,11 @@ fn tile<const N: usize>(
     *out = [[0.0; BLOCK_ROWS]; N];
     let encoding = block.encoding;
     let mut sparse = KeptCodes::new(block);
+    let tile = input.tile::<N>(token);
     for (index, group) in block.groups() {
-        let values: Values<'_, N> = core::array::from_fn(|t| {
-            let (groups, _) = input.values(token + t).as_chunks();
-            &groups[index]
-        });
-        let totals: [i32; N] = core::array::from_fn(|t| input.sums(token + t)[index]);
-        let scales: [f32; N] = core::array::from_fn(|t| input.scales(token + t)[index]);
+        let values: Values<'_, N> = tile.values.map(|groups| &groups[index]);
+        let totals = tile.totals.map(|groups| groups[index]);
+        let scales = tile.scales.map(|groups| groups[index]);
         let dots = match encoding {
             Encoding::Sparse(width) => sparse_dots(width, &group, &mut sparse, &values),
             Encoding::F32

@@ -1,10 +1,11 @@
 //! Every encoding to codes of eight bits, a quarter of a group at a time.
 
 use super::load::{bytes, load};
-use super::{Chunks, PART, ROWS, encoding_of};
+use super::{Chunks, PART, ROWS};
 use crate::block::{Block, CHUNK, CHUNKS, Group};
 use crate::codes::{THREE_TRITS, TRITS, chunk_mask};
 use crate::encoding::{Encoding, GROUP_WEIGHTS, Twin, Width};
+use crate::kernels::encodings::encoding_of;
 use crate::kernels::scalar::KeptCodes;
 use core::arch::aarch64::*;
 

@@ -4,12 +4,14 @@
 //! `vpdpbusd`, which neither saturates nor rounds. Products of integers below 2^24 are exact as
 //! floats, so that scaling after the conversion gives the bits of scaling before it.
 
+use super::PICKS;
 use super::load::{bytes, load128, load256, load512};
-use super::{PICKS, fixed_zero, kind};
 use crate::block::{Block, CHUNK, CHUNKS, Group};
 use crate::codes::TRITS;
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::Activations;
+use crate::kernels::activations::Tile;
+use crate::kernels::encodings::{encoding_of, for_encoding, zero_code};
 use core::arch::x86_64::*;
 
 /// Codes of one group: eight chunks of four columns by sixteen rows.
@@ -28,7 +30,22 @@ macro_rules! chunks {
     }};
 }
 
-// After the macro, which it uses.
+/// Repeats a block for every token of a tile.
+///
+/// Spelled out, since loops of this size may stay loops, with their sums in memory: a third slower.
+macro_rules! for_tokens {
+    ($tokens:ident, |$t:ident| $body:block) => {
+        for_tokens!($tokens, $t, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($tokens:ident, $t:ident, $body:block, $($number:literal)*) => {
+        $(if $number < $tokens {
+            let $t = $number;
+            $body
+        })*
+    };
+}
+
+// After the macros, which it uses.
 mod sparse;
 
 /// Sixteen rows times the tokens from `token` on, one for each element of `out`.
@@ -41,30 +58,14 @@ pub(in crate::kernels) fn block(
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]],
 ) {
-    match block.encoding {
-        Encoding::F32 | Encoding::F16 => {}
-        Encoding::Dense(Width::One) => tiles::<1>(block, input, token, out),
-        Encoding::Dense(Width::Two) => tiles::<2>(block, input, token, out),
-        Encoding::Dense(Width::Three) => tiles::<3>(block, input, token, out),
-        Encoding::Dense(Width::Four) => tiles::<4>(block, input, token, out),
-        Encoding::Dense(Width::Five) => tiles::<5>(block, input, token, out),
-        Encoding::Dense(Width::Six) => tiles::<6>(block, input, token, out),
-        Encoding::Dense(Width::Eight) => tiles::<8>(block, input, token, out),
-        Encoding::Ternary => tiles::<{ kind::TERNARY }>(block, input, token, out),
-        Encoding::OneOfFour => tiles::<{ kind::ONE_OF_FOUR }>(block, input, token, out),
-        Encoding::Sparse(width) => sparse::block(width, block, input, token, out),
-        Encoding::Twin(Twin::Q8_0) => tiles::<{ kind::Q8_0 }>(block, input, token, out),
-        Encoding::Twin(Twin::Q4_1) => tiles::<{ kind::Q4_1 }>(block, input, token, out),
-        Encoding::Twin(Twin::Q4K) => tiles::<{ kind::Q4_K }>(block, input, token, out),
-        Encoding::Twin(Twin::Q6K) => tiles::<{ kind::Q6_K }>(block, input, token, out),
-    }
+    for_encoding!(block.encoding, tiles(block, input, token, out));
 }
 
 /// Cuts the tokens into tiles that share one unpacking of the weights.
 #[target_feature(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
-fn tiles<const KIND: u8>(
+fn tiles<const NUMBER: u8>(
     block: &Block<'_>,
     input: &Activations<'_>,
     mut token: usize,
@@ -72,16 +73,16 @@ fn tiles<const KIND: u8>(
 ) {
     let (eights, rest) = out.as_chunks_mut::<8>();
     for out in eights {
-        tile::<KIND, 8>(block, input, token, out);
+        tile::<NUMBER, 8>(block, input, token, out);
         token += 8;
     }
     let (twos, rest) = rest.as_chunks_mut::<2>();
     for out in twos {
-        tile::<KIND, 2>(block, input, token, out);
+        tile::<NUMBER, 2>(block, input, token, out);
         token += 2;
     }
     for out in rest {
-        tile::<KIND, 1>(block, input, token, core::array::from_mut(out));
+        tile::<NUMBER, 1>(block, input, token, core::array::from_mut(out));
         token += 1;
     }
 }
@@ -89,44 +90,33 @@ fn tiles<const KIND: u8>(
 #[target_feature(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
-fn tile<const KIND: u8, const N: usize>(
+fn tile<const NUMBER: u8, const N: usize>(
     block: &Block<'_>,
     input: &Activations<'_>,
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]; N],
 ) {
-    let values: [&[[i8; GROUP]]; N] =
-        core::array::from_fn(|t| input.values(token + t).as_chunks().0);
-    let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
-    let totals: [&[i32]; N] = core::array::from_fn(|t| input.sums(token + t));
+    let Tile {
+        values,
+        scales,
+        totals,
+    } = input.tile::<N>(token);
+    let encoding = const { encoding_of(NUMBER) };
+    if let Encoding::Sparse(_) = encoding {
+        return sparse::tile::<NUMBER, N>(block, input, token, out);
+    }
     let mut sums = [_mm512_setzero_ps(); N];
     for (index, group) in block.groups() {
-        let codes = unpack::<KIND>(block.encoding, &group);
-        match KIND {
-            kind::Q8_0..=kind::Q4_K => {
-                let (scale, minimum) = twin_scales::<KIND>(&group);
-                for t in 0..N {
-                    let total = totals[t][index];
-                    let mut dot = dot(&codes, &values[t][index]);
-                    if KIND == kind::Q8_0 {
-                        dot = _mm512_sub_epi32(dot, _mm512_set1_epi32(128 * total));
-                    }
-                    let mut product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
-                    if KIND != kind::Q8_0 {
-                        let total = _mm512_cvtepi32_ps(_mm512_set1_epi32(total));
-                        product = _mm512_add_ps(product, _mm512_mul_ps(total, minimum));
-                    }
-                    sums[t] = add_scaled(sums[t], product, scales[t][index]);
-                }
-            }
-            kind::Q6_K => {
+        let codes = unpack::<NUMBER>(&group);
+        match encoding {
+            Encoding::Twin(Twin::Q6K) => {
                 let row = halves(load256(group.header, 0));
                 let half_scale = |half: usize| {
                     let scale = _mm512_cvtepi8_epi32(load128(group.bytes, half * BLOCK_ROWS));
                     _mm512_mul_ps(row, _mm512_cvtepi32_ps(scale))
                 };
                 let half_scales = [half_scale(0), half_scale(1)];
-                for t in 0..N {
+                for_tokens!(N, |t| {
                     let first = _mm512_cvtepi32_ps(half_dot::<0>(&codes, &values[t][index]));
                     let second = _mm512_cvtepi32_ps(half_dot::<1>(&codes, &values[t][index]));
                     let product = _mm512_add_ps(
@@ -134,33 +124,43 @@ fn tile<const KIND: u8, const N: usize>(
                         _mm512_mul_ps(second, half_scales[1]),
                     );
                     sums[t] = add_scaled(sums[t], product, scales[t][index]);
-                }
-            }
-            _ => {
-                let scale = _mm512_cvtepi32_ps(match KIND {
-                    kind::TERNARY => {
-                        _mm512_add_epi32(nibbles(bytes(group.header, 0)), _mm512_set1_epi32(1))
-                    }
-                    _ => _mm512_cvtepu8_epi32(load128(group.header, 0)),
                 });
-                let zeros = match KIND {
-                    2..=4 => _mm512_cvtepu8_epi32(load128(group.header, BLOCK_ROWS)),
-                    _ => _mm512_setzero_si512(),
+            }
+            Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => {
+                let (scale, minimum) = scale_and_minimum::<NUMBER>(&group);
+                for_tokens!(N, |t| {
+                    let dot = _mm512_cvtepi32_ps(dot(&codes, &values[t][index]));
+                    let total = _mm512_cvtepi32_ps(_mm512_set1_epi32(totals[t][index]));
+                    let product =
+                        _mm512_add_ps(_mm512_mul_ps(dot, scale), _mm512_mul_ps(total, minimum));
+                    sums[t] = add_scaled(sums[t], product, scales[t][index]);
+                });
+            }
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Sparse(_)
+            | Encoding::Twin(Twin::Q8_0) => {
+                let scale = scale::<NUMBER>(&group);
+                let zeros = if encoding.has_zero_point() {
+                    _mm512_cvtepu8_epi32(load128(group.header, BLOCK_ROWS))
+                } else {
+                    _mm512_setzero_si512()
                 };
-                for t in 0..N {
+                for_tokens!(N, |t| {
                     let total = totals[t][index];
                     let dot = dot(&codes, &values[t][index]);
-                    let dot = match KIND {
-                        // Totals are at most 32 x 127: 16 bits, with the upper half times zero.
-                        2..=4 => _mm512_dpwssd_epi32(dot, zeros, _mm512_set1_epi32(-total)),
-                        _ => {
-                            let zero = const { fixed_zero(KIND) };
-                            _mm512_sub_epi32(dot, _mm512_set1_epi32(zero * total))
-                        }
+                    let dot = if encoding.has_zero_point() {
+                        less_zeros(dot, zeros, total)
+                    } else {
+                        let zero = i32::from(const { zero_code(encoding_of(NUMBER)) });
+                        _mm512_sub_epi32(dot, _mm512_set1_epi32(zero * total))
                     };
                     let product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
                     sums[t] = add_scaled(sums[t], product, scales[t][index]);
-                }
+                });
             }
         }
     }
@@ -192,6 +192,13 @@ fn finish<const N: usize>(
 #[inline]
 fn add_scaled(sum: __m512, product: __m512, scale: f32) -> __m512 {
     _mm512_add_ps(sum, _mm512_mul_ps(product, _mm512_set1_ps(scale)))
+}
+
+/// `dot - zeros * total`. Totals are at most 32 x 127: 16 bits, with the upper half times zero.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn less_zeros(dot: __m512i, zeros: __m512i, total: i32) -> __m512i {
+    _mm512_dpwssd_epi32(dot, zeros, _mm512_set1_epi32(-total))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -245,57 +252,83 @@ fn nibbles(bytes: [u8; 8]) -> __m512i {
     _mm512_cvtepu8_epi32(_mm_set_epi64x(high.cast_signed(), low.cast_signed()))
 }
 
-/// Scale and minimum of sixteen rows of a twin with one scale for a group.
+/// The scale of sixteen rows in a group; twins with a minimum have [`scale_and_minimum`].
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn twin_scales<const KIND: u8>(group: &Group<'_>) -> (__m512, __m512) {
-    let row = halves(load256(group.header, 0));
-    match KIND {
-        kind::Q8_0 => (row, _mm512_setzero_ps()),
-        kind::Q4_1 => (row, halves(load256(group.header, 2 * BLOCK_ROWS))),
-        _ => {
-            let row_minimum = halves(load256(group.header, 2 * BLOCK_ROWS));
-            let low = _mm512_cvtepu8_epi32(load128(group.bytes, 0));
-            let high = nibbles(bytes(group.bytes, BLOCK_ROWS));
-            let three = _mm512_set1_epi32(3);
-            let upper = |pair: __m512i| _mm512_slli_epi32::<4>(_mm512_and_si512(pair, three));
-            let scale = _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)), upper(high));
-            let minimum = _mm512_or_si512(
-                _mm512_srli_epi32::<4>(low),
-                upper(_mm512_srli_epi32::<2>(high)),
-            );
-            let minimum = _mm512_mul_ps(row_minimum, _mm512_cvtepi32_ps(minimum));
-            (
-                _mm512_mul_ps(row, _mm512_cvtepi32_ps(scale)),
-                // The sign bit alone: a minimum is taken away.
-                _mm512_castsi512_ps(_mm512_xor_si512(
-                    _mm512_castps_si512(minimum),
-                    _mm512_set1_epi32(i32::MIN),
-                )),
-            )
+fn scale<const NUMBER: u8>(group: &Group<'_>) -> __m512 {
+    match const { encoding_of(NUMBER) } {
+        Encoding::Twin(_) => halves(load256(group.header, 0)),
+        Encoding::Ternary => {
+            let less = nibbles(bytes(group.header, 0));
+            _mm512_cvtepi32_ps(_mm512_add_epi32(less, _mm512_set1_epi32(1)))
         }
+        Encoding::F32
+        | Encoding::F16
+        | Encoding::Dense(_)
+        | Encoding::OneOfFour
+        | Encoding::Sparse(_) => _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load128(group.header, 0))),
     }
+}
+
+/// Scale and minimum of sixteen rows of Q4_1 or Q4_K.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn scale_and_minimum<const NUMBER: u8>(group: &Group<'_>) -> (__m512, __m512) {
+    let row = halves(load256(group.header, 0));
+    let row_minimum = halves(load256(group.header, 2 * BLOCK_ROWS));
+    if let Encoding::Twin(Twin::Q4_1) = const { encoding_of(NUMBER) } {
+        return (row, row_minimum);
+    }
+    let low = _mm512_cvtepu8_epi32(load128(group.bytes, 0));
+    let high = nibbles(bytes(group.bytes, BLOCK_ROWS));
+    let three = _mm512_set1_epi32(3);
+    let upper = |pair: __m512i| _mm512_slli_epi32::<4>(_mm512_and_si512(pair, three));
+    let scale = _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)), upper(high));
+    let minimum = _mm512_or_si512(
+        _mm512_srli_epi32::<4>(low),
+        upper(_mm512_srli_epi32::<2>(high)),
+    );
+    let minimum = _mm512_mul_ps(row_minimum, _mm512_cvtepi32_ps(minimum));
+    (
+        _mm512_mul_ps(row, _mm512_cvtepi32_ps(scale)),
+        // The sign bit alone: a minimum is taken away.
+        _mm512_castsi512_ps(_mm512_xor_si512(
+            _mm512_castps_si512(minimum),
+            _mm512_set1_epi32(i32::MIN),
+        )),
+    )
 }
 
 #[target_feature(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn unpack<const KIND: u8>(encoding: Encoding, group: &Group<'_>) -> Chunks {
+fn unpack<const NUMBER: u8>(group: &Group<'_>) -> Chunks {
+    let encoding = const { encoding_of(NUMBER) };
     let codes = group.codes(encoding);
-    match KIND {
+    match encoding {
         // Signs are twice the bit, less one.
-        1 => plane1::<1>(codes, 0),
+        Encoding::Dense(Width::One) => plane1::<1>(codes, 0),
         // Sixteenths of a step: codes are shifted up by four.
-        2 => plane2::<4>(codes, 0),
-        3 => or(plane2::<4>(codes, 0), plane1::<6>(codes, GROUP_WEIGHTS / 4)),
-        4 => plane4::<4>(codes, 0),
-        5 => or(plane4::<0>(codes, 0), plane1::<4>(codes, GROUP_WEIGHTS / 2)),
-        6 | kind::Q6_K => or(plane4::<0>(codes, 0), plane2::<4>(codes, GROUP_WEIGHTS / 2)),
-        8 | kind::Q8_0 => chunks!(|i| load512(codes, i * CHUNK)),
-        kind::Q4_1 | kind::Q4_K => plane4::<0>(codes, 0),
-        kind::TERNARY => ternary(codes),
-        _ => one_of_four(codes),
+        Encoding::Dense(Width::Two) => plane2::<4>(codes, 0),
+        Encoding::Dense(Width::Three) => {
+            or(plane2::<4>(codes, 0), plane1::<6>(codes, GROUP_WEIGHTS / 4))
+        }
+        Encoding::Dense(Width::Four) => plane4::<4>(codes, 0),
+        Encoding::Dense(Width::Five) => {
+            or(plane4::<0>(codes, 0), plane1::<4>(codes, GROUP_WEIGHTS / 2))
+        }
+        Encoding::Dense(Width::Six) | Encoding::Twin(Twin::Q6K) => {
+            or(plane4::<0>(codes, 0), plane2::<4>(codes, GROUP_WEIGHTS / 2))
+        }
+        Encoding::Dense(Width::Eight) | Encoding::Twin(Twin::Q8_0) => {
+            chunks!(|i| load512(codes, i * CHUNK))
+        }
+        Encoding::Twin(Twin::Q4_1 | Twin::Q4K) => plane4::<0>(codes, 0),
+        Encoding::Ternary => ternary(codes),
+        Encoding::OneOfFour => one_of_four(codes),
+        // Floats have no groups, and sparse ones are spread from their bitmaps.
+        Encoding::F32 | Encoding::F16 | Encoding::Sparse(_) => [_mm512_setzero_si512(); CHUNKS],
     }
 }
 

@@ -3,11 +3,13 @@
 //! Values are unpacked to bytes ahead of the groups that take them, into a ring, since loads of what
 //! was just stored wait until it has left the store buffer.
 
-use super::{add_scaled, dot, finish, quad, shift};
+use super::{add_scaled, dot, finish, less_zeros, quad, shift};
 use crate::block::{Block, CHUNK, CHUNKS};
 use crate::codes::{SparseValues, planes};
 use crate::encoding::{BLOCK_ROWS, GROUP, GROUP_WEIGHTS, Width};
 use crate::kernels::Activations;
+use crate::kernels::activations::Tile;
+use crate::kernels::encodings::{encoding_of, width_of, zero_code};
 use crate::kernels::x86::load::{bytes, load128, load256, load512};
 use core::arch::x86_64::*;
 
@@ -25,69 +27,25 @@ const AHEAD: usize = 4096;
 const RING: usize = 2048;
 const _: () = assert!(LEAD >= GROUP_WEIGHTS && LEAD + BATCH <= RING && RING.is_multiple_of(BATCH));
 
-/// Sixteen rows times the tokens from `token` on, one for each element of `out`.
-#[target_feature(
-    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-)]
-pub(super) fn block(
-    width: Width,
-    block: &Block<'_>,
-    input: &Activations<'_>,
-    token: usize,
-    out: &mut [[f32; BLOCK_ROWS]],
-) {
-    match width {
-        Width::One => tiles::<1>(block, input, token, out),
-        Width::Two => tiles::<2>(block, input, token, out),
-        Width::Three => tiles::<3>(block, input, token, out),
-        Width::Four => tiles::<4>(block, input, token, out),
-        Width::Five => tiles::<5>(block, input, token, out),
-        Width::Six => tiles::<6>(block, input, token, out),
-        Width::Eight => tiles::<8>(block, input, token, out),
-    }
-}
-
-/// Cuts the tokens into tiles that share one unpacking of the weights.
-#[target_feature(
-    enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
-)]
-fn tiles<const BITS: usize>(
-    block: &Block<'_>,
-    input: &Activations<'_>,
-    mut token: usize,
-    out: &mut [[f32; BLOCK_ROWS]],
-) {
-    let (eights, rest) = out.as_chunks_mut::<8>();
-    for out in eights {
-        tile::<BITS, 8>(block, input, token, out);
-        token += 8;
-    }
-    let (twos, rest) = rest.as_chunks_mut::<2>();
-    for out in twos {
-        tile::<BITS, 2>(block, input, token, out);
-        token += 2;
-    }
-    for out in rest {
-        tile::<BITS, 1>(block, input, token, core::array::from_mut(out));
-        token += 1;
-    }
-}
-
+/// As [`super::tile`].
 #[target_feature(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline(never)]
-fn tile<const BITS: usize, const N: usize>(
+pub(super) fn tile<const NUMBER: u8, const N: usize>(
     block: &Block<'_>,
     input: &Activations<'_>,
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]; N],
 ) {
-    let values: [&[[i8; GROUP]]; N] =
-        core::array::from_fn(|t| input.values(token + t).as_chunks().0);
-    let scales: [&[f32]; N] = core::array::from_fn(|t| input.scales(token + t));
-    let totals: [&[i32]; N] = core::array::from_fn(|t| input.sums(token + t));
+    let Tile {
+        values,
+        scales,
+        totals,
+    } = input.tile::<N>(token);
     let mut sums = [_mm512_setzero_ps(); N];
+    let zeros = _mm512_set1_epi32(const { zero_code(encoding_of(NUMBER)) }.into());
+    let bits = const { width_of(NUMBER) as usize };
     let kept = SparseValues::new(block);
     let mut ring = Ring([0; RING + CHUNK]);
     // Values before the next group, and values that have been unpacked.
@@ -100,30 +58,19 @@ fn tile<const BITS: usize, const N: usize>(
         prefetch(bytes.as_ptr());
         for (bitmap, index) in bitmaps.iter().zip(first..values[0].len()) {
             while filled < at + LEAD {
-                refill::<BITS>(&kept, filled, &mut ring);
+                refill::<NUMBER>(&kept, filled, &mut ring);
                 filled += BATCH;
-                prefetch(kept.bytes().as_ptr().wrapping_add(filled * BITS / 8));
+                prefetch(kept.bytes().as_ptr().wrapping_add(filled * bits / 8));
             }
-            let dots = dots::<BITS, N>(bitmap, &ring, &mut at, values, index);
+            let dots = dots::<NUMBER, N>(bitmap, &ring, &mut at, values, index);
             for t in 0..N {
-                // Totals are at most 32 x 127: 16 bits, with the upper half times zero.
-                let zero = _mm512_set1_epi32(-i32::from(const { unkept(BITS) }) & 0xffff);
-                let total = _mm512_set1_epi32(totals[t][index]);
-                let dot = _mm512_dpwssd_epi32(dots[t], zero, total);
+                let dot = less_zeros(dots[t], zeros, totals[t][index]);
                 let product = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
                 sums[t] = add_scaled(sums[t], product, scales[t][index]);
             }
         }
     }
     finish(block, sums, out);
-}
-
-/// The byte that stands for a weight that is not kept.
-const fn unkept(bits: usize) -> u8 {
-    match bits {
-        8 => 128,
-        bits => u8::MAX >> (8 - bits),
-    }
 }
 
 /// A byte for each value, value `i` at `i % RING`; the first bytes again past the end.
@@ -145,12 +92,12 @@ impl Ring {
     }
 }
 
-/// Sums of products of the next group with each token, of codes: [`unkept`] above the levels.
+/// Sums of products of the next group with each token, of codes: [`zero_code`] above the levels.
 #[target_feature(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn dots<const BITS: usize, const N: usize>(
+fn dots<const NUMBER: u8, const N: usize>(
     bitmap: &Bitmap,
     ring: &Ring,
     at: &mut usize,
@@ -162,13 +109,13 @@ fn dots<const BITS: usize, const N: usize>(
         // Each chunk is taken as soon as it is made.
         let mut pair = [_mm512_setzero_si512(); 2];
         for chunk in 0..CHUNKS {
-            let codes = spread::<BITS>(bitmap[chunk], ring, at);
+            let codes = spread::<NUMBER>(bitmap[chunk], ring, at);
             let quad = quad(&values[0][index], chunk);
             pair[chunk % 2] = _mm512_dpbusd_epi32(pair[chunk % 2], codes, quad);
         }
         dots[0] = _mm512_add_epi32(pair[0], pair[1]);
     } else {
-        let codes = chunks!(|chunk| spread::<BITS>(bitmap[chunk], ring, at));
+        let codes = chunks!(|chunk| spread::<NUMBER>(bitmap[chunk], ring, at));
         for t in 0..N {
             dots[t] = dot(&codes, &values[t][index]);
         }
@@ -181,17 +128,19 @@ fn dots<const BITS: usize, const N: usize>(
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn spread<const BITS: usize>(bitmap: [u8; 8], ring: &Ring, at: &mut usize) -> __m512i {
+fn spread<const NUMBER: u8>(bitmap: [u8; 8], ring: &Ring, at: &mut usize) -> __m512i {
     let mask = u64::from_le_bytes(bitmap);
     let codes = load512(&ring.0, *at % RING);
     *at += mask.count_ones() as usize;
     // Something must happen between load and expansion: expanding from memory is slow.
-    let codes = if BITS == 8 {
-        _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
-    } else {
-        _mm512_add_epi8(codes, codes)
+    let codes = match const { width_of(NUMBER) } {
+        Width::Eight => _mm512_xor_si512(codes, _mm512_set1_epi8(-128)),
+        Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
+            _mm512_add_epi8(codes, codes)
+        }
     };
-    let unkept = _mm512_set1_epi8(const { unkept(BITS) }.cast_signed());
+    let unkept = const { zero_code(encoding_of(NUMBER)).cast_signed() };
+    let unkept = _mm512_set1_epi8(unkept);
     _mm512_mask_expand_epi8(unkept, mask, codes)
 }
 
@@ -209,12 +158,12 @@ fn prefetch(bytes: *const u8) {
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn refill<const BITS: usize>(kept: &SparseValues<'_>, first: usize, ring: &mut Ring) {
+fn refill<const NUMBER: u8>(kept: &SparseValues<'_>, first: usize, ring: &mut Ring) {
     if first + BATCH > kept.count {
-        return last_refill::<BITS>(kept, first, ring);
+        return last_refill::<NUMBER>(kept, first, ring);
     }
     for first in (first..first + BATCH).step_by(CHUNK) {
-        ring.put(first, sparse_values::<BITS>(kept, first));
+        ring.put(first, sparse_values::<NUMBER>(kept, first));
     }
 }
 
@@ -224,14 +173,17 @@ fn refill<const BITS: usize>(kept: &SparseValues<'_>, first: usize, ring: &mut R
 )]
 #[cold]
 #[inline(never)]
-fn last_refill<const BITS: usize>(kept: &SparseValues<'_>, first: usize, ring: &mut Ring) {
-    let zero = _mm512_set1_epi8(if BITS == 8 { -128 } else { 0 });
+fn last_refill<const NUMBER: u8>(kept: &SparseValues<'_>, first: usize, ring: &mut Ring) {
+    let zero = _mm512_set1_epi8(match const { width_of(NUMBER) } {
+        Width::Eight => -128,
+        Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => 0,
+    });
     for first in (first..first + BATCH).step_by(CHUNK) {
         let codes = match kept.count.saturating_sub(first) {
             0 => zero,
             count => {
                 let real = u64::MAX >> CHUNK.saturating_sub(count);
-                _mm512_mask_mov_epi8(zero, real, sparse_values::<BITS>(kept, first))
+                _mm512_mask_mov_epi8(zero, real, sparse_values::<NUMBER>(kept, first))
             }
         };
         ring.put(first, codes);
@@ -243,19 +195,10 @@ fn last_refill<const BITS: usize>(kept: &SparseValues<'_>, first: usize, ring: &
     enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 )]
 #[inline]
-fn sparse_values<const BITS: usize>(kept: &SparseValues<'_>, first: usize) -> __m512i {
-    let width = match BITS {
-        1 => Width::One,
-        2 => Width::Two,
-        3 => Width::Three,
-        4 => Width::Four,
-        5 => Width::Five,
-        6 => Width::Six,
-        _ => Width::Eight,
-    };
+fn sparse_values<const NUMBER: u8>(kept: &SparseValues<'_>, first: usize) -> __m512i {
     let mut codes = _mm512_setzero_si512();
     let (mut start, mut below) = (0, 0);
-    for bits in planes(width) {
+    for bits in planes(const { width_of(NUMBER) }) {
         let at = start + first * bits / 8;
         let plane = match bits {
             1 => {
