@@ -1,6 +1,7 @@
 #!/bin/sh
 # bench-peers.sh WHITTLE: speed beside llama.cpp and candle on this machine, on SmolLM2-135M and on random weights of
-# Llama-3.2-1B's shape; prints a table. ROUNDS=3 makes it shorter.
+# Llama-3.2-1B's shape; prints a table. ROUNDS=3 makes it shorter, SECTIONS=speed (sparse, memory,
+# busy) runs a part.
 #
 # llama.cpp comes inside the source archive of the Python package llama-cpp-python; it is built once (about
 # 12 minutes on two cores) and kept in the cache. Runs are interleaved; each figure is a median.
@@ -36,4 +37,4 @@ if [ ! -x "$cache/python/bin/python" ]; then
   python3 -m venv "$cache/python"
   "$cache/python/bin/pip" install --quiet gguf numpy
 fi
-exec python3 scripts/bench_peers.py "$whittle" "$cache"
+exec python3 scripts/bench_peers.py "$whittle" "$cache" ${SECTIONS:-}

@@ -1,4 +1,7 @@
-"""Interleaves `whittle bench` and its peers on the same models and prints medians beside each other."""
+"""Interleaves `whittle bench` and its peers on the same models and prints medians beside each other.
+
+    bench_peers.py WHITTLE CACHE [SECTION ..]     sections: speed sparse memory busy
+"""
 
 import json
 import os
@@ -8,24 +11,42 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-# What a ratio is held to, where one is promised; at this share of the memory's bandwidth it counts as met.
+# At this share of the memory's bandwidth a ratio counts as met.
 MOST_OF_BANDWIDTH = 0.85
-# Model, our weights, bits and sparsity of the layers, bits of the head (as in the peer's file), the peer's type,
-# promised ratio of decoding, whether prefill is promised too.
-PAIRS = [
-    ("SmolLM2-135M", "4 bits", 4, 0, 8, "Q4_0", 1.3, True),
-    ("SmolLM2-135M", "8 bits", 8, 0, 8, "Q8_0", 1.0, True),
-    ("SmolLM2-135M", "2 bits", 2, 0, 8, "TQ2_0", 1.6, False),
-    ("1.2B shape", "4 bits", 4, 0, 6, "Q4_0", 1.3, True),
-    ("1.2B shape", "8 bits", 8, 0, 8, "Q8_0", 1.0, True),
-    ("1.2B shape", "2 bits", 2, 0, 6, "TQ2_0", 1.3, False),
-    ("1.2B shape", "1 bit", 1, 0, 6, "TQ2_0", 1.6, False),
-    ("1.2B shape", "1 bit, 1:4", 1, 0.75, 6, "TQ2_0", 1.6, False),
-    ("1.2B shape", "4 bits, 80 % pruned", 4, 0.8, 6, None, None, False),
+SMALL, LARGE = "SmolLM2-135M", "1.2B shape"
+
+
+class Row(NamedTuple):
+    """Our weights, llama.cpp's type, and what is promised of the ratio between them."""
+
+    model: str
+    name: str
+    bits: int
+    sparsity: float
+    # As in the peer's file.
+    head_bits: int
+    peer: str
+    decode: float
+    prefill: float | None
+
+
+ROWS = [
+    Row(SMALL, "4 bits", 4, 0, 8, "Q4_0", 1.3, 1.0),
+    Row(SMALL, "8 bits", 8, 0, 8, "Q8_0", 1.0, 1.0),
+    Row(SMALL, "2 bits", 2, 0, 8, "TQ2_0", 1.6, None),
+    Row(SMALL, "1 bit", 1, 0, 8, "TQ2_0", 1.6, None),
+    Row(SMALL, "1:4", 1, 0.75, 8, "TQ2_0", 1.6, None),
+    Row(LARGE, "4 bits", 4, 0, 6, "Q4_0", 1.3, 1.0),
+    Row(LARGE, "8 bits", 8, 0, 8, "Q8_0", 1.0, 1.0),
+    Row(LARGE, "2 bits", 2, 0, 6, "TQ2_0", 1.3, None),
+    Row(LARGE, "1 bit", 1, 0, 6, "TQ2_0", 1.6, None),
+    Row(LARGE, "1:4", 1, 0.75, 6, "TQ2_0", 1.6, None),
 ]
 CANDLE = {"Q4_0", "Q8_0"}
+SPARSITY = 0.8
 
 
 def run(*command: object, **environment: str) -> dict:
@@ -34,62 +55,140 @@ def run(*command: object, **environment: str) -> dict:
     return json.loads(output or "{}")
 
 
-def sources(whittle: str, cache: Path) -> dict[str, Path]:
-    models = run(whittle, "models", "--json")["models"]
-    installed = next(m["installed"] for m in models if m["name"] == "smollm2-135m")
-    if not installed:
-        sys.exit("run `whittle fetch smollm2-135m` first")
-    small = next(Path(installed).glob("*.gguf"))
-    large = cache / "shape-1b-f16.gguf"
-    if not large.exists():
-        script = Path(__file__).parent.parent / "benches/peers/shape_1b.py"
-        subprocess.run([cache / "python/bin/python", script, small, large], check=True)
-    return {"SmolLM2-135M": small, "1.2B shape": large}
+def median(rounds: list[dict], key: str) -> float:
+    return statistics.median(r[key] for r in rounds)
+
+
+def line(*cells: object) -> None:
+    print(f"| {' | '.join(str(cell) for cell in cells)} |", flush=True)
+
+
+def heading(*cells: str) -> None:
+    print()
+    line(*cells)
+    print("|" + "---|" * len(cells), flush=True)
+
+
+class Bench:
+    """The two models, and files made of them, which are kept until the program is newer."""
+
+    def __init__(self, whittle: Path, cache: Path) -> None:
+        self.whittle, self.cache = whittle, cache
+        self.bandwidth = {threads: run(cache / "peer", "bandwidth", threads)["bytes_per_second"] for threads in (1, 2)}
+        models = run(whittle, "models", "--json")["models"]
+        installed = next(m["installed"] for m in models if m["name"] == "smollm2-135m")
+        if not installed:
+            sys.exit("run `whittle fetch smollm2-135m` first")
+        small, large = next(Path(installed).glob("*.gguf")), cache / "shape-1b-f16.gguf"
+        if not large.exists():
+            script = Path(__file__).parent.parent / "benches/peers/shape_1b.py"
+            subprocess.run([cache / "python/bin/python", script, small, large], check=True)
+        self.models = {SMALL: small, LARGE: large}
+
+    def ours(self, model: str, bits: int, sparsity: float, head_bits: int) -> Path:
+        out = self.cache / f"{model.split()[0].lower()}-{bits}-{sparsity}-{head_bits}.whittle"
+        if not out.exists() or out.stat().st_mtime < self.whittle.stat().st_mtime:
+            settings = [f"*=bits:{bits},sparsity:{sparsity}", f"embedding=bits:{head_bits}", f"output=bits:{head_bits}"]
+            flags = [flag for setting in settings for flag in ("--set", setting)]
+            run(self.whittle, "compress", self.models[model], "--recipe", "original", *flags, "--out", out, "--json")
+        return out
+
+    def theirs(self, model: str, kind: str) -> Path:
+        out = self.cache / f"{model.split()[0].lower()}-{kind}.gguf"
+        if not out.exists():
+            subprocess.run([self.cache / "peer", "quantize", self.models[model], out, kind], check=True)
+        return out
+
+    def run_ours(self, file: Path, threads: int) -> dict:
+        return run(self.whittle, "bench", file, "--threads", threads, "--repetitions", 1, "--json")
+
+    def run_theirs(self, file: Path, threads: int) -> dict:
+        return run(self.cache / "peer", "bench", file, threads, 1)
+
+
+def speed(bench: Bench) -> None:
+    """Decode of 64 tokens and prefill of 512 beside llama.cpp, and candle where it has the type."""
+    heading("model", "weights (llama.cpp's)", "threads", "decode", "GB/s", "of memory", "llama.cpp", "ratio", "wanted",
+            "prefill", "llama.cpp", "ratio", "wanted", "candle, decode and prefill")
+    for row in ROWS:
+        ours, theirs = bench.ours(*row[:1], *row[2:5]), bench.theirs(row.model, row.peer)
+        for threads in (1, 2):
+            own, peer, candle = [], [], []
+            for index in range(ROUNDS):
+                own.append(bench.run_ours(ours, threads))
+                peer.append(bench.run_theirs(theirs, threads))
+                if row.peer in CANDLE and index == 0:
+                    candle.append(run(bench.cache / "candle-peer", theirs, RAYON_NUM_THREADS=str(threads)))
+            gigabytes = median(own, "weight_gigabytes_per_second")
+            share = gigabytes * 1e9 / bench.bandwidth[threads]
+            cells = [row.model, f"{row.name} ({row.peer})", threads]
+            for key, wanted in (("decode", row.decode), ("prefill", row.prefill)):
+                a, b = (median(side, f"{key}_tokens_per_second") for side in (own, peer))
+                is_met = wanted is not None and (a / b >= wanted or key == "decode" and share >= MOST_OF_BANDWIDTH)
+                cells.append(f"{a:.1f}")
+                if key == "decode":
+                    cells += [f"{gigabytes:.1f}", f"{share:.0%}"]
+                cells += [f"{b:.1f}", f"{a / b:.2f}", "-" if wanted is None else f"{wanted} {'met' if is_met else 'missed'}"]
+            cells.append(", ".join(f"{c['decode_tokens_per_second']:.1f}, {c['prefill_tokens_per_second']:.1f}" for c in candle) or "-")
+            line(*cells)
+
+
+def sparse(bench: Bench) -> None:
+    """Pruned tensors beside dense ones of the same value bits."""
+    heading("1.2B shape", "threads", "dense decode", f"{SPARSITY:.0%} pruned", "ratio", "dense bytes", "pruned bytes")
+    for bits in (8, 4, 2, 1):
+        files = [bench.ours(LARGE, bits, sparsity, 6) for sparsity in (0, SPARSITY)]
+        for threads in (1, 2):
+            rounds = [[bench.run_ours(file, threads) for file in files] for _ in range(ROUNDS)]
+            dense, pruned = (median(side, "decode_tokens_per_second") for side in zip(*rounds))
+            sizes = [f"{file.stat().st_size:,}" for file in files]
+            line(f"{bits} bits", threads, f"{dense:.1f}", f"{pruned:.1f}", f"{pruned / dense:.2f}", *sizes)
+
+
+def memory(bench: Bench) -> None:
+    """Resident memory, load to first token, replacing a tensor."""
+    heading("model", "file", "KV cache", "peak resident", "over file + KV", "first token", "largest tensor replaced in", "at worst")
+    files = [(SMALL, bench.ours(SMALL, 4, 0, 8)), (LARGE, bench.ours(LARGE, 4, 0, 6))]
+    for model, file in files:
+        rounds = [bench.run_ours(file, 2) for _ in range(ROUNDS)]
+        size, cache, peak = (median(rounds, key) / 1e6 for key in ("file_bytes", "kv_cache_bytes", "peak_rss_bytes"))
+        line(model, f"{size:.0f} MB", f"{cache:.0f} MB", f"{peak:.0f} MB", f"{peak - size - cache:.0f} MB",
+             f"{median(rounds, 'load_to_first_token_seconds'):.2f} s",
+             f"{median(rounds, 'swap_ms_median'):.2f} ms", f"{max(r['swap_ms_worst'] for r in rounds):.2f} ms")
+
+
+def busy(bench: Bench) -> None:
+    """Decode on two threads of two cores while another process keeps one core busy: a fair share is two thirds."""
+    heading("SmolLM2-135M, 2 threads", "alone", "beside a busy process", "keeps")
+    ours, theirs = bench.ours(SMALL, 4, 0, 8), bench.theirs(SMALL, "Q4_0")
+    sides = {"4 bits": lambda: bench.run_ours(ours, 2), "llama.cpp Q4_0": lambda: bench.run_theirs(theirs, 2)}
+    alone: dict[str, list] = {name: [] for name in sides}
+    beside: dict[str, list] = {name: [] for name in sides}
+    for _ in range(ROUNDS):
+        for name, measure in sides.items():
+            alone[name].append(measure())
+            spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            try:
+                beside[name].append(measure())
+            finally:
+                spinner.kill()
+                spinner.wait()
+    for name in sides:
+        a, b = (median(side[name], "decode_tokens_per_second") for side in (alone, beside))
+        line(name, f"{a:.1f}", f"{b:.1f}", f"{b / a:.0%}")
+
+
+SECTIONS = {"speed": speed, "sparse": sparse, "memory": memory, "busy": busy}
 
 
 def main() -> None:
-    whittle, cache = sys.argv[1], Path(sys.argv[2])
-    models = sources(whittle, cache)
-    processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), platform.processor())
-    bandwidth = {threads: run(cache / "peer", "bandwidth", threads)["bytes_per_second"] for threads in (1, 2)}
-    print(f"{processor}, {os.cpu_count()} cores, {date.today()}, load {os.getloadavg()[0]:.1f}; medians of {ROUNDS} interleaved rounds, tokens/s.")
-    print(f"Memory reads {bandwidth[1] / 1e9:.1f} GB/s on one thread, {bandwidth[2] / 1e9:.1f} on two.\n")
-    print("| model | weights (peer) | threads | prefill 512 | llama.cpp | ratio | candle | decode 64 | GB/s | of memory | llama.cpp | ratio | candle | wanted |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-    for model, name, bits, sparsity, head, kind, promised, promises_prefill in PAIRS:
-        slug = model.split()[0].lower()
-        ours = cache / f"{slug}-{bits}-{sparsity}-{head}.whittle"
-        settings = ["--set", f"*=bits:{bits},sparsity:{sparsity}", "--set", f"embedding=bits:{head}", "--set", f"output=bits:{head}"]
-        run(whittle, "compress", models[model], "--recipe", "original", *settings, "--out", ours, "--json")
-        theirs = cache / f"{slug}-{kind}.gguf"
-        if kind and not theirs.exists():
-            subprocess.run([cache / "peer", "quantize", models[model], theirs, kind], check=True)
-        for threads in (1, 2):
-            own, peer, candle = [], [], []
-            for round in range(ROUNDS):
-                own.append(run(whittle, "bench", ours, "--threads", threads, "--repetitions", 1, "--json"))
-                if kind:
-                    peer.append(run(cache / "peer", "bench", theirs, threads, 1))
-                if kind in CANDLE and round == 0:
-                    candle.append(run(cache / "candle-peer", theirs, RAYON_NUM_THREADS=str(threads)))
-            middle = lambda rounds, key: statistics.median(r[key] for r in rounds) if rounds else None
-            show = lambda value, digits=0: "-" if value is None else f"{value:.{digits}f}"
-            cells = [model, f"{name} ({kind})" if kind else name, str(threads)]
-            share = middle(own, "weight_gigabytes_per_second") * 1e9 / bandwidth[threads]
-            met = []
-            for key in ("prefill_tokens_per_second", "decode_tokens_per_second"):
-                a, b, c = (middle(side, key) for side in (own, peer, candle))
-                ratio = a / b if b else None
-                cells.append(show(a))
-                if key.startswith("decode"):
-                    cells += [show(middle(own, "weight_gigabytes_per_second"), 1), f"{share:.0%}"]
-                    if promised:
-                        met.append(ratio >= promised or share >= MOST_OF_BANDWIDTH)
-                elif promises_prefill:
-                    met.append(ratio >= 1.0)
-                cells += [show(b), show(ratio, 2), show(c)]
-            cells.append("" if not met else f"{promised} {'met' if all(met) else 'missed'}")
-            print(f"| {' | '.join(cells)} |", flush=True)
+    bench = Bench(Path(sys.argv[1]), Path(sys.argv[2]))
+    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if "model name" in l), platform.processor())
+    load = os.getloadavg()[0]
+    print(f"{cpu}, {os.cpu_count()} cores, {date.today()}, load {load:.1f}; medians of {ROUNDS} interleaved rounds, tokens/s.")
+    print(f"Memory reads {bench.bandwidth[1] / 1e9:.1f} GB/s on one thread, {bench.bandwidth[2] / 1e9:.1f} on two.")
+    for section in sys.argv[3:] or SECTIONS:
+        SECTIONS[section](bench)
 
 
 if __name__ == "__main__":

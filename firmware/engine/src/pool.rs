@@ -4,9 +4,13 @@
 //! they sleep. The caller takes tasks like any worker: a region ends when its tasks are done, and a
 //! worker that the system has not scheduled delays nobody, unless it was stopped inside a task.
 //!
-//! The protocol, on three words:
-//! - `remaining` counts tasks that nobody has claimed. A claim is a compare-exchange that takes one off,
-//!   and is all that lets a thread read what the region is.
+//! Every thread has a lane of neighbouring tasks and walks it upwards, so that it reads memory
+//! forwards; who is through with its own takes tasks off the far ends of the others. Two threads that
+//! took turns at ten kilobytes each read less together than one does alone.
+//!
+//! The protocol:
+//! - a lane holds the tasks of its thread that nobody has claimed. A claim is a compare-exchange that
+//!   takes one off, and is all that lets a thread read what the region is.
 //! - `pending` counts tasks that are not done. Who claimed some takes them off once, at its end; while it
 //!   has not, the region cannot end, so what it borrows is alive.
 //! - `entered` lets one caller in. A second one, or a task that forks again, runs its tasks by itself.
@@ -21,7 +25,7 @@ use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::mem::{forget, transmute};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -53,9 +57,26 @@ pub struct Pool {
 #[repr(align(128))]
 struct Line<T>(T);
 
+/// Tasks from `first` up to `end`, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lane {
+    first: u32,
+    end: u32,
+}
+
+/// Which task of a lane is claimed.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// By the thread whose lane it is.
+    Near,
+    /// By any other.
+    Far,
+}
+
 #[derive(Debug)]
 struct Shared {
-    remaining: Line<AtomicUsize>,
+    /// For each thread its lane, the caller's first.
+    lanes: Vec<Line<AtomicU64>>,
     pending: Line<AtomicUsize>,
     entered: Line<AtomicBool>,
     region: UnsafeCell<Region>,
@@ -75,7 +96,56 @@ struct Shared {
 #[derive(Debug, Clone, Copy)]
 struct Region {
     task: NonNull<Task<'static>>,
-    tasks: usize,
+}
+
+impl Lane {
+    /// The part of `tasks` that belongs to one of `lanes` threads.
+    fn of(index: usize, lanes: usize, tasks: u32) -> Self {
+        let bound = |index: usize| {
+            let bound = u64::from(tasks) * index as u64 / lanes as u64;
+            // At most `tasks`.
+            bound as u32
+        };
+        Self {
+            first: bound(index),
+            end: bound(index + 1),
+        }
+    }
+
+    const fn word(self) -> u64 {
+        (self.first as u64) << 32 | self.end as u64
+    }
+
+    const fn from_word(word: u64) -> Self {
+        Self {
+            first: (word >> 32) as u32,
+            end: word as u32,
+        }
+    }
+
+    const fn is_empty(self) -> bool {
+        self.first >= self.end
+    }
+
+    /// The task at one end, and the lane without it.
+    const fn claim(self, end: End) -> (u32, Self) {
+        match end {
+            End::Near => (
+                self.first,
+                Self {
+                    first: self.first + 1,
+                    ..self
+                },
+            ),
+            End::Far => (
+                self.end - 1,
+                Self {
+                    end: self.end - 1,
+                    ..self
+                },
+            ),
+        }
+    }
 }
 
 // SAFETY: `region` is the only part that is not Sync by itself. It is written only by the caller that
@@ -94,12 +164,11 @@ impl Pool {
         let count = threads.saturating_sub(1);
         let nothing: &'static Task<'static> = &|_| {};
         let shared = Arc::new(Shared {
-            remaining: Line::default(),
+            lanes: (0..=count).map(|_| Line::default()).collect(),
             pending: Line::default(),
             entered: Line::default(),
             region: UnsafeCell::new(Region {
                 task: NonNull::from(nothing),
-                tasks: 0,
             }),
             sleepers: Line::default(),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
@@ -135,11 +204,13 @@ impl Workers for Pool {
         // A try, not a wait: a task that forks again would wait for itself, and a second caller is
         // sooner done alone than behind the regions of the first.
         let alone = tasks < 2 || self.workers.is_empty();
-        if alone || self.shared.entered.0.swap(true, Ordering::Acquire) {
+        let count = u32::try_from(tasks).ok().filter(|_| !alone);
+        let Some(count) = count.filter(|_| !self.shared.entered.0.swap(true, Ordering::Acquire))
+        else {
             (0..tasks).for_each(task);
             return;
-        }
-        self.shared.fork(tasks, task, &self.workers);
+        };
+        self.shared.fork(count, task, &self.workers);
         let panic = lock(&self.shared.panic).take();
         self.shared.entered.0.store(false, Ordering::Release);
         if let Some(payload) = panic {
@@ -161,7 +232,7 @@ impl Drop for Pool {
 
 impl Shared {
     /// Runs a region to its end. Never unwinds. Only for the caller that holds `entered`.
-    fn fork(&self, tasks: usize, task: &Task<'_>, workers: &[JoinHandle<()>]) {
+    fn fork(&self, tasks: u32, task: &Task<'_>, workers: &[JoinHandle<()>]) {
         // Here, because it may panic: from the first store on, nothing does.
         let caller = current();
         // SAFETY: only the lifetime changes. The pointer is followed only between a claim and the end
@@ -169,42 +240,55 @@ impl Shared {
         let task = unsafe { transmute::<&Task<'_>, &'static Task<'static>>(task) };
         let region = Region {
             task: NonNull::from(task),
-            tasks,
         };
         // SAFETY: `pending` is 0 since the last region ended, which the caller before saw before it
-        // gave up `entered`; so no claim is open and nobody reads. `remaining` is 0, so nobody claims.
+        // gave up `entered`; so no claim is open and nobody reads. Every lane is empty, so nobody claims.
         unsafe { *self.region.get() = region };
-        self.pending.0.store(tasks, Ordering::Relaxed);
-        // Publishes both stores. SeqCst against `sleep`: either a worker sees the tasks before it sleeps
-        // or this thread sees that it sleeps.
-        self.remaining.0.store(tasks, Ordering::SeqCst);
+        self.pending.0.store(tasks as usize, Ordering::Relaxed);
+        // Each publishes both stores, to whoever claims from it. SeqCst against `sleep`: either a worker
+        // sees the tasks before it sleeps or this thread sees that it sleeps.
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let part = Lane::of(index, self.lanes.len(), tasks);
+            lane.0.store(part.word(), Ordering::SeqCst);
+        }
         if self.sleepers.0.load(Ordering::SeqCst) > 0 {
             let sleeping = self.asleep.iter().zip(workers);
             sleeping
                 .filter(|(asleep, _)| asleep.swap(false, Ordering::SeqCst))
-                .take(tasks - 1)
+                .take(tasks as usize - 1)
                 .for_each(|(_, worker)| worker.thread().unpark());
         }
-        self.take_part();
+        self.take_part(0);
         self.join(caller);
     }
 
-    /// Takes one task off those that nobody has claimed; the number that there were.
+    /// Claims a task: of a thread's own lane, or of another's.
+    fn claim(&self, own: usize) -> Option<usize> {
+        let others = self.lanes[own + 1..].iter().chain(&self.lanes[..own]);
+        Self::claim_from(&self.lanes[own], End::Near).or_else(|| {
+            others
+                .into_iter()
+                .find_map(|lane| Self::claim_from(lane, End::Far))
+        })
+    }
+
+    /// Takes one task off a lane.
     ///
-    /// A success reads `remaining` as a caller's store left it or as later claims, all
-    /// read-modify-writes, did: it continues that store's release sequence and so happens after the
-    /// store of the region. Which region a thread meant when it began to look does not matter: it has
-    /// claimed from the one that is there now, and reads what that is only afterwards.
-    fn claim(&self) -> Option<usize> {
-        let mut seen = self.remaining.0.load(Ordering::Relaxed);
-        while seen > 0 {
-            match self.remaining.0.compare_exchange_weak(
+    /// A success reads the lane as a caller's store left it or as later claims, all read-modify-writes,
+    /// did: it continues that store's release sequence and so happens after the store of the region.
+    /// Which region a thread meant when it began to look does not matter: it has claimed from the one
+    /// that is there now, and reads what that is only afterwards.
+    fn claim_from(lane: &Line<AtomicU64>, end: End) -> Option<usize> {
+        let mut seen = lane.0.load(Ordering::Relaxed);
+        while !Lane::from_word(seen).is_empty() {
+            let (task, rest) = Lane::from_word(seen).claim(end);
+            match lane.0.compare_exchange_weak(
                 seen,
-                seen - 1,
+                rest.word(),
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Some(seen),
+                Ok(_) => return Some(task as usize),
                 Err(now) => seen = now,
             }
         }
@@ -212,15 +296,15 @@ impl Shared {
     }
 
     /// Claims and runs tasks until there are none. Never unwinds.
-    fn take_part(&self) {
+    fn take_part(&self, own: usize) {
         let mut done = 0;
-        while let Some(left) = self.claim() {
+        while let Some(number) = self.claim(own) {
             // SAFETY: this thread has claimed a task and has not yet taken it off `pending`, so the
             // region cannot end: it was written before the claim and is not written until its end.
-            let Region { task, tasks } = unsafe { *self.region.get() };
+            let Region { task } = unsafe { *self.region.get() };
             // SAFETY: as above; the borrow that the pointer was made from ends after the region.
             let task = unsafe { task.as_ref() };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(tasks - left))) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(number))) {
                 let mut first = lock(&self.panic);
                 if first.is_none() {
                     *first = Some(payload);
@@ -260,10 +344,13 @@ impl Shared {
 
     /// A worker's life.
     fn serve(&self, number: usize) {
-        let has_news =
-            || self.remaining.0.load(Ordering::SeqCst) > 0 || self.closed.load(Ordering::SeqCst);
+        let has_tasks = |lane: &Line<AtomicU64>| {
+            let word = lane.0.load(Ordering::SeqCst);
+            !Lane::from_word(word).is_empty()
+        };
+        let has_news = || self.lanes.iter().any(has_tasks) || self.closed.load(Ordering::SeqCst);
         while !self.closed.load(Ordering::SeqCst) {
-            self.take_part();
+            self.take_part(number + 1);
             if !spin(SPIN, has_news) {
                 self.sleep(number, has_news);
             }
