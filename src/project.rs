@@ -1,6 +1,7 @@
 //! What the window saves and undoes: model, recipes, board, and how the assistant is asked.
 
 use crate::recipe::Recipe;
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -17,6 +18,9 @@ pub struct Project {
     pub board: String,
     /// Tokens that the board's cache of keys and values shall hold.
     pub context_tokens: u32,
+    /// Bits of an element of that cache, on the board and in the window's conversations: 16, 8 or 4.
+    #[serde(default, rename = "kv_bits", with = "kv_bits")]
+    pub cache: CachePrecision,
     /// System text of a conversation; empty leaves it to the chat template.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub system: String,
@@ -30,6 +34,28 @@ pub struct Project {
     pub a: Recipe,
     /// Recipe of candidate B.
     pub b: Recipe,
+}
+
+/// A precision as its number of bits.
+mod kv_bits {
+    use super::CachePrecision;
+    use serde::de::Error;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        cache: &CachePrecision,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(cache.bits() as u64)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<CachePrecision, D::Error> {
+        let bits = usize::deserialize(deserializer)?;
+        CachePrecision::from_bits(bits)
+            .ok_or_else(|| D::Error::custom(format!("kv_bits is {bits}: expected 16, 8 or 4")))
+    }
 }
 
 /// [`Sampling`] as a project writes it down; the default is greedy.
@@ -125,6 +151,7 @@ impl Default for Project {
             model: None,
             board: "esp32-p4".into(),
             context_tokens: 256,
+            cache: CachePrecision::Sixteen,
             system: String::new(),
             sampling: SamplingSettings::default(),
             firmware: None,
@@ -190,6 +217,7 @@ mod tests {
         let mut project = Project {
             model: Some("smollm2-135m".into()),
             system: "Answer in one sentence.".into(),
+            cache: CachePrecision::Four,
             sampling: SamplingSettings {
                 temperature: 0.8,
                 top_k: 40,
@@ -211,6 +239,7 @@ mod tests {
             );
         };
         check("board", "bored", "bored");
+        check("kv_bits = 4", "kv_bits = 5", "kv_bits is 5: expected");
         let expected = "temperature is out of range: expected a number from 0 up";
         check("temperature = 0.8", "temperature = nan", expected);
     }

@@ -7,6 +7,7 @@
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
+use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use engine::workers::Host;
 use std::ops::ControlFlow;
@@ -26,16 +27,19 @@ const QUESTION: Question<'_> = Question {
     stop: &[],
 };
 
-fn model() -> Model {
-    let tiny = TinyModel {
+fn tiny() -> TinyModel {
+    TinyModel {
         context: CONTEXT as u32,
         ..TinyModel::default()
-    };
+    }
+}
+
+fn model(tiny: &TinyModel) -> Model {
     Model::from_gguf("tiny.gguf", tiny.gguf(), &Job::silent()).unwrap()
 }
 
-fn packed() -> PackedModel {
-    let model = model();
+fn packed(tiny: &TinyModel) -> PackedModel {
+    let model = model(tiny);
     let compressed = compress(&model, &Recipe::original(), &Job::silent()).unwrap();
     PackedModel::pack(&model, &compressed, &Job::silent()).unwrap()
 }
@@ -110,7 +114,7 @@ fn goes_on_as_after(conversation: &mut Conversation, source: &PackedModel, count
 
 #[test]
 fn tokens_come_one_by_one_and_are_those_of_the_answer() {
-    let source = packed();
+    let source = packed(&tiny());
     let answer = ask(&mut Conversation::new(&source, CONTEXT), &source, &QUESTION);
     let pieces = pieces(&source, &QUESTION);
     let tokens: Vec<u32> = pieces.iter().map(|(token, _, _)| *token).collect();
@@ -122,8 +126,49 @@ fn tokens_come_one_by_one_and_are_those_of_the_answer() {
 }
 
 #[test]
+fn a_claimed_context_is_cut_to_what_memory_holds() {
+    // 16 kB a token.
+    let wide = TinyModel {
+        heads: 16,
+        kv_heads: 16,
+        head_dim: 128,
+        context: 1 << 20,
+        ..TinyModel::default()
+    };
+    let source = packed(&wide);
+    let mut conversation = Conversation::new(&source, usize::MAX);
+    assert!(conversation.has_room(1 << 16));
+    assert!(!conversation.has_room(1 << 17));
+    let answer = ask(&mut conversation, &source, &QUESTION);
+    assert_eq!(answer.tokens.len(), 24);
+}
+
+#[test]
+fn another_precision_of_keys_and_values_forgets_nothing() {
+    let source = packed(&tiny());
+    let mut conversation = Conversation::new(&source, CONTEXT);
+    let first = ask(&mut conversation, &source, &QUESTION);
+    let position = conversation.position();
+    let mut coarse = conversation.at_cache(&source, CachePrecision::Four);
+    assert_eq!(coarse.position(), position);
+    let mut expected = Conversation::with_cache(&source, CONTEXT, CachePrecision::Four);
+    expected = expected.at_cache(&source, CachePrecision::Sixteen);
+    assert_eq!(
+        ask(&mut expected, &source, &QUESTION).logits_hash,
+        first.logits_hash
+    );
+    expected = expected.at_cache(&source, CachePrecision::Four);
+    let (found, wanted) = (
+        ask(&mut coarse, &source, &QUESTION),
+        ask(&mut expected, &source, &QUESTION),
+    );
+    assert_eq!(found.logits_hash, wanted.logits_hash);
+    assert_ne!(found.logits_hash, first.logits_hash);
+}
+
+#[test]
 fn a_stop_string_over_two_tokens_ends_the_answer_and_is_forgotten() {
-    let source = packed();
+    let source = packed(&tiny());
     let (n, before, stop) = border(&source);
     let mut conversation = Conversation::new(&source, CONTEXT);
     let stops = ["never said".to_owned(), stop];
@@ -140,7 +185,7 @@ fn a_stop_string_over_two_tokens_ends_the_answer_and_is_forgotten() {
 
 #[test]
 fn of_a_token_that_a_stop_string_cuts_the_first_part_is_remembered() {
-    let source = packed();
+    let source = packed(&tiny());
     // The likeliest tokens of a random model have one byte each.
     let varied = Question {
         sampling: Sampling {
@@ -195,7 +240,7 @@ fn of_a_token_that_a_stop_string_cuts_the_first_part_is_remembered() {
 
 #[test]
 fn whoever_asks_no_more_has_cancelled_within_one_token() {
-    let source = packed();
+    let source = packed(&tiny());
     let (n, before, _) = border(&source);
     let (host, job) = (Host::serial(), Job::silent());
     let mut conversation = Conversation::new(&source, CONTEXT);
@@ -211,7 +256,7 @@ fn whoever_asks_no_more_has_cancelled_within_one_token() {
 
 #[test]
 fn a_cancelled_job_ends_the_answer_before_its_next_token() {
-    let source = packed();
+    let source = packed(&tiny());
     let (n, before, _) = border(&source);
     let cancel = CancelToken::new();
     let (host, job) = (Host::serial(), Job::new(&|_| {}, cancel.clone()));
@@ -232,7 +277,7 @@ fn a_cancelled_job_ends_the_answer_before_its_next_token() {
 
 #[test]
 fn a_long_prompt_is_cancelled_within_one_batch_and_leaves_no_trace() {
-    let source = packed();
+    let source = packed(&tiny());
     let long = "the light in the kitchen and ".repeat(30);
     let question = Question {
         user: &long,
@@ -265,7 +310,7 @@ fn a_long_prompt_is_cancelled_within_one_batch_and_leaves_no_trace() {
 
 #[test]
 fn a_seed_fixes_the_answer_and_a_penalty_sees_prompt_and_answer() {
-    let source = packed();
+    let source = packed(&tiny());
     let said = |sampling: Sampling| {
         let question = Question {
             sampling,
@@ -294,7 +339,7 @@ fn a_seed_fixes_the_answer_and_a_penalty_sees_prompt_and_answer() {
         repetition_window: 1024,
         ..Sampling::GREEDY
     });
-    let mut seen = model()
+    let mut seen = model(&tiny())
         .tokenizer
         .encode(QUESTION.user, Specials::Plain)
         .unwrap();
@@ -306,7 +351,7 @@ fn a_seed_fixes_the_answer_and_a_penalty_sees_prompt_and_answer() {
 
 #[test]
 fn a_question_that_cannot_be_asked_changes_nothing() {
-    let source = packed();
+    let source = packed(&tiny());
     let mut conversation = Conversation::new(&source, CONTEXT);
     let empty = [String::new()];
     let long = "word ".repeat(2000);

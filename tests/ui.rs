@@ -297,6 +297,38 @@ fn sampling_is_set_for_both_saved_and_undone() {
 }
 
 #[test]
+fn coarser_keys_and_values_take_less_ram_and_speak_otherwise() {
+    let (_folder, mut window) = tiny_window();
+    let kv_bytes = |window: &Harness<'_, Studio>| {
+        let bench = window.state().state.derived.bench(Candidate::A);
+        bench.estimates[0].kv_bytes
+    };
+    let fine = kv_bytes(&window);
+    let hash = |window: &mut Harness<'_, Studio>| {
+        window.state_mut().state.view.prompt = "hello you".into();
+        click(window, "Ask");
+        settle(window);
+        let last = window.state().state.view.transcript.last().unwrap();
+        last.facts.as_ref().unwrap().logits_hash
+    };
+    click(&mut window, "New conversation");
+    let before = hash(&mut window);
+    let choose_four = |window: &mut Harness<'_, Studio>| {
+        click(window, "KV bits");
+        click(window, "KV 4 bits");
+        settle(window);
+        assert!(kv_bytes(window) * 2 < fine);
+    };
+    choose_four(&mut window);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    window.run_steps(2);
+    assert_eq!(kv_bytes(&window), fine);
+    choose_four(&mut window);
+    click(&mut window, "New conversation");
+    assert_ne!(hash(&mut window), before);
+}
+
+#[test]
 fn an_exported_model_opens_and_has_the_size_that_the_meter_said() {
     let (folder, mut window) = tiny_window();
     click(&mut window, "Export…");

@@ -216,9 +216,10 @@ impl Studio {
             ready.extend(more);
         }
         let processor = Arc::clone(&self.processor);
+        let cache = self.state.project.cache;
         let title = format!("Evaluate {}", active.name());
         self.state.jobs.evaluate = Some(Running::start(title, ctx, move |job| {
-            work::measure(&loaded, active, recipe, &ready, &processor, job)
+            work::measure(&loaded, active, recipe, cache, &ready, &processor, job)
         }));
     }
 
@@ -310,7 +311,8 @@ impl Studio {
         let mut conversation = bench
             .conversation
             .take()
-            .unwrap_or_else(|| Conversation::new(&*live, CONTEXT));
+            .unwrap_or_else(|| Conversation::new(&*live, CONTEXT))
+            .at_cache(&*live, self.state.project.cache);
         match memory {
             Memory::Kept => {}
             Memory::Fresh => conversation.reset(),

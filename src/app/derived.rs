@@ -12,6 +12,7 @@ use crate::model::Model;
 use crate::packed::{Conversation, LiveModel, PackError, TextSections, file_bytes};
 use crate::project::Project;
 use crate::recipe::{Recipe, Setting};
+use engine::arena::CachePrecision;
 use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::shape::Role;
 use engine::weights::{table_index, table_len};
@@ -129,6 +130,8 @@ pub struct Built {
 pub struct Evaluated {
     /// The recipe then.
     pub recipe: Recipe,
+    /// The precision of keys and values then.
+    pub cache: CachePrecision,
     /// The result.
     pub result: Evaluation,
 }
@@ -136,7 +139,7 @@ pub struct Evaluated {
 /// What follows from one candidate's recipe.
 #[derive(Debug, Default)]
 pub struct Bench {
-    seen: Option<(Recipe, u32)>,
+    seen: Option<(Recipe, Options)>,
     /// What the recipe asks of each matrix.
     pub settings: Vec<Setting>,
     /// Each matrix as it will be stored.
@@ -166,12 +169,14 @@ pub(super) enum Refreshed {
 
 impl Bench {
     /// Computes sizes and estimates anew when recipe or context changed.
-    pub(super) fn refresh(&mut self, loaded: &Loaded, recipe: &Recipe, context: u32) -> Refreshed {
-        if self
-            .seen
-            .as_ref()
-            .is_some_and(|(seen, tokens)| seen == recipe && *tokens == context)
-        {
+    pub(super) fn refresh(
+        &mut self,
+        loaded: &Loaded,
+        recipe: &Recipe,
+        options: Options,
+    ) -> Refreshed {
+        let is_seen = |(seen, then): &(Recipe, Options)| seen == recipe && *then == options;
+        if self.seen.as_ref().is_some_and(is_seen) {
             return Refreshed::Same;
         }
         let layers = loaded.shape.hyperparameters.layers;
@@ -201,17 +206,13 @@ impl Bench {
             .map(|m| *at(m).expect("a plan has every tensor of the model"))
             .collect();
         self.meter = meter(metadata, &tensors, &self.planned);
-        let options = Options {
-            context_tokens: context,
-            ..Options::default()
-        };
-        let memory = RuntimeMemory::of(&shape, context, options.cache);
+        let memory = RuntimeMemory::of(&shape, options.context_tokens, options.cache);
         self.estimates = Board::presets()
             .iter()
             .map(|board| estimate(&shape, &tensors, memory, board, &options))
             .collect();
         self.built.resize(loaded.matrices.len(), None);
-        self.seen = Some((recipe.clone(), context));
+        self.seen = Some((recipe.clone(), options));
         Refreshed::Changed
     }
 
@@ -337,11 +338,16 @@ impl Derived {
         let Some(loaded) = self.loaded.clone() else {
             return Vec::new();
         };
+        let options = Options {
+            context_tokens: project.context_tokens,
+            cache: project.cache,
+            ..Options::default()
+        };
         let mut changed = Vec::new();
         for candidate in Candidate::ALL {
             let recipe = candidate.recipe(project);
             let bench = self.bench_mut(candidate);
-            match bench.refresh(&loaded, recipe, project.context_tokens) {
+            match bench.refresh(&loaded, recipe, options) {
                 Refreshed::Same => {}
                 Refreshed::Changed => changed.push(candidate),
             }

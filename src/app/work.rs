@@ -115,6 +115,7 @@ pub(super) fn measure(
     loaded: &Loaded,
     candidate: Candidate,
     recipe: Recipe,
+    cache: CachePrecision,
     ready: &Tensors,
     processor: &Processor,
     job: &Job<'_>,
@@ -123,15 +124,13 @@ pub(super) fn measure(
     let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
     let original = Recipe::original();
     let reference = live(loaded, &recompress(&loaded.model, &original, ready, job)?)?;
-    let result = evaluate(
-        &tuned,
-        CachePrecision::Sixteen,
-        &reference,
-        &tokens,
-        &processor.host(),
-        job,
-    )?;
-    Ok((candidate, Evaluated { recipe, result }))
+    let result = evaluate(&tuned, cache, &reference, &tokens, &processor.host(), job)?;
+    let evaluated = Evaluated {
+        recipe,
+        cache,
+        result,
+    };
+    Ok((candidate, evaluated))
 }
 
 /// Packs a recipe's model. `ready` are tensors that may be taken over.

@@ -133,6 +133,9 @@ pub enum ChatError {
 /// Longest word, or text without spaces for SentencePiece models, that is encoded.
 const MAX_WORD_BYTES: usize = 1 << 16;
 
+/// Most memory of a conversation, keys and values first: a file may claim any context.
+const MAX_ARENA_BYTES: usize = 2 << 30;
+
 /// A conversation: the memory of a session, and where it stands.
 #[derive(Debug)]
 pub struct Conversation {
@@ -150,7 +153,8 @@ pub struct Conversation {
 
 impl Conversation {
     /// An empty conversation of at most `context` tokens with models of the shape of `source`, its
-    /// keys and values as 16-bit floats.
+    /// keys and values as 16-bit floats. The context is no longer than the model's, nor than what
+    /// two gigabytes hold.
     #[must_use]
     pub fn new(source: &dyn WeightSource, context: usize) -> Self {
         Self::with_cache(source, context, CachePrecision::Sixteen)
@@ -160,12 +164,16 @@ impl Conversation {
     #[must_use]
     pub fn with_cache(source: &dyn WeightSource, context: usize, cache: CachePrecision) -> Self {
         let shape = source.shape();
-        let limits = Limits {
+        let mut limits = Limits {
             context: context.min(shape.context as usize),
             batch: BATCH,
             cache,
         };
-        let arena = vec![0; ArenaLayout::new(shape, limits).words()];
+        let words = |limits| ArenaLayout::new(shape, limits).words();
+        while limits.context > 1 && words(limits) > MAX_ARENA_BYTES / size_of::<u32>() {
+            limits.context /= 2;
+        }
+        let arena = vec![0; words(limits)];
         Self {
             limits,
             arena,
@@ -173,6 +181,26 @@ impl Conversation {
             computed: 0,
             unshown: 0,
             logits: vec![0.0; shape.vocab as usize],
+        }
+    }
+
+    /// Bits of an element of its keys and values.
+    #[must_use]
+    pub const fn cache(&self) -> CachePrecision {
+        self.limits.cache
+    }
+
+    /// The same conversation with keys and values at `cache`, which are computed anew with the next
+    /// question.
+    #[must_use]
+    pub fn at_cache(self, source: &dyn WeightSource, cache: CachePrecision) -> Self {
+        if self.cache() == cache {
+            return self;
+        }
+        Self {
+            tokens: self.tokens,
+            unshown: self.unshown,
+            ..Self::with_cache(source, self.limits.context, cache)
         }
     }
 

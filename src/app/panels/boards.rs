@@ -7,8 +7,11 @@ use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
 use crate::estimate::{Estimate, Range, Scarce, Store};
-use eframe::egui::{Align, DragValue, Frame, Layout, Panel, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{
+    Align, ComboBox, DragValue, Frame, Layout, Panel, RichText, ScrollArea, Ui, vec2,
+};
 use egui_extras::{Column, TableBuilder, TableRow};
+use engine::arena::CachePrecision;
 
 /// Width of the names in the detail.
 const NAMES: f32 = 112.0;
@@ -68,8 +71,26 @@ fn head_ui(ui: &mut Ui, state: &mut State) {
                 .on_hover_text("Tokens that the cache of keys and values holds")
                 .accessible_name("Context");
             ui.label(theme::weak("context"));
+            cache_ui(ui, &mut state.project.cache);
         });
     });
+}
+
+/// How fine keys and values are kept, here and on the board.
+fn cache_ui(ui: &mut Ui, cache: &mut CachePrecision) {
+    let text = |cache: CachePrecision| format!("KV {} bits", cache.bits());
+    let chosen = ComboBox::from_id_salt("cache")
+        .width(80.0)
+        .selected_text(text(*cache))
+        .show_ui(ui, |ui| {
+            for precision in CachePrecision::ALL {
+                ui.selectable_value(cache, precision, text(precision));
+            }
+        });
+    chosen
+        .response
+        .on_hover_text("Keys and values of both candidates and of the boards; fewer bits take less RAM and blur what was said")
+        .accessible_name("KV bits");
 }
 
 fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {

@@ -12,6 +12,7 @@ use eframe::egui::{
     Align, Button, Color32, ComboBox, CornerRadius, Layout, Panel, Rect, RichText, Sense, Stroke,
     Ui, pos2, vec2,
 };
+use engine::arena::CachePrecision;
 
 /// Height of the bar of bytes.
 const BAR: f32 = 14.0;
@@ -149,7 +150,8 @@ fn candidate_ui(
         if state.loaded().is_some() {
             let bench = state.derived.bench(candidate);
             sizes_ui(ui, &bench.meter);
-            quality_ui(ui, bench, candidate.recipe(&state.project));
+            let project = &state.project;
+            quality_ui(ui, bench, candidate.recipe(project), project.cache);
             bar_ui(ui, &bench.meter, scale);
         }
     });
@@ -194,14 +196,14 @@ fn sizes_ui(ui: &mut Ui, meter: &Meter) {
 }
 
 /// Divergence from the source, faded once the recipe has moved on.
-fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe) {
+fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision) {
     let Some(evaluated) = &bench.evaluation else {
         right_ui(ui, 150.0, theme::mono("KL not measured").color(theme::WEAK))
             .on_hover_text("Evaluate measures it for the active candidate");
         return;
     };
     let result = &evaluated.result;
-    let is_current = evaluated.recipe == *recipe;
+    let is_current = evaluated.recipe == *recipe && evaluated.cache == cache;
     let color = if is_current {
         theme::TEXT
     } else {
@@ -220,7 +222,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe) {
         result.tokens
     );
     if !is_current {
-        hint += "\nof an earlier recipe: evaluate again";
+        hint += "\nof an earlier recipe or KV precision: evaluate again";
     }
     right_ui(ui, 150.0, theme::mono(text).color(color)).on_hover_text(hint);
 }
