@@ -418,13 +418,13 @@ fn a_weight_takes_no_more_instructions_than_written_down() {
 /// Precision, sparsity, and a tenth more than the instructions for a weight of an answer that
 /// `firmware/README.md` states, without and with floating point.
 const INSTRUCTIONS: [(Precision, f64, f64, f64); 7] = [
-    (Precision::Eight, 0.0, 16.6, 9.7),
-    (Precision::Four, 0.0, 17.5, 9.8),
-    (Precision::Four, 0.5, 20.5, 12.9),
-    (Precision::Two, 0.0, 17.9, 10.1),
-    (Precision::Ternary, 0.0, 21.4, 13.9),
-    (Precision::One, 0.0, 18.1, 10.4),
-    (Precision::One, 0.5, 19.3, 11.7),
+    (Precision::Eight, 0.0, 14.8, 9.7),
+    (Precision::Four, 0.0, 15.1, 9.8),
+    (Precision::Four, 0.5, 18.3, 12.9),
+    (Precision::Two, 0.0, 15.4, 10.1),
+    (Precision::Ternary, 0.0, 18.9, 13.9),
+    (Precision::One, 0.0, 15.8, 10.4),
+    (Precision::One, 0.5, 17.1, 11.7),
 ];
 
 #[test]

@@ -18,6 +18,8 @@ mod lanes;
 mod neon;
 mod rows;
 mod scalar;
+#[cfg(any(test, soft_float))]
+mod soft_float;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -1,5 +1,7 @@
 //! The kernels in plain Rust: the definition of right.
 
+#[cfg(soft_float)]
+use super::soft_float::add_product;
 use super::{Activations, LANES, fold};
 use crate::block::{Block, CHUNK, CHUNKS, Group, half_at};
 use crate::codes::{Pick, SparseValues, THREE_TRITS, TRITS, kept_level, planes, read_pick};
@@ -59,16 +61,18 @@ fn tile<const N: usize>(
         };
         for (lane, dots) in dots.iter().enumerate() {
             for t in 0..N {
-                let product = match encoding {
-                    Encoding::Twin(Twin::Q6K) => q6_k(&group, lane, values[t]),
+                let sum = &mut out[t][lane];
+                match encoding {
+                    Encoding::Twin(Twin::Q6K) => *sum += q6_k(&group, lane, values[t]) * scales[t],
                     Encoding::Twin(twin) => {
                         let (scale, minimum) = group.twin_scale(twin, lane, 0);
-                        match twin {
+                        let product = match twin {
                             Twin::Q8_0 | Twin::Q6K => float(dots[t]) * scale,
                             Twin::Q4_1 | Twin::Q4K => {
                                 float(dots[t]) * scale + float(totals[t]) * minimum
                             }
-                        }
+                        };
+                        *sum += product * scales[t];
                     }
                     // Levels reach 255: at most 32 x 255 x 127 x 255 = 264,261,600, inside 32 bits.
                     Encoding::F32
@@ -77,10 +81,10 @@ fn tile<const N: usize>(
                     | Encoding::Ternary
                     | Encoding::OneOfFour
                     | Encoding::Sparse(_) => {
-                        float(dots[t] * i32::from(group.scale(encoding, lane)))
+                        let dot = dots[t] * i32::from(group.scale(encoding, lane));
+                        *sum = add_product(*sum, dot, scales[t]);
                     }
-                };
-                out[t][lane] += product * scales[t];
+                }
             }
         }
     }
@@ -99,6 +103,12 @@ fn tile<const N: usize>(
 )]
 fn float(x: i32) -> f32 {
     x as f32
+}
+
+/// `sum + integer * scale`, each operation rounded.
+#[cfg(not(soft_float))]
+fn add_product(sum: f32, integer: i32, scale: f32) -> f32 {
+    sum + float(integer) * scale
 }
 
 /// `sum of level * activation` of one row and group, for each token.
