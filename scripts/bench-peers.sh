@@ -23,7 +23,7 @@ if [ ! -x "$cache/peer" ] || [ benches/peers/peer.cpp -nt "$cache/peer" ]; then
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DBUILD_SHARED_LIBS=OFF "$source" >/dev/null
   ninja -C build llama
   library() { find build -name "$1" | head -n 1; }
-  g++ -O2 -I"$source/include" -I"$source/ggml/include" "$root/benches/peers/peer.cpp" -o peer \
+  g++ -O3 -march=native -std=c++17 -I"$source/include" -I"$source/ggml/include" "$root/benches/peers/peer.cpp" -o peer \
     "$(library libllama.a)" "$(library libggml.a)" "$(library libggml-cpu.a)" "$(library libggml-base.a)" \
     -fopenmp -lpthread -ldl -lm
   cd "$root"
