@@ -8,6 +8,7 @@ use super::dialogs::Purpose;
 use super::jobs::Running;
 use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
 use super::work;
+use crate::packed::intent::SpokenText;
 use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
 use eframe::egui::Context;
@@ -346,13 +347,14 @@ impl Studio {
                 sampling,
                 stop: &[],
             };
-            let on_text = |part: &str| {
+            // The voice takes all answers to a question as one, so each loses its intent line here.
+            let mut spoken = SpokenText::new();
+            let mut on_text = |part: &str| {
                 super::jobs::lock(&theirs).push_str(part);
                 window.request_repaint_after(STREAM_INTERVAL);
+                let part = spoken.push(part);
                 // Gone when nobody listens any more.
-                aloud
-                    .as_ref()
-                    .is_none_or(|aloud| aloud.send(part.to_owned()).is_ok())
+                part.is_empty() || aloud.as_ref().is_none_or(|aloud| aloud.send(part).is_ok())
             };
             let host = processor.host();
             let answer = conversation
@@ -368,7 +370,7 @@ impl Studio {
                 });
             if let Some(aloud) = &aloud {
                 // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
-                drop(aloud.send("\n".to_owned()));
+                drop(aloud.send(spoken.finish() + "\n"));
             }
             Ok((conversation, answer))
         });
