@@ -46,6 +46,7 @@ impl Studio {
             Command::Undo => self.undo(),
             Command::Redo => self.redo(),
             Command::Evaluate => self.evaluate(ctx),
+            Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, ctx),
             Command::SaveProject(path) => {
                 let project = self.state.project.clone();
@@ -160,7 +161,8 @@ impl Studio {
         self.apply(Command::NewConversation, ctx);
         self.quantizer.clear();
         let jobs = &mut self.state.jobs;
-        (jobs.build_a, jobs.build_b, jobs.evaluate, jobs.answer) = (None, None, None, None);
+        (jobs.build_a, jobs.build_b, jobs.answer) = (None, None, None);
+        (jobs.evaluate, jobs.tasks) = (None, None);
         self.state.project.model = Some(loaded.spec.clone());
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);
@@ -220,6 +222,19 @@ impl Studio {
         let title = format!("Evaluate {}", active.name());
         self.state.jobs.evaluate = Some(Running::start(title, ctx, move |job| {
             work::measure(&loaded, active, recipe, &ready, &processor, job)
+        }));
+    }
+
+    fn ask_tasks(&mut self, set: String, ctx: &Context) {
+        let active = self.state.view.active;
+        let Some((loaded, recipe, ready)) = self.candidate(active) else {
+            return;
+        };
+        let processor = Arc::clone(&self.processor);
+        let title = format!("Tasks of {}", active.name());
+        self.state.jobs.tasks = Some(Running::start(title, ctx, move |job| {
+            let tasked = work::ask_tasks(&loaded, recipe, &ready, set, &processor, job)?;
+            Ok((active, tasked))
         }));
     }
 
