@@ -1,7 +1,10 @@
-//! Quality against the original: perplexity, KL divergence, agreement on the top token.
+//! Quality against the original: perplexity, KL divergence, agreement on the top token; and against
+//! what is asked of a model: [`tasks`].
 //!
 //! As llama.cpp's `perplexity` does it: windows of 512 tokens that do not overlap, the second half
 //! of each scored. The reference is the source dequantized to 16 bits, on the engine's float path.
+
+pub mod tasks;
 
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, ModelError, Specials};

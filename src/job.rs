@@ -68,6 +68,15 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// The same work reporting nowhere: for a step of it whose own progress would hide the whole's.
+    #[must_use]
+    pub fn quiet(&self) -> Job<'static> {
+        Job {
+            callback: &|_| {},
+            cancel: self.cancel.clone(),
+        }
+    }
+
     /// Reports progress.
     ///
     /// # Errors
@@ -114,6 +123,7 @@ mod tests {
         assert_eq!(job.report("Packing", 2, 10), Ok(()));
         cancel.cancel();
         assert_eq!(job.report("Packing", 3, 10), Err(Cancelled));
+        assert_eq!(job.quiet().report("Packing", 7, 10), Err(Cancelled));
         assert_eq!(calls.load(Ordering::Relaxed), 5);
     }
 }

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiny_model::TinyModel;
-use whittle::app::{Candidate, DialogAnswer, Dialogs, Purpose, Severity, Speaker, Start, Studio};
+use whittle::app::{
+    Candidate, DialogAnswer, Dialogs, Purpose, Severity, Speaker, Start, Studio, Utterance,
+};
 use whittle::job::Job;
 use whittle::packed::{PackedModel, WeightSource as _};
 use whittle::project::Project;
@@ -427,6 +429,75 @@ fn an_evaluation_belongs_to_its_recipe() {
         evaluated.result.kl_mean, evaluated.result.kl_mean_standard_error
     );
     assert!(window.query_by_label(&label).is_some(), "no {label}");
+}
+
+#[test]
+fn tasks_are_asked_in_the_background_and_belong_to_their_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("tiny.gguf");
+    std::fs::write(&model, TinyModel::default().gguf()).unwrap();
+    let tasks = folder.path().join("two.jsonl");
+    let lines = "{\"prompt\": \"hello\", \"pattern\": \".\"}\n{\"prompt\": \"hello\", \"intent\": \"Chat\"}\n";
+    std::fs::write(&tasks, lines).unwrap();
+    let start = Start {
+        model: Some(model.display().to_string()),
+        ..Start::default()
+    };
+    let mut window = window(start, Scripted(Some(tasks.clone())));
+    assert!(window.query_by_label("tasks 50.0 % of 2").is_none());
+    click(&mut window, "Tasks…");
+    window.check_accessibility();
+    click(&mut window, "Tasks from a file…");
+    settle(&mut window);
+    let state = &window.state().state;
+    assert!(state.view.notices.is_empty(), "{:?}", state.view.notices);
+    let tasked = state.derived.bench(Candidate::A).tasks.as_ref().unwrap();
+    assert_eq!(tasked.set, tasks.display().to_string());
+    assert_eq!(tasked.recipe, state.project.a);
+    assert_eq!(
+        (tasked.report.held.held, tasked.report.groups.len()),
+        (1, 2)
+    );
+    assert!(window.query_by_label("tasks not asked").is_some(), "B");
+    window.get_by_label("tasks 50.0 % of 2").hover();
+    window.run_steps(60);
+    let stale = "of an earlier recipe or KV precision: ask again";
+    assert!(window.query_by_label_contains("right intent").is_some());
+    assert!(window.query_by_label(stale).is_none());
+
+    drag_to_end(&mut window, "Bits of blk.0.attn_q");
+    settle(&mut window);
+    window.get_by_label("tasks 50.0 % of 2").hover();
+    window.run_steps(60);
+    assert!(window.query_by_label(stale).is_some());
+
+    std::fs::write(&tasks, "{}").unwrap();
+    click(&mut window, "Tasks…");
+    click(&mut window, "Tasks from a file…");
+    settle(&mut window);
+    let notice = window.state().state.view.notices.last().unwrap();
+    assert!(
+        notice.text.contains("line 1: missing field `prompt`"),
+        "{notice:?}"
+    );
+}
+
+#[test]
+fn an_intent_line_stands_above_the_reply() {
+    let (_folder, mut window) = tiny_window();
+    let utterance = |text: &str| Utterance {
+        speaker: Speaker::Model(Candidate::A),
+        text: text.into(),
+        facts: None,
+    };
+    window.state_mut().state.view.transcript = vec![
+        utterance("HassTurnOn@area kitchen\nThe kitchen light is on."),
+        utterance("Yes"),
+    ];
+    window.run_steps(2);
+    for label in ["HassTurnOn@area kitchen", "The kitchen light is on.", "Yes"] {
+        assert!(window.query_by_label(label).is_some(), "no {label}");
+    }
 }
 
 #[cfg(all(unix, feature = "flash"))]

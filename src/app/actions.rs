@@ -8,6 +8,7 @@ use super::dialogs::Purpose;
 use super::jobs::Running;
 use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
 use super::work;
+use crate::packed::intent::SpokenText;
 use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
 use eframe::egui::Context;
@@ -45,6 +46,7 @@ impl Studio {
             Command::Undo => self.undo(),
             Command::Redo => self.redo(),
             Command::Evaluate => self.evaluate(ctx),
+            Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, ctx),
             Command::SaveProject(path) => {
                 let project = self.state.project.clone();
@@ -159,7 +161,8 @@ impl Studio {
         self.apply(Command::NewConversation, ctx);
         self.quantizer.clear();
         let jobs = &mut self.state.jobs;
-        (jobs.build_a, jobs.build_b, jobs.evaluate, jobs.answer) = (None, None, None, None);
+        (jobs.build_a, jobs.build_b, jobs.answer) = (None, None, None);
+        (jobs.evaluate, jobs.tasks) = (None, None);
         self.state.project.model = Some(loaded.spec.clone());
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);
@@ -220,6 +223,20 @@ impl Studio {
         let title = format!("Evaluate {}", active.name());
         self.state.jobs.evaluate = Some(Running::start(title, ctx, move |job| {
             work::measure(&loaded, active, recipe, cache, &ready, &processor, job)
+        }));
+    }
+
+    fn ask_tasks(&mut self, set: String, ctx: &Context) {
+        let active = self.state.view.active;
+        let Some((loaded, recipe, ready)) = self.candidate(active) else {
+            return;
+        };
+        let processor = Arc::clone(&self.processor);
+        let cache = self.state.project.cache;
+        let title = format!("Tasks of {}", active.name());
+        self.state.jobs.tasks = Some(Running::start(title, ctx, move |job| {
+            let tasked = work::ask_tasks(&loaded, recipe, cache, &ready, set, &processor, job)?;
+            Ok((active, tasked))
         }));
     }
 
@@ -348,13 +365,14 @@ impl Studio {
                 sampling,
                 stop: &[],
             };
-            let on_text = |part: &str| {
+            // The voice takes all answers to a question as one, so each loses its intent line here.
+            let mut spoken = SpokenText::new();
+            let mut on_text = |part: &str| {
                 super::jobs::lock(&theirs).push_str(part);
                 window.request_repaint_after(STREAM_INTERVAL);
+                let part = spoken.push(part);
                 // Gone when nobody listens any more.
-                aloud
-                    .as_ref()
-                    .is_none_or(|aloud| aloud.send(part.to_owned()).is_ok())
+                part.is_empty() || aloud.as_ref().is_none_or(|aloud| aloud.send(part).is_ok())
             };
             let host = processor.host();
             let answer = conversation
@@ -370,7 +388,7 @@ impl Studio {
                 });
             if let Some(aloud) = &aloud {
                 // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
-                drop(aloud.send("\n".to_owned()));
+                drop(aloud.send(spoken.finish() + "\n"));
             }
             Ok((conversation, answer))
         });

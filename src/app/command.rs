@@ -25,6 +25,8 @@ pub enum Command {
     Redo,
     /// Measures the active candidate.
     Evaluate,
+    /// Asks the active candidate the tasks of this set or file.
+    Tasks(String),
     /// Writes the active candidate as a packed model.
     Export(PathBuf),
     /// Writes the project.

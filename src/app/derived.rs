@@ -8,6 +8,7 @@ use crate::board::Board;
 use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, ModelShape, Options, RuntimeMemory, TensorPlan, estimate, plan};
 use crate::evaluate::Evaluation;
+use crate::evaluate::tasks::TaskReport;
 use crate::model::Model;
 use crate::packed::{Conversation, LiveModel, PackError, TextSections, file_bytes};
 use crate::project::Project;
@@ -136,6 +137,27 @@ pub struct Evaluated {
     pub result: Evaluation,
 }
 
+/// What held of a set of tasks, and what was asked.
+#[derive(Debug, Clone)]
+pub struct Tasked {
+    /// Name of the set, or path of the file.
+    pub set: String,
+    /// The recipe then.
+    pub recipe: Recipe,
+    /// How keys and values were kept then.
+    pub cache: CachePrecision,
+    /// The result.
+    pub report: TaskReport,
+}
+
+impl Tasked {
+    /// Whether the result is of this recipe, with keys and values kept so.
+    #[must_use]
+    pub fn is_of(&self, recipe: &Recipe, cache: CachePrecision) -> bool {
+        self.recipe == *recipe && self.cache == cache
+    }
+}
+
 /// What follows from one candidate's recipe.
 #[derive(Debug, Default)]
 pub struct Bench {
@@ -154,6 +176,8 @@ pub struct Bench {
     pub built: Vec<Option<Built>>,
     /// The last evaluation, maybe of an earlier recipe.
     pub evaluation: Option<Evaluated>,
+    /// The last tasks, maybe of an earlier recipe.
+    pub tasks: Option<Tasked>,
     /// Its conversation; nothing while it answers or before it was asked.
     pub conversation: Option<Conversation>,
 }

@@ -18,6 +18,8 @@ pub enum Purpose {
     SaveProject,
     /// The firmware for a board.
     Firmware,
+    /// Tasks to ask.
+    Tasks,
 }
 
 /// Waits for the person's answer; called on a thread that may wait.
@@ -56,6 +58,12 @@ impl Dialogs for SystemDialogs {
                     .save_file(),
             ),
             Purpose::Firmware => wait_for(dialog.set_title("Firmware for the board").pick_file()),
+            Purpose::Tasks => wait_for(
+                dialog
+                    .set_title("Tasks to ask")
+                    .add_filter("Tasks", &["jsonl"])
+                    .pick_file(),
+            ),
         }
     }
 }

@@ -23,7 +23,7 @@ mod work;
 
 pub use candidate::Candidate;
 pub use command::Command;
-pub use derived::{Bench, Built as BuiltMatrix, Derived, Evaluated, Loaded, Matrix, Meter};
+pub use derived::{Bench, Built as BuiltMatrix, Derived, Evaluated, Loaded, Matrix, Meter, Tasked};
 pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use jobs::{Failure, Outcome, Report, Running};
 pub use rows::{Group, Kind, Row};

@@ -20,6 +20,7 @@ impl Studio {
         let opened = take(&mut jobs.open);
         let fetched = take(&mut jobs.fetch);
         let evaluated = take(&mut jobs.evaluate);
+        let tasked = take(&mut jobs.tasks);
         let exported = take(&mut jobs.export);
         let saved = take(&mut jobs.save);
         let built = Candidate::ALL.map(|candidate| take(jobs.build_mut(candidate)));
@@ -32,6 +33,9 @@ impl Studio {
         }
         if let Some((candidate, evaluated)) = self.done(evaluated) {
             self.state.derived.bench_mut(candidate).evaluation = Some(evaluated);
+        }
+        if let Some((candidate, tasked)) = self.done(tasked) {
+            self.state.derived.bench_mut(candidate).tasks = Some(tasked);
         }
         if let Some((path, bytes)) = self.done(exported) {
             let size = units::bytes(bytes);
@@ -153,6 +157,7 @@ impl Studio {
             Purpose::Export => self.state.view.export_path = text,
             Purpose::SaveProject => self.state.view.project_path = text,
             Purpose::Firmware => self.state.project.firmware = Some(path),
+            Purpose::Tasks => self.apply(Command::Tasks(text), ctx),
         }
     }
 

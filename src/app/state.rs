@@ -1,7 +1,7 @@
 //! What the window knows: the project, what follows from it, running work, and what is looked at.
 
 use super::candidate::Candidate;
-use super::derived::{Derived, Evaluated, Loaded};
+use super::derived::{Derived, Evaluated, Loaded, Tasked};
 use super::jobs::Running;
 use super::work::{Built, Opened};
 use crate::catalog::{Cache, Catalog};
@@ -41,6 +41,8 @@ pub struct Jobs {
     pub build_b: Option<Running<Built>>,
     /// Measures a candidate.
     pub evaluate: Option<Running<(Candidate, Evaluated)>>,
+    /// Asks a candidate a set of tasks.
+    pub tasks: Option<Running<(Candidate, Tasked)>>,
     /// Writes the packed model; its path and length in bytes.
     pub export: Option<Running<(PathBuf, u64)>>,
     /// Writes the project; its path.
@@ -307,7 +309,7 @@ impl State {
         let files = jobs.open.is_some() || jobs.fetch.is_some();
         let writing = jobs.export.is_some() || jobs.save.is_some();
         let talking = jobs.answer.is_some() || !self.view.asks.is_empty();
-        let measuring = jobs.evaluate.is_some() || self.view.pending > 0;
+        let measuring = jobs.evaluate.is_some() || jobs.tasks.is_some() || self.view.pending > 0;
         !(flashing || building || files || writing || talking || measuring)
     }
 

@@ -1,11 +1,11 @@
 //! What the window's jobs do: one function for each, run on a thread.
 
 use super::candidate::Candidate;
-use super::derived::{Evaluated, Loaded};
+use super::derived::{Evaluated, Loaded, Tasked};
 use super::jobs::Failure;
 use crate::catalog::{Cache, Catalog, fetch};
 use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
-use crate::evaluate::{evaluate, windows};
+use crate::evaluate::{evaluate, tasks, windows};
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::{LiveModel, PackedModel};
@@ -131,6 +131,28 @@ pub(super) fn measure(
         result,
     };
     Ok((candidate, evaluated))
+}
+
+/// Asks a recipe's model the tasks of a set or file. `ready` are tensors that may be taken over.
+pub(super) fn ask_tasks(
+    loaded: &Loaded,
+    recipe: Recipe,
+    cache: CachePrecision,
+    ready: &Tensors,
+    set: String,
+    processor: &Processor,
+    job: &Job<'_>,
+) -> Result<Tasked, Failure> {
+    let all = tasks::load(&set, job)?;
+    let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
+    let host = processor.host();
+    let report = tasks::evaluate_tasks(&tuned, cache, &all, tasks::MAX_TOKENS, &host, job)?;
+    Ok(Tasked {
+        set,
+        recipe,
+        cache,
+        report,
+    })
 }
 
 /// Packs a recipe's model. `ready` are tensors that may be taken over.

@@ -1,4 +1,6 @@
-//! `whittle eval`: quality of a packed model against its source.
+//! `whittle eval`: quality of a packed model, against its source or by tasks.
+
+mod tasks;
 
 use super::Output;
 use super::kv_bits;
@@ -9,24 +11,38 @@ use crate::packed::{LiveModel, PackedModel, TextSections};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use anyhow::Context as _;
+use clap::ArgGroup;
 use engine::arena::CachePrecision;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Measure the quality of a packed model against its source
+/// Measure the quality of a packed model, against its source or by tasks
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("measure").args(["text", "tasks"]).required(true)))]
 pub(super) struct EvalArgs {
     /// Packed file
     file: PathBuf,
     /// Path or catalog name of the source model
-    #[arg(long, value_name = "MODEL")]
-    reference: String,
+    #[arg(
+        long,
+        value_name = "MODEL",
+        required_unless_present = "tasks",
+        conflicts_with = "tasks"
+    )]
+    reference: Option<String>,
     /// Text file to score
     #[arg(long, value_name = "T")]
-    text: PathBuf,
+    text: Option<PathBuf>,
     /// Tokens of it to use, in windows of 512
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4096,
+        conflicts_with = "tasks"
+    )]
     tokens: usize,
+    #[command(flatten)]
+    tasks: tasks::TaskArgs,
     /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -36,10 +52,17 @@ pub(super) struct EvalArgs {
 }
 
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&args.text)
-        .with_context(|| format!("cannot read {}", args.text.display()))?;
+    match (&args.reference, &args.text) {
+        (Some(reference), Some(text)) => compare(args, reference, text, output),
+        _ => tasks::run(args, output),
+    }
+}
+
+fn compare(args: &EvalArgs, reference: &str, text: &Path, output: &Output) -> anyhow::Result<()> {
+    let text =
+        std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
-    let model = open_model(&args.reference, output)?;
+    let model = open_model(reference, output)?;
     let windows = windows(&model, &text, args.tokens)?;
     let original = output.with_bar(|job| compress(&model, &Recipe::original(), job))?;
     let reference = LiveModel::new(

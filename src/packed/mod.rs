@@ -1,6 +1,7 @@
 //! One byte string in the engine's format: what runs, is exported, is flashed.
 
 mod chat;
+pub mod intent;
 mod live;
 mod text;
 mod write;

@@ -6,6 +6,7 @@
 //! [`recognize`], an [`Assistant`] and [`synthesize`]. [`audio`] is the only real-time code.
 
 pub mod audio;
+mod heard_tasks;
 pub mod live;
 mod model_assistant;
 pub mod recognize;
@@ -16,9 +17,12 @@ pub mod synthesize;
 mod turn;
 pub mod vad;
 pub mod wav;
+mod word_errors;
 
+pub use heard_tasks::{HeardTasks, command_text, hear_tasks};
 pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{
     Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, speak_reply, talk,
 };
+pub use word_errors::WordErrors;

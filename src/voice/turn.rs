@@ -2,15 +2,18 @@
 //!
 //! [`answer`] speaks the first sentence while the assistant writes the second: synthesis runs on a
 //! thread of its own behind a bounded channel, so that writing does not wait for it. The audio is
-//! the same as without that thread, because a sentence sounds the same whenever it is spoken.
+//! the same as without that thread, because a sentence sounds the same whenever it is spoken. An
+//! answer's intent line is not spoken.
 //! [`talk`] is the same from one recording to another.
 
 use super::recognize::{RecognizeError, Recognizer};
+use super::resample::ResampleError;
 use super::sentences::Splitter;
 use super::session::{BargeIn, Heard, VoiceSession};
 use super::synthesize::{SynthesizeError, Synthesizer};
 use super::vad::Utterance;
 use crate::job::{Cancelled, Job};
+use crate::packed::intent::SpokenText;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
@@ -76,7 +79,7 @@ pub struct Timings {
 pub struct Turn {
     /// What was said.
     pub heard: String,
-    /// The answer's text.
+    /// The answer's text, with its intent line if it has one.
     pub said: String,
     /// The answer's audio: mono, 24 kHz.
     pub audio_24k: Vec<f32>,
@@ -106,6 +109,9 @@ pub enum VoiceError {
     /// Synthesis failed.
     #[error(transparent)]
     Synthesize(#[from] SynthesizeError),
+    /// Speech has another sample rate than it must have.
+    #[error(transparent)]
+    Resample(#[from] ResampleError),
     /// The assistant failed.
     #[error(transparent)]
     Assistant(#[from] AssistantError),
@@ -179,13 +185,13 @@ fn respond(
     let mut first_token_ms = None;
     let (replied, spoken) = std::thread::scope(|scope| {
         let speaker = scope.spawn(|| speak(synthesizer, waiting, job, on_event, now_ms));
-        let mut splitter = Splitter::new();
+        let (mut spoken, mut splitter) = (SpokenText::new(), Splitter::new());
         let mut on_text = |text: &str| {
             first_token_ms.get_or_insert_with(now_ms);
             said += text;
             on_event(TurnEvent::Text(text.to_owned()));
             let delivered = splitter
-                .push(text)
+                .push(&spoken.push(text))
                 .into_iter()
                 .all(|sentence| sentences.send(sentence).is_ok());
             // The speaker only goes away when it failed; then there is no point in more text.
@@ -196,7 +202,9 @@ fn respond(
             }
         };
         let replied = assistant.reply(&heard, &mut on_text);
-        if let Some(rest) = splitter.finish().filter(|_| replied.is_ok()) {
+        let mut last = splitter.push(&spoken.finish());
+        last.extend(splitter.finish());
+        for rest in last.into_iter().filter(|_| replied.is_ok()) {
             // When the speaker has failed, its own error says why.
             drop(sentences.send(rest));
         }

@@ -1,8 +1,8 @@
 //! The assistant on real weights: the reference recipe is nearly the original, and it hears and speaks.
 
-use super::word_errors::WordErrors;
 use std::path::Path;
 use std::process::Command;
+use whittle::voice::WordErrors;
 
 const MODEL: &str = "smollm2-135m";
 

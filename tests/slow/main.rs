@@ -12,5 +12,3 @@ mod sound_server;
 mod voice;
 #[cfg(all(target_os = "linux", feature = "gui"))]
 mod window;
-#[cfg(feature = "voice")]
-mod word_errors;

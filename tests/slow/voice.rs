@@ -4,7 +4,6 @@
 //! `pocketsphinx-testdata`. A test whose material is missing fails and says what to install.
 
 use crate::sound_server::SoundServer;
-use crate::word_errors::WordErrors;
 use std::io::{BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,13 +11,17 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use whittle::evaluate::tasks::parse;
 use whittle::job::Job;
 use whittle::voice::audio::{AudioError, LiveAudio, devices};
 use whittle::voice::live::{LiveEvent, LiveVoice};
 use whittle::voice::recognize::Recognizer;
 use whittle::voice::resample::Resampler;
 use whittle::voice::synthesize::Synthesizer;
-use whittle::voice::{Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, talk, wav};
+use whittle::voice::{
+    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, WordErrors, hear_tasks, speak_reply,
+    talk, wav,
+};
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
@@ -250,6 +253,53 @@ impl Assistant for Parrot {
         }
         Ok(())
     }
+}
+
+/// Says what is to be done and then that it was, a few letters at a time.
+struct Home;
+
+impl Assistant for Home {
+    fn reply(
+        &mut self,
+        _heard: &str,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), AssistantError> {
+        let answer = "HassTurnOn@area kitchen@domain light\nThe kitchen light is on.";
+        for piece in answer.as_bytes().chunks(3) {
+            let piece = std::str::from_utf8(piece).expect("ASCII");
+            assert!(on_text(piece).is_continue());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_intent_line_is_answered_and_not_spoken() {
+    let spoken = Mutex::new(Vec::new());
+    let note = |event| {
+        if let TurnEvent::Spoken { sentence, .. } = event {
+            spoken.lock().unwrap().push(sentence);
+        }
+    };
+    let question = "turn on the kitchen light".to_owned();
+    let turn = speak_reply(&synthesizer(), &mut Home, question, &Job::silent(), &note).unwrap();
+    assert!(turn.said.starts_with("HassTurnOn@area kitchen"), "{turn:?}");
+    assert_eq!(spoken.into_inner().unwrap(), ["The kitchen light is on."]);
+}
+
+#[test]
+fn the_command_of_a_task_goes_through_speech_and_its_context_does_not() {
+    let file = br#"{"prompt": "here kitchen\nturn on the light", "answer": "Done."}
+{"prompt": "what time is it", "answer": "Noon."}"#;
+    let tasks = parse("two.jsonl", file, &Job::silent()).unwrap();
+    let heard = hear_tasks(&tasks, &recognizer(), &synthesizer(), &Job::silent()).unwrap();
+    let prompts: Vec<&str> = heard.tasks.iter().map(|t| t.prompt.as_str()).collect();
+    assert_eq!(
+        prompts,
+        ["here kitchen\nturn on the light", "what time is it"]
+    );
+    assert_eq!(heard.tasks[0].said.as_ref(), Some(&tasks[0].prompt));
+    assert_eq!((heard.word_errors.edits, heard.word_errors.words), (0, 8));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
 use crate::app::state::{Facts, Speaker, State, Utterance};
 use crate::app::{theme, units};
+use crate::packed::intent::AnswerParts;
 use eframe::egui::{
     Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
     vec2,
@@ -180,12 +181,23 @@ fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
             ui.label(RichText::new(name).strong().color(color));
         });
         ui.vertical(|ui| {
-            let text = if utterance.text.is_empty() {
-                theme::weak("…")
-            } else {
-                RichText::new(utterance.text.trim())
+            let parts = match utterance.speaker {
+                Speaker::Model(_) => AnswerParts::of(&utterance.text),
+                Speaker::Person => AnswerParts {
+                    line: None,
+                    reply: &utterance.text,
+                },
             };
-            ui.label(text);
+            if let Some(line) = parts.line {
+                ui.label(theme::mono(line).color(theme::WEAK))
+                    .on_hover_text("The intent and its slots: what is to be done; not spoken");
+            }
+            let reply = parts.reply.trim();
+            if utterance.text.is_empty() {
+                ui.label(theme::weak("…"));
+            } else if !reply.is_empty() || parts.line.is_none() {
+                ui.label(reply);
+            }
             if let Some(facts) = &utterance.facts {
                 facts_ui(ui, facts, utterance.speaker);
             }

@@ -11,6 +11,7 @@ pub(super) mod layers;
 pub(super) mod open;
 mod sampling;
 pub(super) mod status;
+mod tasks;
 pub(super) mod top;
 
 use super::theme;

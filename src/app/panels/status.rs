@@ -72,6 +72,7 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     any |= job_ui(ui, jobs.build_a.as_ref());
     any |= job_ui(ui, jobs.build_b.as_ref());
     any |= job_ui(ui, jobs.evaluate.as_ref());
+    any |= job_ui(ui, jobs.tasks.as_ref());
     any |= job_ui(ui, jobs.export.as_ref());
     any |= job_ui(ui, jobs.save.as_ref());
     #[cfg(feature = "flash")]

@@ -1,6 +1,6 @@
 //! The top bar: the model, and for each candidate its recipe, its bytes and its measured quality.
 
-use super::{frame, right_ui};
+use super::{frame, right_ui, tasks};
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
 use crate::app::derived::{Bench, Meter};
@@ -79,6 +79,7 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     let export = Command::Show(Popup::Export);
     button_ui(ui, "Export…", has_model, export, commands);
     let can_evaluate = has_model && state.jobs.evaluate.is_none();
+    tasks::menu_ui(ui, state, commands);
     button_ui(ui, "Evaluate", can_evaluate, Command::Evaluate, commands);
     ui.separator();
     button_ui(ui, "Redo", view.can_redo, Command::Redo, commands);
@@ -152,6 +153,7 @@ fn candidate_ui(
             sizes_ui(ui, &bench.meter);
             let project = &state.project;
             quality_ui(ui, bench, candidate.recipe(project), project.cache);
+            tasks::held_ui(ui, state, candidate);
             bar_ui(ui, &bench.meter, scale);
         }
     });

@@ -1,17 +1,17 @@
 //! Word error rate, with numbers and titles written alike: "10" is "ten", "Mr." is "mister".
 
 /// Edits and reference words, added up over utterances.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WordErrors {
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct WordErrors {
     /// Words to insert, delete or replace.
-    pub(crate) edits: usize,
+    pub edits: usize,
     /// Words in the reference.
-    pub(crate) words: usize,
+    pub words: usize,
 }
 
 impl WordErrors {
     /// Compares one transcript with what was said and adds it up; returns this utterance's edits.
-    pub(crate) fn add(&mut self, said: &str, heard: &str) -> usize {
+    pub fn add(&mut self, said: &str, heard: &str) -> usize {
         let (said, heard) = (spoken_words(said), spoken_words(heard));
         let edits = edit_distance(&said, &heard);
         self.edits += edits;
@@ -20,7 +20,8 @@ impl WordErrors {
     }
 
     /// Edits for each hundred words.
-    pub(crate) fn percent(&self) -> f64 {
+    #[must_use]
+    pub fn percent(&self) -> f64 {
         100.0 * self.edits as f64 / self.words.max(1) as f64
     }
 }
@@ -77,7 +78,7 @@ fn spell(number: u32, into: &mut Vec<String>) {
         if number >= size {
             spell(number / size, into);
             into.push(name.to_owned());
-            if number % size > 0 {
+            if !number.is_multiple_of(size) {
                 spell(number % size, into);
             }
             return;
@@ -87,7 +88,7 @@ fn spell(number: u32, into: &mut Vec<String>) {
         0..20 => into.push(SMALL[number as usize].to_owned()),
         _ => {
             into.push(TENS[number as usize / 10 - 2].to_owned());
-            if number % 10 > 0 {
+            if !number.is_multiple_of(10) {
                 spell(number % 10, into);
             }
         }
@@ -109,14 +110,19 @@ fn edit_distance(from: &[String], to: &[String]) -> usize {
     row[to.len()]
 }
 
-#[test]
-fn word_errors_count_what_a_listener_would() {
-    let errors = |said, heard| WordErrors::default().add(said, heard);
-    assert_eq!(
-        errors("Mr. Dashwood had 10 cats.", "mister dashwood had ten cats"),
-        0
-    );
-    assert_eq!(errors("go forward ten meters", "go forward meters"), 1);
-    assert_eq!(errors("a b", "a x b y"), 2);
-    assert_eq!(errors("1215", "one thousand two hundred fifteen"), 0);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn word_errors_count_what_a_listener_would() {
+        let errors = |said, heard| WordErrors::default().add(said, heard);
+        assert_eq!(
+            errors("Mr. Dashwood had 10 cats.", "mister dashwood had ten cats"),
+            0
+        );
+        assert_eq!(errors("go forward ten meters", "go forward meters"), 1);
+        assert_eq!(errors("a b", "a x b y"), 2);
+        assert_eq!(errors("1215", "one thousand two hundred fifteen"), 0);
+    }
 }

@@ -1,0 +1,102 @@
+//! Tasks as they arrive through speech: each command is spoken and recognized before a model is asked.
+
+use super::recognize::{self, Recognizer};
+use super::resample::Resampler;
+use super::synthesize::{self, Synthesizer};
+use super::turn::VoiceError;
+use super::word_errors::WordErrors;
+use crate::evaluate::tasks::Task;
+use crate::job::Job;
+
+/// Silence before and after a command: a quarter of a second, as an utterance has it.
+const SILENCE: usize = recognize::SAMPLE_RATE_HZ / 4;
+
+/// Tasks whose commands went through synthesis and recognition.
+#[derive(Debug, Clone)]
+pub struct HeardTasks {
+    /// The tasks, with what was understood in their prompts.
+    pub tasks: Vec<Task>,
+    /// What was understood wrong.
+    pub word_errors: WordErrors,
+}
+
+/// Speaks the command of each task, the last line of its prompt, and puts what is recognized, as
+/// [`command_text`] writes it, in its place. Lines of context before it stay.
+///
+/// # Errors
+/// When a voice model fails, or the job is cancelled.
+pub fn hear_tasks(
+    tasks: &[Task],
+    recognizer: &Recognizer,
+    synthesizer: &Synthesizer,
+    job: &Job<'_>,
+) -> Result<HeardTasks, VoiceError> {
+    let mut word_errors = WordErrors::default();
+    let quiet = job.quiet();
+    let mut heard = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        job.report("Speaking", heard.len() as u64, tasks.len() as u64)?;
+        let at = task.prompt.trim_end().rfind('\n').map_or(0, |end| end + 1);
+        let (context, command) = task.prompt.split_at(at);
+        let audio_24k = synthesizer.synthesize(command)?;
+        let (from, to) = (synthesize::SAMPLE_RATE_HZ, recognize::SAMPLE_RATE_HZ);
+        let mut audio_16k = vec![0.0; SILENCE];
+        audio_16k.extend(Resampler::convert(&audio_24k, from as u32, to as u32)?);
+        audio_16k.resize(audio_16k.len() + SILENCE, 0.0);
+        let understood = recognizer.recognize(&audio_16k, &quiet)?.text;
+        word_errors.add(command, &understood);
+        heard.push(Task {
+            said: Some(task.prompt.clone()),
+            prompt: format!("{context}{}", command_text(&understood)),
+            ..task.clone()
+        });
+    }
+    job.report("Speaking", tasks.len() as u64, tasks.len() as u64)?;
+    Ok(HeardTasks {
+        tasks: heard,
+        word_errors,
+    })
+}
+
+/// A command as small models are trained on it: lower case, words apart by one space, apostrophes in
+/// words and points in numbers kept, all other punctuation, % and degree signs gone. "It's 21.5°, set
+/// 40%." is "it's 21.5 set 40". The data of the home model is written in the same way.
+#[must_use]
+pub fn command_text(recognized: &str) -> String {
+    let lower = recognized.to_lowercase().replace('’', "'");
+    let letters: Vec<char> = lower.chars().collect();
+    let mut text = String::with_capacity(lower.len());
+    for (index, letter) in letters.iter().enumerate() {
+        let next = letters.get(index + 1).copied();
+        let before = index.checked_sub(1).map(|i| letters[i]);
+        let between = |test: fn(char) -> bool| before.is_some_and(test) && next.is_some_and(test);
+        match letter {
+            '\'' if between(char::is_alphabetic) => text.push('\''),
+            '.' | ',' if between(|c| c.is_ascii_digit()) => text.push('.'),
+            letter if letter.is_alphanumeric() => text.push(*letter),
+            _ => text.push(' '),
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_lower_case_words() {
+        let check = |recognized: &str, expected: &str| {
+            assert_eq!(command_text(recognized), expected);
+        };
+        check(" Turn on the kitchen light.", "turn on the kitchen light");
+        check("It's 21.5°, set 40%.", "it's 21.5 set 40");
+        check(
+            "What’s the living-room's state?",
+            "what's the living room's state",
+        );
+        check("'Quoted' at 7:30 a.m.!", "quoted at 7 30 a m");
+        check("12, 5.", "12 5");
+        check("...", "");
+    }
+}
