@@ -1,0 +1,1 @@
+"""Trains hearth, the assistant that Whittle ships: tokenizer, model, evaluation and export."""
