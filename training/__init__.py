@@ -1,1 +1,1 @@
-"""Trains hearth, the assistant that Whittle ships: tokenizer, model, evaluation and export."""
+"""Training of hearth, the assistant that comes with Whittle."""

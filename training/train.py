@@ -237,7 +237,8 @@ def main() -> None:
     held_out_path = arguments.data / "valid.jsonl"
     if held_out_path.exists():
         held_out = Rows(encode(list(read_lines(held_out_path)), tokenizer), tokenizer, plan.length)
-        batches = [b for _, b in zip(range(HELD_OUT_BATCHES), held_out.batches(plan.rows))]
+        fitting = min(plan.rows, len(held_out.epoch(0)["tokens"]) // CORES * CORES)
+        batches = [b for _, b in zip(range(HELD_OUT_BATCHES), held_out.batches(fitting))]
     if run(plan, step, rows, held_out_loss(plan, batches), out, lambda: bool(stop_signals)) is None:
         print("stopped; the same command goes on from the checkpoint", flush=True)
 
