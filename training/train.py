@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -17,22 +16,19 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-# Each core computes its own rows as a device of its own: operations that the compiler does not
-# split over threads then use both cores too. Must be set before JAX starts.
-CORES = min(2, os.cpu_count() or 1)
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={CORES}")
+from training.cores import CORES  # isort: skip  # Before JAX starts.
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
-from safetensors.numpy import save_file  # noqa: E402
-from tokenizers import Tokenizer  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 
-from training import checkpoint, optimizer, tokenizer as vocabulary  # noqa: E402
-from training.batches import Batch, Rows, encode, real_tokens  # noqa: E402
-from training.lines import read_lines  # noqa: E402
-from training.model import Shape, Transform, initial_weights, token_losses, unchanged  # noqa: E402
+from training import checkpoint, optimizer, tokenizer as vocabulary
+from training.batches import Batch, Rows, encode, real_tokens
+from training.lines import read_lines
+from training.model import Shape, Transform, initial_weights, token_losses, unchanged
 
 CHECKPOINT_SECONDS = 120
 LOG_SECONDS = 30
@@ -47,7 +43,7 @@ class Plan:
 
     total_tokens: int
     seed: int = 0
-    rows: int = 32
+    rows: int = 16
     length: int = 128
     spelled: float = 0.1
     prompt_weight: float = 0.1
