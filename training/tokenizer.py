@@ -185,7 +185,7 @@ def main() -> None:
         "intent_line": mean([line.answer.split("\n", 1)[0] for line in lines if line.answer]),
         "answer": mean([line.answer for line in lines if line.answer]),
     }
-    held_out = arguments.data / "valid.jsonl"
+    held_out = arguments.data / "heldout.jsonl"
     if held_out.exists():
         report["held_out_prompt"] = mean([line.prompt for line in read_lines(held_out)])
     print(json.dumps(report))

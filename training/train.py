@@ -1,6 +1,6 @@
 """Trains hearth: `python -m training.train --data DIR --out DIR (--tokens N | --minutes M)`.
 
-DIR of the data has `train.jsonl` and, for the held-out loss, `valid.jsonl`. The output gets the
+DIR of the data has `train.jsonl` and, for the held-out loss, task lines in `heldout.jsonl`. The output gets the
 tokenizer, `checkpoint.safetensors`, `log.jsonl` and at the end `weights.safetensors`; when a
 checkpoint is there already, the run goes on from it and ends with the same bytes.
 """
@@ -12,7 +12,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 from training import checkpoint, optimizer, tokenizer as vocabulary
 from training.batches import Batch, Rows, encode, real_tokens
-from training.lines import read_lines
+from training.lines import intent_line, read_lines
 from training.model import Shape, Transform, initial_weights, token_losses, unchanged
 
 CHECKPOINT_SECONDS = 120
@@ -94,6 +94,19 @@ def held_out_loss(plan: Plan, batches: list[Batch], transform: Transform = uncha
         in_shardings=(whole, rows),
     )
     return lambda weights: sum(float(one(weights, b)) for b in batches) / len(batches) if batches else None
+
+
+def held_out_batches(path: Path, tokenizer: Tokenizer, plan: Plan) -> list[Batch]:
+    """A few batches of intent lines, without replies, of a task file; none when there is no file."""
+    if not path.exists():
+        return []
+    lines = [line for line in read_lines(path) if line.intent is not None]
+    lines = [replace(line, answer=f"{intent_line(line.intent, line.slots)}\n") for line in lines]
+    # A reply would follow: the end token that `encode` adds is not what the model is to say.
+    examples = [replace(example, answer=example.answer[:-1]) for example in encode(lines, tokenizer)]
+    rows = Rows(examples, tokenizer, plan.length)
+    fitting = min(plan.rows, len(rows.epoch(0)["tokens"]) // CORES * CORES)
+    return [batch for _, batch in zip(range(HELD_OUT_BATCHES), rows.batches(fitting))]
 
 
 def timed_tokens(step: StepFunction, plan: Plan, rows: Rows, minutes: float) -> int:
@@ -225,16 +238,11 @@ def main() -> None:
             if path.exists()
             else timed_tokens(step, plan, rows, arguments.minutes)
         )
-        plan = Plan(**{**plan.__dict__, "total_tokens": total})
+        plan = replace(plan, total_tokens=total)
     per_epoch = sum(len(e.prompt) + len(e.answer) - 1 for e in rows.examples)
     print(json.dumps({"plan": asdict(plan), "examples": len(rows.examples), "tokens_per_epoch": per_epoch}), flush=True)
 
-    batches: list[Batch] = []
-    held_out_path = arguments.data / "valid.jsonl"
-    if held_out_path.exists():
-        held_out = Rows(encode(list(read_lines(held_out_path)), tokenizer), tokenizer, plan.length)
-        fitting = min(plan.rows, len(held_out.epoch(0)["tokens"]) // CORES * CORES)
-        batches = [b for _, b in zip(range(HELD_OUT_BATCHES), held_out.batches(fitting))]
+    batches = held_out_batches(arguments.data / "heldout.jsonl", tokenizer, plan)
     if run(plan, step, rows, held_out_loss(plan, batches), out, lambda: bool(stop_signals)) is None:
         print("stopped; the same command goes on from the checkpoint", flush=True)
 
