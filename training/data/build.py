@@ -37,14 +37,15 @@ def find_ambiguous(mixture: Mixture, seed: int) -> dict[str, set[str]]:
 
 
 def stream_train(mixture: Mixture, count: int, seed: int, ambiguous: dict[str, set[str]], seen: "Meanings") -> Iterator[Example]:
-    """Training examples without ambiguous ones."""
+    """Training examples without ambiguous ones, and without any prompt that is held out."""
+    held_out = frozenset(seen.by_prompt)
     rng = random.Random(f"{seed} train")
     kinds, weights = list(mixture.weights), list(mixture.weights.values())
     written = 0
     while written < count:
         for kind in rng.choices(kinds, weights, k=1000):
             turn = mixture.turn(kind, Side.TRAIN, rng)
-            if turn.pattern in ambiguous or not seen.admit(turn):
+            if turn.pattern in ambiguous or hash(turn.example.prompt) in held_out or not seen.admit(turn):
                 continue
             yield turn.example
             written += 1
@@ -53,10 +54,11 @@ def stream_train(mixture: Mixture, count: int, seed: int, ambiguous: dict[str, s
 
 
 class Meanings:
-    """What every written prompt meant, to find the same prompt with another answer."""
+    """What every written prompt and pattern meant, to find the same one with another answer."""
 
     def __init__(self) -> None:
         self.by_prompt: dict[int, int] = {}
+        self.by_pattern: dict[str, str] = {}
         self.clashes: set[str] = set()
 
     def admit(self, turn: Turn) -> bool:
@@ -64,9 +66,10 @@ class Meanings:
         example = turn.example
         meaning = hash((example.intent, *sorted(example.slots.items())))
         known = self.by_prompt.setdefault(hash(example.prompt), meaning)
-        if known != meaning:
+        is_clear = known == meaning and self.by_pattern.setdefault(turn.pattern, turn.meaning) == turn.meaning
+        if not is_clear:
             self.clashes.add(example.prompt)
-        return known == meaning
+        return is_clear
 
 
 def held_out_lines(mixture: Mixture, kinds: list[str], count: int, seed: int, ambiguous: dict[str, set[str]], seen: Meanings) -> list[Example]:

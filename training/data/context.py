@@ -26,7 +26,7 @@ STATES = {
     "light": ("on", "off"), "switch": ("on", "off"), "fan": ("on", "off"), "input_boolean": ("on", "off"),
     "cover": ("open", "closed", "opening", "closing"), "valve": ("open", "closed"), "lock": ("locked", "unlocked"),
     "media_player": ("playing", "paused", "idle", "off"), "climate": ("heating", "cooling", "off", "idle"),
-    "person": ("home", "work", "school", "gym", "away"), "binary_sensor": ("open", "closed"),
+    "person": ("home", "work", "school", "gym"), "binary_sensor": ("open", "closed"),
 }
 
 
@@ -62,6 +62,7 @@ def situate(draw: Draw, vocabulary: Vocabulary, side: Side, rng: random.Random) 
         case "HassGetWeather":
             if known:
                 weather, degrees = rng.choice(WEATHER), rng.randrange(-5, 36)
+                degrees = f"minus {-degrees}" if degrees < 0 else str(degrees)
                 facts.lines, facts.known = [f"weather {weather} {degrees}"], True
                 facts.state.state = weather
                 facts.state.attributes = {"temperature": degrees, "temperature_unit": "degrees"}
@@ -96,12 +97,12 @@ def _states(draw: Draw, vocabulary: Vocabulary, side: Side, facts: Facts, rng: r
     else:
         names, others = [_entity(domain, draw, vocabulary, side, rng) for _ in range(rng.choice([1, 1, 2, 2, 3]))], []
     states = {name: _one_state(wanted, choices, domain, rng) for name in names}
-    matched = [SimpleNamespace(name=name) for name, state in states.items() if state == wanted]
+    matched = [SimpleNamespace(name=name) for name, state in states.items() if state == wanted or response == "where"]
     unmatched = [SimpleNamespace(name=name) for name, state in states.items() if state != wanted]
     facts.query = SimpleNamespace(matched=matched, unmatched=unmatched)
     facts.state.state = facts.state.state_with_unit = states[names[0]]
     facts.slots["state"] = wanted
-    facts.lines = [f"{name} is {state}" for name, state in states.items()]
+    facts.lines = [f"{name} is {'at ' if domain == 'person' else ''}{state}" for name, state in states.items()]
     facts.lines += [f"{name} is {rng.choice(('on', 'off'))}" for name in others if name not in states]
     facts.known = True
 
@@ -145,20 +146,14 @@ def _entity(domain: str, draw: Draw, vocabulary: Vocabulary, side: Side, rng: ra
 
 
 def _timers(draw: Draw, facts: Facts, rng: random.Random) -> None:
-    """One timer that runs or is paused."""
+    """One running timer."""
     name = draw.slots.get("name") or draw.slots.get("area")
     label = f"{name.value} timer" if name else "timer"
-    is_active = rng.random() < 0.85
-    hours, minutes, seconds = rng.choice([(0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 1, 0)])
-    hours, minutes, seconds = hours * rng.randrange(1, 5), minutes * rng.randrange(1, 60), seconds * rng.randrange(1, 60)
+    units = rng.choice([("minute",), ("second",), ("minute", "second"), ("hour",), ("hour", "minute")])
+    left = {unit: rng.randrange(1, 5 if unit == "hour" else 60) if unit in units else 0 for unit in ("hour", "minute", "second")}
     timer = SimpleNamespace(
-        is_active=is_active, total_seconds_left=hours * 3600 + minutes * 60 + seconds, rounded_hours_left=hours,
-        rounded_minutes_left=minutes, rounded_seconds_left=seconds,
+        is_active=True, rounded_hours_left=left["hour"], rounded_minutes_left=left["minute"], rounded_seconds_left=left["second"]
     )
-    parts = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in ((hours, "hour"), (minutes, "minute"), (seconds, "second")) if count]
-    facts.lines = [f"{label} is {' '.join(parts) if is_active else 'paused'}"]
+    parts = [f"{count} {unit}{'' if count == 1 else 's'}" for unit, count in left.items() if count]
+    facts.lines, facts.known = [f"{label} is {' '.join(parts)}"], True
     facts.slots["timers"] = [timer]
-    facts.known = is_active
-    if not is_active:
-        # The package would add the time left, which the prompt does not tell for a paused timer.
-        facts.lines, facts.slots["timers"] = [], []

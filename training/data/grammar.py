@@ -17,14 +17,19 @@ from hassil.expression import Alternative, Expression, ListReference, Permutatio
 from hassil.intents import Intents, RangeSlotList, RangeType, TextSlotList, WildcardSlotList
 from hassil.parse_expression import parse_sentence
 
-from .numbers import draw_number, spoken
+from .numbers import ONES, TENS, draw_number, spoken
 from .vocabulary import Side, Vocabulary, draw
 
 # Optional words stand in a good third of the sentences, articles in more.
 OPTIONAL_SHARE = 0.4
 OPTIONAL_RULE_SHARE = {"the": 0.7, "here": 0.3, "all": 0.25, "everywhere": 0.3, "turn": 0.75, "set": 0.8, "numeric_value_set": 0.8}
+# "Put it on my packing" without "list" is rare.
+OPTIONAL_WORD_SHARE = {"list": 0.9, "to": 0.6, "speed": 0.6, "color": 0.5, "again": 0.25}
 # Alternatives of a rule in the order of the package; the rest are as likely as each other.
 RULE_WEIGHTS = {"the": (16, 2, 1), "turn": (8, 4, 1, 1), "light": (4, 4, 1, 3, 2), "in": (6, 3, 1, 1, 1, 1, 1), "is": (1, 3)}
+
+
+NUMBER_WORDS = frozenset([*ONES, *TENS, "hundred", "a", "an", "half"])
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class _Sampler:
         self.slots: dict[str, Slot] = {}
         self.choices: list[int] = []
         self.domain: str | None = None
-        self.in_rule = False
+        self.rule: str | None = None
 
     def run(self) -> Draw:
         self.walk(self.template.expression, None)
@@ -157,6 +162,8 @@ class _Sampler:
             here = draw(self.grammar.vocabulary.areas.side(self.side), self.rng)
             self.slots["area"] = Slot(here, "", "here")
         text = _tidy("".join(self.pieces), self.rng)
+        if (name := self.slots.get("name")) and name.tag in ("person", "weather"):
+            text = re.sub(rf"\b(the|my|our) {name.words}\b", name.words, text)
         if (floor := self.slots.get("floor")) and floor.value in self.grammar.vocabulary.floors_with_word:
             # "The first lights" is a sentence of the templates, but nobody's.
             text = re.sub(rf"\b{floor.value}\b(?! floor)", f"{floor.value} floor", text)
@@ -182,9 +189,9 @@ class _Sampler:
                 for item in node.items:
                     self.walk(item, inner)
             case RuleReference():
-                outer, self.in_rule = self.in_rule, True
+                outer, self.rule = self.rule, node.rule_name
                 self.walk(self.grammar.rules[node.rule_name], node.rule_name)
-                self.in_rule = outer
+                self.rule = outer
             case ListReference():
                 self.fill(node)
             case _:
@@ -192,9 +199,7 @@ class _Sampler:
 
     def choose(self, node: Alternative, rule: str | None) -> int:
         if node.is_optional:
-            share = OPTIONAL_RULE_SHARE.get(_rule_of(node) or "", OPTIONAL_SHARE)
-            is_there = rule == "is" and "{name}" in self.template.text
-            if is_there or self.rng.random() >= share:
+            if self.rng.random() >= self.share_of(node, rule):
                 index = len(node.items) - 1
             else:
                 index = self.rng.randrange(max(1, len(node.items) - 1))
@@ -204,9 +209,19 @@ class _Sampler:
             index = self.rng.choices(range(len(node.items)), RULE_WEIGHTS[rule])[0]
         else:
             index = int(self.rng.random() * len(node.items))
-        if not self.in_rule:
+        if self.rule is None:
             self.choices.append(index)
         return index
+
+    def share_of(self, node: Alternative, rule: str | None) -> float:
+        """How often an optional part is said."""
+        if rule == "is" or self.rule == "lockable":
+            # "Which lights are our on" is a sentence of the templates, but hardly of people.
+            return 0.0 if "{name}" in self.template.text else 0.08
+        inner = _first(node.items[0])
+        if isinstance(inner, RuleReference):
+            return OPTIONAL_RULE_SHARE.get(inner.rule_name, OPTIONAL_SHARE)
+        return OPTIONAL_WORD_SHARE.get(inner.text.strip(), OPTIONAL_SHARE) if isinstance(inner, TextChunk) else OPTIONAL_SHARE
 
     def fill(self, node: ListReference) -> None:
         name, vocabulary = node.list_name, self.grammar.vocabulary
@@ -218,7 +233,8 @@ class _Sampler:
         elif isinstance(values, RangeSlotList):
             slot = self.number(name, values)
         elif isinstance(values, TextSlotList):
-            value = self.rng.choice(values.values)
+            # "1/2" is "half" for the recognizer.
+            value = values.values[0] if name == "timer_half" else self.rng.choice(values.values)
             start, choices = len(self.pieces), len(self.choices)
             self.walk(value.text_in, None)
             words = "".join(self.pieces[start:]).strip()
@@ -271,12 +287,11 @@ class _Sampler:
         return Slot(str(value), words, "number")
 
 
-def _rule_of(node: Alternative) -> str | None:
-    """The rule that an optional part consists of, `the` for `[<the>]`."""
-    inner: Expression = node.items[0]
-    while isinstance(inner, Sequence) and len(inner.items) >= 1:
-        inner = inner.items[0]
-    return inner.rule_name if isinstance(inner, RuleReference) else None
+def _first(node: Expression) -> Expression:
+    """What an optional part begins with: the rule `the` for `[<the>]`."""
+    while isinstance(node, Sequence) and node.items:
+        node = node.items[0]
+    return node
 
 
 def delayed_command(vocabulary: Vocabulary, side: Side, rng: random.Random) -> str:
@@ -300,6 +315,8 @@ def _tidy(text: str, rng: random.Random) -> str:
     text = " ".join(re.sub(r"[-°%]", " ", text.lower()).split())
 
     def unit(match: re.Match[str]) -> str:
+        if not match[1][0].isdigit() and match[1] not in NUMBER_WORDS:
+            return match[0]
         is_one = match[1] in ("1", "one", "a", "an")
         is_singular = is_one or (rng.random() < (0.9 if match[3] else 0.08))
         return f"{match[1]} {match[2]}{'' if is_singular else 's'}{match[3] or ''}"

@@ -55,6 +55,7 @@ def normalise(text: str) -> str:
 def sentence(text: str) -> str:
     """A reply as it is spoken: blanks normalised, a capital in front, a stop at the end."""
     text = " ".join(text.split()).replace(" ,", ",").replace(" .", ".")
+    text = re.sub(r"\b[Tt]he (?=[a-z]+'s )", "", text)
     if not text:
         return text
     text = text[0].upper() + text[1:]

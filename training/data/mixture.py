@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,11 +139,16 @@ def open_mixture(language_dir: Path, language: str, seed: int) -> Mixture:
 
 def _weights(grammar: Grammar) -> dict[str, float]:
     """Shares of every kind: commands by the square root of their templates, none below the least share."""
-    room = 1 - sum(OTHER_SHARES.values())
     roots = {intent: math.sqrt(len(grammar.templates_of(intent))) for intent in grammar.intents}
-    above = room - LEAST_SHARE * len(roots)
-    total = sum(roots.values())
-    return {intent: LEAST_SHARE + above * root / total for intent, root in roots.items()} | OTHER_SHARES
+    room, low = 1 - sum(OTHER_SHARES.values()), set[str]()
+    while True:
+        # What the least ones get, the others lack, so that further ones may fall below.
+        left = room - LEAST_SHARE * len(low)
+        total = sum(root for intent, root in roots.items() if intent not in low)
+        below = {intent for intent, root in roots.items() if intent not in low and left * root / total < LEAST_SHARE}
+        if not below:
+            return {intent: LEAST_SHARE if intent in low else left * root / total for intent, root in roots.items()} | OTHER_SHARES
+        low |= below
 
 
 def _plain(example: Example) -> Turn:
@@ -158,12 +164,20 @@ def _free_text(drawn: Draw) -> list[str]:
 FREE_TAGS = frozenset("timer_name shopping_list_item todo_list_item message search_query timer_command zone".split())
 
 
+# Words that never tell two commands apart.
+ARTICLES = re.compile(r"\b(the|my|our) ")
+ALL = re.compile(r"\b(all of|all|every single|every|each and every|each)\b")
+LIGHT = re.compile(r"\b(lights|lighting|lamps|lamp)\b")
+
+
 def _pattern(drawn: Draw) -> str:
+    """The sentence with names, areas and numbers replaced by their kinds, in one wording."""
     text = f" {drawn.text} "
     for slot in sorted(drawn.slots.values(), key=lambda slot: -len(slot.words)):
-        if slot.words and slot.tag != "":
+        # The words of a value list, as on and off, are words of the sentence.
+        if slot.words and " " not in slot.tag:
             text = text.replace(f" {slot.words} ", f" <{slot.tag}> ", 1)
-    return text.strip()
+    return LIGHT.sub("light", ALL.sub("all", ARTICLES.sub("", text))).strip()
 
 
 def _meaning(drawn: Draw) -> str:

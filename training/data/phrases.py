@@ -23,7 +23,8 @@ VALUES_HELD_OUT = 0.3
 POLITE_BEFORE = ("please", "can you", "could you", "hey", "hearth", "can you please", "would you", "i want you to")
 POLITE_AFTER = ("please", "for me", "now")
 # A question from the training corpus is worth less than a line written for this assistant.
-CORPUS_SHARE = 0.25
+CORPUS_SHARE = 0.4
+MOST_CORPUS_REMARKS = 2500
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class PhraseBook:
             before, after = rng.choice(POLITE_BEFORE), rng.choice(POLITE_AFTER)
             is_question = text.split()[0] in ("what", "what's", "how", "who", "when", "where", "why", "is", "do", "did", "does", "i", "am")
             text = f"{text} please" if is_question else rng.choice([f"{before} {text}", f"{text} {after}"])
+        if phrase.intent == "Chat" and rng.random() < 0.12 and "hearth" not in text:
+            text = rng.choice([f"hearth {text}", f"{text} hearth", f"hey hearth {text}", f"hey {text}"])
         return Example(normalise(text), phrase.intent, dict(phrase.slots), sentence(rng.choice(phrase.replies)))
 
 
@@ -113,6 +116,7 @@ def chat_books(path: Path, seed: int) -> tuple[PhraseBook, PhraseBook]:
         own.append(_phrase(said, "Chat", {}, replies))
     known = {phrase.text for phrase in own}
     corpus = [_phrase(said, "Chat", {}, [reply]) for said, reply in _corpus_pairs() if said not in known]
+    corpus += [_phrase(said, "Chat", {}, REMARK_REPLIES) for said in _corpus_remarks() if said not in known]
     return _book(own, {}, f"{seed} chat"), _book(corpus, {}, f"{seed} corpus")
 
 
@@ -145,6 +149,31 @@ UNFIT = re.compile(
 )
 
 
+# What people say of themselves, answered without pretending to a life.
+CORPUS_REMARK = re.compile(r"(i|i'm|i've|i am|it's|it is|it was|that's|that is|my|we|that sounds|maybe|sometimes|today)\b")
+REMARK_REPLIES = ["I see.", "Good to know.", "That is interesting.", "Thank you for telling me.", "Is that so.", "I understand."]
+
+
+def _corpus_remarks() -> list[str]:
+    """Remarks from all turns, each once, in order of the corpus."""
+    path = resources.files("chitchat_dataset") / "dataset.json"
+    remarks: dict[str, None] = {}
+    for conversation in json.loads(path.read_text(encoding="utf-8")).values():
+        for turn in conversation["messages"]:
+            said = turn[0]["text"]
+            plain = normalise(said)
+            if not (3 <= len(plain.split()) <= 8) or "?" in said or any(ord(letter) > 126 for letter in said):
+                continue
+            if re.search(r"[:;@#<>()*_/\d]", said) or not CORPUS_REMARK.match(plain) or UNFIT.search(plain):
+                continue
+            if re.search(r"(?<![.!] )\b(?!I\b|I')[A-Z]", said[1:]) or re.search(r"(.)\1\1", plain) or plain.endswith((" the", " a", " to", " and")):
+                continue
+            remarks.setdefault(plain)
+            if len(remarks) == MOST_CORPUS_REMARKS:
+                return list(remarks)
+    return list(remarks)
+
+
 def _corpus_pairs() -> list[tuple[str, str]]:
     """Pairs of a first turn and a reply that survive the filter, each once, in order of the corpus."""
     path = resources.files("chitchat_dataset") / "dataset.json"
@@ -163,7 +192,7 @@ def _corpus_pairs() -> list[tuple[str, str]]:
         if UNFIT.search(said) or UNFIT.search(plain) or not CORPUS_SAID.match(said) or not CORPUS_REPLY.match(plain):
             continue
         tidy = re.sub(r"\bi\b", "I", re.sub(r"([.!?])\1+", r"\1", reply))
-        if "?" in tidy[:-1] or tidy.isupper():
+        if "?" in tidy or tidy.isupper() or re.search(r"(?<![.!] )\b(?!I\b)[A-Z]", tidy[1:]):
             continue
         pairs.setdefault(said, sentence(tidy))
     return list(pairs.items())
