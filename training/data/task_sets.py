@@ -25,6 +25,9 @@ INDUSTRIAL = (
     "You answer questions about sensors of a plant. Lines before the question tell the readings. "
     "Answer in one short sentence with the reading in question."
 )
+OPPOSITE = {
+    "on": "off", "off": "on", "open": "closed", "closed": "open", "running": "stopped", "stopped": "running", "locked": "unlocked",
+}
 Line = dict[str, object]
 
 
@@ -102,7 +105,7 @@ def industrial() -> list[Line]:
         ask("state", f"{device} is {state}\nwhat is the state of the {device}", rf"\b{state}\b")
         ask("state", f"{sensor} is {value} {unit}\n{device} is {state}\nhow is the {device}", rf"\b{state}\b")
         ask("yes or no", f"{device} is {state}\nis the {device} {state}", rf"\b(yes|{state})\b")
-        ask("yes or no", f"{device} is {state}\n{other_device} is {other_state}\nis the {device} {state}", rf"\b(yes|{state})\b")
+        ask("yes or no", f"{device} is {state}\n{other_device} is {other_state}\nis the {device} {OPPOSITE[state]}", rf"\b(no|{state})\b")
     for alarms in (["over temperature"], ["low oil"], ["door open"], ["filter clogged"], ["phase loss"], ["leak"]):
         ask("alarm", f"alarm is {alarms[0]}\nwhat is the alarm", rf"\b{alarms[0]}\b")
     ask("alarm", "alarm is none\nis there an alarm", r"\b(no|none)\b")
