@@ -1,0 +1,1 @@
+"""Training of hearth, the assistant that comes with Whittle."""

@@ -1,0 +1,1 @@
+"""The data of hearth: sentence templates in, prompts and answers out."""
