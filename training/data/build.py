@@ -15,6 +15,7 @@ from typing import Iterator
 
 from .lines import Example
 from .mixture import Mixture, Turn, open_mixture
+from .renaming import Renaming
 from .vocabulary import Side
 
 LANGUAGES = {"en": "english"}
@@ -105,9 +106,13 @@ def build(out: Path, seed: int, count: int, language: str = "en") -> dict[str, o
     _write(out / "out_of_scope.jsonl", (example.task("out-of-scope") for example in out_of_scope))
     counts: Counter[str] = Counter()
     words = Counter[str]()
+    held_out_prompts = frozenset(example.prompt for example in held_out + out_of_scope)
+    renaming, names = Renaming(mixture.vocabulary.held_out_values(), language), random.Random(f"{seed} names")
 
     def train() -> Iterator[dict[str, object]]:
-        for example in stream_train(mixture, count, seed, ambiguous, seen):
+        for listed in stream_train(mixture, count, seed, ambiguous, seen):
+            renamed = renaming.rename(listed, names)
+            example = listed if renamed.prompt in held_out_prompts else renamed
             counts[example.intent] += 1
             words["prompt"] += len(example.prompt.split())
             words["answer"] += len(example.answer.replace("@", " @").split())

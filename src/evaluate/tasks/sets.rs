@@ -19,7 +19,23 @@ pub struct ShippedSet {
 }
 
 /// The sets that come along.
-const SETS: &[ShippedSet] = &[];
+const SETS: &[ShippedSet] = &[
+    ShippedSet {
+        name: "home",
+        title: "Home: commands that hearth never saw",
+        text: include_str!("../../../assets/tasks/home.jsonl"),
+    },
+    ShippedSet {
+        name: "kitchen",
+        title: "Kitchen appliance",
+        text: include_str!("../../../assets/tasks/kitchen.jsonl"),
+    },
+    ShippedSet {
+        name: "industrial",
+        title: "Industrial sensor",
+        text: include_str!("../../../assets/tasks/industrial.jsonl"),
+    },
+];
 
 /// The sets that come with Whittle.
 #[must_use]
@@ -54,10 +70,7 @@ pub fn load(spec: &str, job: &Job<'_>) -> Result<Vec<Task>, TasksError> {
 /// The names that could have been meant.
 fn hint() -> String {
     let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
-    match names.as_slice() {
-        [] => String::new(),
-        names => format!(" (sets with a name: {})", names.join(", ")),
-    }
+    format!(" (sets with a name: {})", names.join(", "))
 }
 
 #[cfg(test)]
