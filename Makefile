@@ -70,3 +70,8 @@ fmt:
 bench-peers:
 	cargo build --release
 	sh scripts/bench-peers.sh $(TARGET)/release/whittle
+
+# The small assistant that comes along, trained from scratch.
+.PHONY: hearth
+hearth:
+	sh scripts/train-hearth.sh
