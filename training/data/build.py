@@ -10,23 +10,25 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator
 
+from .kinds import Kinds
 from .lines import Example
 from .mixture import Mixture, Turn, open_mixture
-from .renaming import Renaming
+from .renaming import Freedom, Renaming
 from .vocabulary import Side
 
 LANGUAGES = {"en": "english"}
 HELD_OUT_LINES = 2000
 OUT_OF_SCOPE_LINES = 300
 # Draws that look for sentences with two meanings before anything is written, per template.
-PILOT_DRAWS = 60
+PILOT_DRAWS = 100
 
 
-def find_ambiguous(mixture: Mixture, seed: int) -> dict[str, set[str]]:
-    """Sentence patterns that mean more than one thing, with the meanings."""
+def find_ambiguous(mixture: Mixture, kinds: Kinds, seed: int) -> dict[str, set[str]]:
+    """Sentence patterns that mean more than one thing, with the meanings; `kinds` learns from the same draws."""
     rng = random.Random(f"{seed} ambiguous")
     meanings: dict[str, set[str]] = defaultdict(set)
     for kind in mixture.weights:
@@ -34,11 +36,12 @@ def find_ambiguous(mixture: Mixture, seed: int) -> dict[str, set[str]]:
             for _ in range(PILOT_DRAWS * max(10, len(mixture.grammar.templates_of(kind)))):
                 turn = mixture.turn(kind, side, rng)
                 meanings[turn.pattern].add(turn.meaning)
+                kinds.learn(turn)
     return {pattern: found for pattern, found in meanings.items() if len(found) > 1}
 
 
-def stream_train(mixture: Mixture, count: int, seed: int, ambiguous: dict[str, set[str]], seen: "Meanings") -> Iterator[Example]:
-    """Training examples without ambiguous ones, and without any prompt that is held out."""
+def stream_train(mixture: Mixture, count: int, seed: int, ambiguous: dict[str, set[str]], seen: "Meanings") -> Iterator[Turn]:
+    """Training turns without ambiguous ones, and without any prompt that is held out."""
     held_out = frozenset(seen.by_prompt)
     rng = random.Random(f"{seed} train")
     kinds, weights = list(mixture.weights), list(mixture.weights.values())
@@ -48,7 +51,7 @@ def stream_train(mixture: Mixture, count: int, seed: int, ambiguous: dict[str, s
             turn = mixture.turn(kind, Side.TRAIN, rng)
             if turn.pattern in ambiguous or hash(turn.example.prompt) in held_out or not seen.admit(turn):
                 continue
-            yield turn.example
+            yield turn
             written += 1
             if written == count:
                 return
@@ -73,19 +76,34 @@ class Meanings:
         return is_clear
 
 
-def held_out_lines(mixture: Mixture, kinds: list[str], count: int, seed: int, ambiguous: dict[str, set[str]], seen: Meanings) -> list[Example]:
-    """Held-out examples, as many of each kind as it has, each prompt once."""
+@dataclass
+class Untold:
+    """Held-out sentences that are left out, since neither they nor their names tell what is meant."""
+
+    prompts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, example: Example) -> None:
+        """Counts one, by its intent."""
+        self.prompts[example.intent][example.prompt] += 1
+
+
+def held_out_lines(
+    mixture: Mixture, intents: list[str], count: int, seed: int, ambiguous: dict[str, set[str]], kinds: Kinds, seen: Meanings, untold: Untold,
+) -> list[Example]:
+    """Held-out examples, as many of each intent as it has, each prompt once."""
     lines: list[Example] = []
-    for place, kind in enumerate(kinds):
+    for place, kind in enumerate(intents):
         rng = random.Random(f"{seed} held out {kind}")
-        share = (count - len(lines)) // (len(kinds) - place)
+        share = (count - len(lines)) // (len(intents) - place)
         found: dict[str, Example] = {}
         # A kind with few sentences is exhausted long before.
         for _ in range(share * 20):
             if len(found) == share:
                 break
             turn = mixture.turn(kind, Side.HELD_OUT, rng)
-            if turn.pattern not in ambiguous and seen.admit(turn):
+            if not (kinds.is_told(turn) or kinds.tells(turn)):
+                untold.add(turn.example)
+            elif turn.pattern not in ambiguous and seen.admit(turn):
                 found.setdefault(turn.example.prompt, turn.example)
         lines += found.values()
     return lines
@@ -95,23 +113,25 @@ def build(out: Path, seed: int, count: int, language: str = "en") -> dict[str, o
     """Writes all files and returns the report."""
     started = time.monotonic()
     mixture = open_mixture(Path(__file__).parent / LANGUAGES[language], language, seed)
-    ambiguous = find_ambiguous(mixture, seed)
-    seen = Meanings()
+    kinds = Kinds(mixture.vocabulary)
+    ambiguous = find_ambiguous(mixture, kinds, seed)
+    seen, untold = Meanings(), Untold()
     out.mkdir(parents=True, exist_ok=True)
     commands = [kind for kind in mixture.weights if kind != "Unsupported"]
-    held_out = held_out_lines(mixture, sorted(commands, key=lambda kind: len(mixture.grammar.templates_of(kind))), HELD_OUT_LINES, seed, ambiguous, seen)
-    out_of_scope = held_out_lines(mixture, ["Unsupported"], OUT_OF_SCOPE_LINES, seed, ambiguous, seen)
+    held_out = held_out_lines(mixture, sorted(commands, key=lambda kind: len(mixture.grammar.templates_of(kind))), HELD_OUT_LINES, seed, ambiguous, kinds, seen, untold)
+    out_of_scope = held_out_lines(mixture, ["Unsupported"], OUT_OF_SCOPE_LINES, seed, ambiguous, kinds, seen, untold)
     random.Random(f"{seed} order").shuffle(held_out)
     _write(out / "heldout.jsonl", (example.task(example.intent) for example in held_out))
     _write(out / "out_of_scope.jsonl", (example.task("out-of-scope") for example in out_of_scope))
     counts: Counter[str] = Counter()
     words = Counter[str]()
     held_out_prompts = frozenset(example.prompt for example in held_out + out_of_scope)
-    renaming, names = Renaming(mixture.vocabulary.held_out_values(), language), random.Random(f"{seed} names")
+    renaming, names = Renaming(mixture.vocabulary, language), random.Random(f"{seed} names")
 
     def train() -> Iterator[dict[str, object]]:
-        for listed in stream_train(mixture, count, seed, ambiguous, seen):
-            renamed = renaming.rename(listed, names)
+        for turn in stream_train(mixture, count, seed, ambiguous, seen):
+            listed = turn.example
+            renamed = renaming.rename(listed, names, Freedom.ANY if kinds.is_told(turn) else Freedom.SAME_HEAD)
             example = listed if renamed.prompt in held_out_prompts else renamed
             counts[example.intent] += 1
             words["prompt"] += len(example.prompt.split())
@@ -120,6 +140,8 @@ def build(out: Path, seed: int, count: int, language: str = "en") -> dict[str, o
 
     _write(out / "train.jsonl", train())
     report = _report(mixture, counts, held_out, out_of_scope, ambiguous, seen)
+    report["untold_patterns"] = kinds.several
+    report["untold"] = {intent: {"lines": found.total(), "prompts": sorted(found)[:20]} for intent, found in sorted(untold.prompts.items())}
     report["words_per_example"] = {part: round(number / count, 2) for part, number in words.items()}
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"{count} examples in {time.monotonic() - started:.0f} s")

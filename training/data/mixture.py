@@ -7,10 +7,11 @@ import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable
 
 from .confusion import MISTAKE_SHARE, Confusions
 from .context import situate
-from .grammar import Draw, Grammar, Template
+from .grammar import Draw, Grammar, Slot, Template
 from .lines import Example, normalise
 from .paraphrase import Phrase, paraphrase
 from .phrases import CORPUS_SHARE, PhraseBook, chat_books, clarify_book, room_question, unsupported_book
@@ -39,6 +40,12 @@ class Turn:
     """The sentence with values replaced by their kinds."""
     meaning: str
     """The answer with values replaced by their kinds."""
+    open_pattern: str = ""
+    """The sentence with everything that could be any word replaced by the same mark; empty if it has no such word."""
+    shape: str = ""
+    """The answer with these words left out."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """The kind of thing that each of these slots names."""
 
 
 @dataclass
@@ -84,14 +91,16 @@ class Mixture:
             self.replies.reply(drawn, facts, rng),
         )
         room = "here\n" if drawn.here else ""
-        return Turn(example, room + _pattern(drawn), _meaning(drawn))
+        kinds = {name: slot.tag for name, slot in drawn.slots.items() if slot.words and _is_open(slot)}
+        open_pattern = room + _pattern(drawn, lambda slot: "any" if _is_open(slot) else slot.tag) if kinds else ""
+        return Turn(example, room + _pattern(drawn), _meaning(drawn), open_pattern, _shape(drawn), kinds)
 
     def _draw(self, intent: str, side: Side, rng: random.Random) -> tuple[Draw, Phrase]:
         templates, weights = self._pool(intent, side)
         for _ in range(MOST_DRAWS):
             template = rng.choices(templates, cum_weights=weights)[0]
             drawn = self.grammar.sample(template, side, rng)
-            phrase = paraphrase(drawn, rng)
+            phrase = paraphrase(drawn, side, rng)
             if self.split.admits(drawn, phrase, side):
                 return drawn, phrase
         raise ValueError(f"{intent}: no sentence on the side {side.value}")
@@ -170,14 +179,24 @@ ALL = re.compile(r"\b(all of|all|every single|every|each and every|each)\b")
 LIGHT = re.compile(r"\b(lights|lighting|lamps|lamp)\b")
 
 
-def _pattern(drawn: Draw) -> str:
-    """The sentence with names, areas and numbers replaced by their kinds, in one wording."""
+def _is_open(slot: Slot) -> bool:
+    """Whether the slot can be any word: no number, floor or value of a list."""
+    return " " not in slot.tag and slot.tag not in ("number", "floor", "here")
+
+
+def _pattern(drawn: Draw, mark: Callable[[Slot], str] = lambda slot: slot.tag) -> str:
+    """The sentence with names, areas and numbers replaced by their kinds or another mark, in one wording."""
     text = f" {drawn.text} "
     for slot in sorted(drawn.slots.values(), key=lambda slot: -len(slot.words)):
         # The words of a value list, as on and off, are words of the sentence.
         if slot.words and " " not in slot.tag:
-            text = text.replace(f" {slot.words} ", f" <{slot.tag}> ", 1)
+            text = text.replace(f" {slot.words} ", f" <{mark(slot)}> ", 1)
     return LIGHT.sub("light", ALL.sub("all", ARTICLES.sub("", text))).strip()
+
+
+def _shape(drawn: Draw) -> str:
+    slots = sorted((name, "" if _is_open(slot) else slot.tag.removeprefix("fixed ")) for name, slot in drawn.slots.items())
+    return f"{drawn.template.intent} {slots}"
 
 
 def _meaning(drawn: Draw) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from .grammar import Draw
+from .vocabulary import Side
 
 PLAIN_SHARE = 0.62
 
@@ -24,6 +25,20 @@ VERBS = frozenset(
     "cancel add put remove take delete check complete increase decrease adjust play skip mute unmute unpause activate "
     "deactivate press push run vacuum clean return dock mow announce broadcast illuminate light create replay go".split()
 )
+# Verbs for each other where something is set to a value, and words for each other in fixed questions.
+SETTING = ("set", "change", "make", "adjust", "put", "bring", "move", "turn")
+SET_INTENTS = frozenset("HassLightSet HassClimateSetTemperature HassClimateSetFanMode HassFanSetSpeed HassSetPosition HassSetVolume".split())
+SETTING_SHARE = 0.25
+QUESTION_WORDS = {
+    "created": ("built", "invented", "programmed", "designed", "trained"),
+    "made": ("built", "invented", "programmed", "designed", "trained"),
+    "recording": ("hearing me", "awake", "eavesdropping"),
+    "listening": ("hearing me", "awake", "eavesdropping"),
+    "say": ("tell you", "request", "do with you"),
+    "ask": ("tell you", "request", "do with you"),
+    "data": ("voice", "recordings", "words"),
+}
+QUESTION_SHARE = 0.5
 # Slots whose words run to the end of the sentence: whatever follows would belong to them.
 OPEN_SLOTS = ("message", "search_query", "conversation_command", "item")
 
@@ -37,9 +52,9 @@ class Phrase:
     after: str
 
 
-def paraphrase(draw: Draw, rng: random.Random) -> Phrase:
-    """Puts polite words around a sentence, or its place in front."""
-    text = draw.text
+def paraphrase(draw: Draw, side: Side, rng: random.Random) -> Phrase:
+    """Puts polite words around a sentence, or its place in front; in training also other words into it."""
+    text = _other_words(draw, rng) if side is Side.TRAIN else draw.text
     first, _, second = text.partition(" ")
     starts_with_verb = first in VERBS and not (first == "light" and second.split(" ")[0] in ("on", "off", "out"))
     before = after = ""
@@ -56,6 +71,17 @@ def paraphrase(draw: Draw, rng: random.Random) -> Phrase:
     elif starts_with_verb and rng.random() < 0.05:
         text = _place_first(text, draw)
     return Phrase(" ".join(f"{before} {text} {after}".split()), before, after)
+
+
+def _other_words(draw: Draw, rng: random.Random) -> str:
+    """The sentence with another verb or noun of the same meaning, in some of the sentences that have one."""
+    first, _, rest = draw.text.partition(" ")
+    intent = draw.template.intent
+    if intent in SET_INTENTS and first in SETTING and " to " in rest and rng.random() < SETTING_SHARE:
+        return f"{rng.choice(SETTING)} {rest}"
+    if intent == "HassRespond" and rng.random() < QUESTION_SHARE:
+        return " ".join(rng.choice(QUESTION_WORDS[word]) if word in QUESTION_WORDS else word for word in draw.text.split())
+    return draw.text
 
 
 def _ends_open(draw: Draw) -> bool:

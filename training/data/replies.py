@@ -14,8 +14,11 @@ from .grammar import Draw, Grammar
 from .lines import sentence
 
 MAX_WORDS = 14
-# Responses of the package that need what neither the command nor the prompt tells: how many timers there were.
-UNUSABLE = frozenset({"HassCancelAllTimers.default", "HassCancelAllTimers.area"})
+# Responses of the package that need what neither the command nor the prompt tells: how many timers there were; and
+# those that speak for Home Assistant's server, which this assistant is not.
+UNUSABLE = frozenset(
+    {"HassCancelAllTimers.default", "HassCancelAllTimers.area", "HassRespond.hello", "HassRespond.data", "HassRespond.commands", "HassRespond.creator"}
+)
 
 
 class Replies:

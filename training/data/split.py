@@ -65,7 +65,7 @@ def divide(grammar: Grammar, seed: int) -> Split:
         for template in own:
             for _ in range(PILOT_DRAWS):
                 draw = grammar.sample(template, Side.TRAIN, rng)
-                found[template.key].add(way_of(draw, paraphrase(draw, rng)))
+                found[template.key].add(way_of(draw, paraphrase(draw, Side.HELD_OUT, rng)))
         for key in sorted(found):
             candidates = sorted(found[key], key=repr)
             if len(candidates) > 1:

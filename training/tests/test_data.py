@@ -11,6 +11,7 @@ import pytest
 
 from training.data.build import Meanings, build, find_ambiguous
 from training.data.confusion import Confusions
+from training.data.kinds import Kinds
 from training.data.lines import INTENT_LINE, Example, intent_line, normalise, sentence
 from training.data.mixture import Mixture, open_mixture
 from training.data.numbers import words
@@ -166,6 +167,6 @@ def test_the_same_prompt_with_another_answer_is_refused(mixture: Mixture) -> Non
 
 def test_a_sentence_with_two_meanings_is_found(mixture: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.data.build.PILOT_DRAWS", 15)
-    ambiguous = find_ambiguous(mixture, 0)
+    ambiguous = find_ambiguous(mixture, Kinds(mixture.vocabulary), 0)
     # A command without its verb or a question without its: Home Assistant's own templates have both.
     assert any("all <area> fan" in pattern for pattern in ambiguous), sorted(ambiguous)
