@@ -6,7 +6,7 @@ EACH_FEATURE := gui voice flash
 # before, and compiles next to none of them again.
 CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-neon test-slow test-large install-test firmware lint fmt
+.PHONY: run test test-fast test-neon test-slow test-large test-training install-test firmware lint fmt
 
 run:
 	sh scripts/install-run.sh
@@ -15,7 +15,7 @@ run:
 	$(TARGET)/release/whittle fetch || echo "Going on without the models above." >&2
 	sh scripts/start.sh $(TARGET)/release/whittle
 
-test: install-test test-fast test-neon firmware test-slow
+test: install-test test-fast test-neon firmware test-training test-slow
 
 # Under a minute after building: no network, no device, no clock.
 test-fast:
@@ -34,6 +34,11 @@ test-slow: install-test
 	cargo test --test slow --no-run
 	$(TARGET)/debug/whittle fetch
 	cargo test --test slow -- --test-threads=1
+
+# The data of the small assistant and its trainer, on toys.
+test-training:
+	@echo "== training =="
+	sh scripts/test-training.sh
 
 # Models of a gigabyte and more.
 test-large: install-test

@@ -14,5 +14,7 @@ install_packages xvfb xdotool imagemagick libgl1-mesa-dri libxkbcommon-x11-0 lib
 install_packages pulseaudio pulseaudio-utils libasound2-plugins sox pocketsphinx-testdata
 # A Rust compiler with the sources of core, to build board firmware where rustup has no such target.
 install_packages rustc-web rust-web-src
+# The trainer's own Python.
+python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
 # Boards without hardware.
 install_newer_packages qemu-system-misc qemu-system-riscv

@@ -5,14 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 tokens=${TOKENS:-17000000}
 examples=${EXAMPLES:-500000}
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/whittle/hearth"
-mkdir -p "$cache"
-if ! cmp -s training/requirements.txt "$cache/requirements.txt"; then
-  python3 -m venv "$cache/python"
-  "$cache/python/bin/pip" install --quiet -r training/requirements.txt
-  cp training/requirements.txt "$cache/requirements.txt"
-fi
-python="$cache/python/bin/python"
+. scripts/training-python.sh
 data="$cache/data-$examples"
 if [ ! -e "$data/report.json" ]; then
   "$python" -m training.data.build --out "$data.part" --seed 0 --examples "$examples"
