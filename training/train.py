@@ -244,7 +244,7 @@ def main() -> None:
 
     batches = held_out_batches(arguments.data / "heldout.jsonl", tokenizer, plan)
     if run(plan, step, rows, held_out_loss(plan, batches), out, lambda: bool(stop_signals)) is None:
-        print("stopped; the same command goes on from the checkpoint", flush=True)
+        raise SystemExit("stopped; the same command goes on from the checkpoint")
 
 
 if __name__ == "__main__":

@@ -169,10 +169,11 @@ def _report(
         "held_out_alternatives": len(split.ways),
         "phrases": {
             name: {"train": len(book.train), "held_out": len(book.held_out)}
-            for name, book in (("Clarify", mixture.clarify), ("Unsupported", mixture.unsupported), ("Chat", mixture.chat), ("Chat corpus", mixture.corpus))
+            for name, book in (("Clarify", mixture.clarify), ("Unsupported", mixture.unsupported), ("Unsupported, of any words", mixture.beyond), ("Chat", mixture.chat), ("Chat corpus", mixture.corpus))
         },
         "held_out_names": sorted(mixture.vocabulary.held_out_values()),
-        "ambiguous_count": len(ambiguous) + len(seen.clashes),
+        "ambiguous_count": len(ambiguous) + len(seen.clashes) + len(mixture.ambiguous_requests),
+        "ambiguous_requests": list(mixture.ambiguous_requests),
         "ambiguous_patterns": {pattern: sorted(found) for pattern, found in sorted(ambiguous.items())},
         "ambiguous_prompts": sorted(seen.clashes),
     }

@@ -14,13 +14,13 @@ from .context import situate
 from .grammar import Draw, Grammar, Slot, Template
 from .lines import Example, normalise
 from .paraphrase import Phrase, paraphrase
-from .phrases import CORPUS_SHARE, PhraseBook, chat_books, clarify_book, room_question, unsupported_book
+from .phrases import BEYOND_SHARE, CORPUS_SHARE, PhraseBook, chat_books, clarify_book, room_question, unsupported_books
 from .replies import Replies
 from .split import Split, divide
 from .vocabulary import Side, Vocabulary, read_vocabulary
 
-# Shares of what is no command of Home Assistant; together 15 %.
-OTHER_SHARES = {"Clarify": 0.05, "Unsupported": 0.06, "Chat": 0.04}
+# Shares of what is no command of Home Assistant; together 19 %.
+OTHER_SHARES = {"Clarify": 0.05, "Unsupported": 0.1, "Chat": 0.04}
 # No intent falls below this share.
 LEAST_SHARE = 0.012
 # A light named without "light" before the word "light": rare, and at odds with "desk lamp".
@@ -59,6 +59,8 @@ class Mixture:
     clarify: PhraseBook
     room_replies: tuple[str, ...]
     unsupported: PhraseBook
+    beyond: PhraseBook
+    ambiguous_requests: tuple[str, ...]
     chat: PhraseBook
     corpus: PhraseBook
     confusions: Confusions
@@ -73,7 +75,8 @@ class Mixture:
                     return self._room_question(side, rng)
                 return _plain(self.clarify.example(side, rng))
             case "Unsupported":
-                return _plain(self.unsupported.example(side, rng))
+                is_beyond = side is Side.TRAIN and rng.random() < BEYOND_SHARE
+                return _plain((self.beyond if is_beyond else self.unsupported).example(side, rng))
             case "Chat":
                 book = self.corpus if rng.random() < CORPUS_SHARE else self.chat
                 return _plain(book.example(side, rng))
@@ -130,6 +133,7 @@ def open_mixture(language_dir: Path, language: str, seed: int) -> Mixture:
     vocabulary = read_vocabulary(language_dir / "vocabulary.toml", seed)
     grammar = Grammar(language, vocabulary)
     clarify, room_replies = clarify_book(language_dir / "clarify.toml", vocabulary, seed)
+    unsupported, beyond, ambiguous_requests = unsupported_books(language_dir / "unsupported.toml", seed)
     chat, corpus = chat_books(language_dir / "chat.tsv", seed)
     return Mixture(
         grammar=grammar,
@@ -138,7 +142,9 @@ def open_mixture(language_dir: Path, language: str, seed: int) -> Mixture:
         replies=Replies(grammar, language_dir / "replies.toml"),
         clarify=clarify,
         room_replies=room_replies,
-        unsupported=unsupported_book(language_dir / "unsupported.toml", seed),
+        unsupported=unsupported,
+        beyond=beyond,
+        ambiguous_requests=ambiguous_requests,
         chat=chat,
         corpus=corpus,
         confusions=Confusions(Path(__file__).parent / "confusions.tsv"),

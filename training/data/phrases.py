@@ -22,6 +22,8 @@ SENTENCES_HELD_OUT = 0.2
 VALUES_HELD_OUT = 0.3
 POLITE_BEFORE = ("please", "can you", "could you", "hey", "hearth", "can you please", "would you", "i want you to")
 POLITE_AFTER = ("please", "for me", "now")
+# Of the requests that are refused in training, those of any verb and any thing.
+BEYOND_SHARE = 0.5
 # A question from the training corpus is worth less than a line written for this assistant.
 CORPUS_SHARE = 0.4
 MOST_CORPUS_REMARKS = 2500
@@ -95,8 +97,9 @@ def room_question(drawn: Draw, text: str, replies: tuple[str, ...], rng: random.
     return Example(text, "Clarify", {"intent": drawn.template.intent, "missing": "area"}, rng.choice(replies))
 
 
-def unsupported_book(path: Path, seed: int) -> PhraseBook:
-    """What the assistant refuses."""
+def unsupported_books(path: Path, seed: int) -> tuple[PhraseBook, PhraseBook, tuple[str, ...]]:
+    """What the assistant refuses: sentences of both sides, sentences for training only, and what is left out
+    since it is a command to who does not know the thing."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     lists = {}
     for name, values in raw["values"].items():
@@ -104,8 +107,16 @@ def unsupported_book(path: Path, seed: int) -> PhraseBook:
         random.Random(f"{seed} {name}").shuffle(shuffled)
         cut = round(len(shuffled) * VALUES_HELD_OUT)
         lists[name] = ValueList(tuple(shuffled[cut:]), tuple(shuffled[:cut]))
-    phrases = [_phrase(text, "Unsupported", {}, raw["replies"]["any"]) for topic in raw["topics"].values() for text in topic]
-    return _book(phrases, lists, f"{seed} unsupported")
+    listed = _book(_refused(raw["topics"], raw["replies"]["any"]), lists, f"{seed} unsupported")
+    beyond = raw["beyond"]
+    held_out = {phrase.text for phrase in listed.held_out}
+    phrases = [phrase for phrase in _refused(beyond["topics"], raw["replies"]["any"]) if phrase.text not in held_out]
+    values = {name: ValueList(tuple(words), ()) for name, words in beyond["values"].items()}
+    return listed, PhraseBook(tuple(phrases), (), values), tuple(raw["ambiguous"])
+
+
+def _refused(topics: dict[str, list[str]], replies: list[str]) -> list[Phrase]:
+    return [_phrase(text, "Unsupported", {}, replies) for topic in topics.values() for text in topic]
 
 
 def chat_books(path: Path, seed: int) -> tuple[PhraseBook, PhraseBook]:

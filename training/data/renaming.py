@@ -24,6 +24,9 @@ RENAMED_SHARE = 0.7
 """Share of the examples with such slots that get other names."""
 KEPT_HEAD_SHARE = 0.4
 MADE_UP_SHARE = 0.15
+HOME_WORD_WEIGHT = 3
+"""How often a word of the listed names is drawn inside a name, to one of any other word."""
+WORD = re.compile(r"[a-z]{3,}")
 LEAST_COUNT = 12
 """Utterances of the corpus that have a word, for it to be one that people say."""
 ONSETS = ("b", "br", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t", "tr", "v", "w", "z")
@@ -50,8 +53,8 @@ class Renaming:
         words = sorted(spoken_words(texts) - commands - heads)
         # A word that is a held-out name by itself stands in longer ones only, never at their end.
         self.ends = [word for word in words if word not in self.held_out]
-        single = {value for value in self.held_out if " " not in value and value.isalpha()}
-        self.words = sorted({*words, *(single - commands)})
+        home = {word for values in [*lists, *vocabulary.wildcards.values()] for value in (*values.train, *values.held_out) for word in WORD.findall(value)}
+        self.words = words + sorted(home - commands - heads) * HOME_WORD_WEIGHT
         self.clauses = [clause for clause in spoken_clauses(texts) if clause not in self.held_out]
 
     def rename(self, example: Example, rng: random.Random, freedom: Freedom) -> Example:
