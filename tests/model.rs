@@ -484,7 +484,7 @@ fn info_prints_numbers_and_tensors() {
             "type": "F32", "bits": 32.0, "bytes": 16384})
     );
     let (code, text) = run(&["info"]);
-    assert_eq!((code, text.lines().count()), (Some(0), 14 + 1 + 20));
+    assert_eq!((code, text.lines().count()), (Some(0), 15 + 1 + 20));
 
     std::fs::write(&path, b"GGUF").unwrap();
     assert_eq!(run(&["info"]).0, Some(1));

@@ -5,6 +5,7 @@ mod tiny_folder;
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
+use engine::format::Dialogue;
 use engine::shape::{Role, RopePairs};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -282,6 +283,25 @@ fn rope_scaling_of_llama_3_is_read_in_both_spellings() {
         .unwrap()
         .rope_frequencies;
     assert_eq!((old[0], old[7] * 8.0), (plain[0], plain[7]));
+}
+
+#[test]
+fn a_model_may_say_that_it_is_asked_in_commands() {
+    let folder = tiny_folder(&TinyModel::default(), 1);
+    assert_eq!(
+        load(folder.path()).unwrap().dialogue,
+        Dialogue::Conversation
+    );
+    let key = "whittle_dialogue";
+    edit(folder.path(), "tokenizer_config.json", |c| {
+        c[key] = "commands".into()
+    });
+    assert_eq!(load(folder.path()).unwrap().dialogue, Dialogue::Commands);
+    let text = refusal("tokenizer_config.json", |c| c[key] = "poems".into());
+    assert!(
+        text.contains("poems") && text.contains("commands"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -161,6 +161,7 @@ def save(tokenizer: Tokenizer, folder: Path, context: int) -> None:
         "eos_token": END,
         "pad_token": END,
         "chat_template": CHAT_TEMPLATE,
+        "whittle_dialogue": "commands",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

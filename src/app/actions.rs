@@ -342,14 +342,12 @@ impl Studio {
         });
         let system = Some(self.state.project.system.trim().to_owned()).filter(|s| !s.is_empty());
         #[cfg(feature = "voice")]
-        let has_system_role = crate::packed::WeightSource::text(&*live)
-            .chat
-            .system
-            .is_some();
-        #[cfg(feature = "voice")]
         let system = match (system, &aloud) {
             // What is spoken should be short and plain, unless the person says otherwise.
-            (None, Some(_)) if has_system_role => Some(crate::voice::SPOKEN_SYSTEM.to_owned()),
+            (None, Some(_)) => {
+                let text = crate::packed::WeightSource::text(&*live);
+                crate::voice::spoken_system(&text).map(str::to_owned)
+            }
             (system, _) => system,
         };
         let sampling = self.state.project.sampling.sampling();

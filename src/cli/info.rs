@@ -3,6 +3,7 @@
 use super::Output;
 use super::open::open_model;
 use crate::model::{Model, TemplateSource, Tensor};
+use engine::format::Dialogue;
 use engine::shape::Role;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -34,6 +35,8 @@ struct Info {
     licence: Option<String>,
     /// Whether the model brings its own.
     chat_template: bool,
+    /// How it is to be asked: `conversation` or `commands`.
+    dialogue: &'static str,
     tensors: Vec<TensorInfo>,
 }
 
@@ -74,6 +77,10 @@ fn info(model: &Model) -> Info {
         source_precision: model.provenance.source_precision.clone(),
         licence: model.provenance.licence.clone(),
         chat_template: model.chat.source == TemplateSource::Model,
+        dialogue: match model.dialogue {
+            Dialogue::Conversation => "conversation",
+            Dialogue::Commands => "commands",
+        },
         tensors: model.tensors.iter().map(tensor_info).collect(),
     }
 }
@@ -129,6 +136,7 @@ fn text(info: &Info) -> String {
             "none; plain lines are used"
         },
     );
+    line("Asked in", &info.dialogue);
     text.push('\n');
     for t in &info.tensors {
         let [rows, cols] = t.shape;

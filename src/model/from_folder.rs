@@ -9,6 +9,7 @@ use super::tokenizer::{SpecialNames, Tokenizer};
 use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
 use config::Config;
+use engine::format::Dialogue;
 use engine::shape::Role;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +75,9 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
         rope_frequencies,
         tokenizer,
         chat,
+        dialogue: tokenizer_config
+            .whittle_dialogue
+            .map_or(Dialogue::Conversation, DialogueName::dialogue),
         provenance: Provenance {
             file_name,
             licence: optional(read(&folder.join("README.md")))?.and_then(|card| licence(&card)),
@@ -209,6 +213,25 @@ struct TokenizerConfig {
     eos_token: Option<Name>,
     add_bos_token: Option<bool>,
     chat_template: Option<Templates>,
+    /// Whittle's own: what no chat template tells.
+    whittle_dialogue: Option<DialogueName>,
+}
+
+/// How a model says that it is to be asked.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DialogueName {
+    Conversation,
+    Commands,
+}
+
+impl DialogueName {
+    const fn dialogue(self) -> Dialogue {
+        match self {
+            Self::Conversation => Dialogue::Conversation,
+            Self::Commands => Dialogue::Commands,
+        }
+    }
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

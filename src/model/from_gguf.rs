@@ -9,6 +9,7 @@ use super::rope::{RopeScaling, rope_frequencies};
 use super::tokenizer::Tokenizer;
 use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
+use engine::format::Dialogue;
 use engine::shape::Hyperparameters;
 
 const STAGE: &str = "Loading";
@@ -47,6 +48,7 @@ pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Mod
         rope_frequencies,
         tokenizer,
         chat,
+        dialogue: Dialogue::Conversation,
         provenance,
         file_bytes: bytes.len() as u64,
         files: vec![bytes],

@@ -24,6 +24,7 @@ pub use tokenizer::{
 };
 
 use crate::job::{Cancelled, Job};
+use engine::format::Dialogue;
 use engine::shape::{Hyperparameters, Role};
 pub(crate) use map::Bytes;
 use sha2::{Digest, Sha256};
@@ -48,6 +49,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// How a conversation is written out for this model.
     pub chat: ChatTemplate,
+    /// How it is to be asked.
+    pub dialogue: Dialogue,
     /// Where it comes from.
     pub provenance: Provenance,
     /// Length of its files, all together.

@@ -1,14 +1,19 @@
 //! A conversation with a running model: text in, text out, token by token.
+//!
+//! A model that is to be asked in commands ([`Dialogue::Commands`]) gets the user's text as one, however
+//! it was typed or heard, and remembers nothing of the turn before.
 
+mod command_text;
 mod generation;
 mod held;
 
+pub use command_text::command_text;
 pub use generation::{Generation, Piece};
 
 use super::WeightSource;
 use crate::job::Job;
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
-use engine::format::{Text, tokens};
+use engine::format::{Dialogue, Text, tokens};
 use engine::sampler::{LogitsHash, Sampling, SamplingError};
 use engine::session::{Session, SessionError};
 use engine::workers::Host;
@@ -23,7 +28,7 @@ const BATCH: usize = 64;
 pub struct Question<'a> {
     /// System text; counts in the first question of a conversation only.
     pub system: Option<&'a str>,
-    /// The user's text.
+    /// The user's text, as it was typed or heard.
     pub user: &'a str,
     /// Longest answer in tokens.
     pub max_tokens: usize,
@@ -305,25 +310,54 @@ impl Conversation {
         result
     }
 
-    fn prompt(&self, text: &Text<'_>, question: &Question<'_>) -> Result<Vec<u32>, ChatError> {
-        let mut prompt = Vec::new();
-        if !self.tokens.is_empty() {
-            prompt.extend(tokens(text.chat.assistant_close));
-        } else {
-            match (question.system, text.chat.system) {
-                (None, _) => prompt.extend(tokens(text.chat.first_user_open)),
-                (Some(_), None) => return Err(ChatError::NoSystemRole),
-                (Some(system), Some((open, close))) => {
-                    prompt.extend(tokens(open));
-                    encode(text, system, &mut prompt)?;
-                    prompt.extend(tokens(close));
-                }
+    /// Tokens that the next question goes on from.
+    fn remembered(&self, text: &Text<'_>) -> usize {
+        match text.chat.dialogue {
+            Dialogue::Conversation => self.tokens.len(),
+            Dialogue::Commands => 0,
+        }
+    }
+}
+
+/// The tokens of a question that goes on from `remembered` tokens.
+fn prompt(
+    text: &Text<'_>,
+    question: &Question<'_>,
+    remembered: usize,
+) -> Result<Vec<u32>, ChatError> {
+    let mut prompt = Vec::new();
+    if remembered > 0 {
+        prompt.extend(tokens(text.chat.assistant_close));
+    } else {
+        match (question.system, text.chat.system) {
+            (None, _) => prompt.extend(tokens(text.chat.first_user_open)),
+            (Some(_), None) => return Err(ChatError::NoSystemRole),
+            (Some(system), Some((open, close))) => {
+                prompt.extend(tokens(open));
+                encode(text, system, &mut prompt)?;
+                prompt.extend(tokens(close));
             }
         }
-        encode(text, question.user, &mut prompt)?;
-        prompt.extend(tokens(text.chat.user_close));
-        Ok(prompt)
     }
+    match text.chat.dialogue {
+        Dialogue::Conversation => encode(text, question.user, &mut prompt)?,
+        Dialogue::Commands => {
+            // Lines of context stand before the command, in words of their own.
+            let at = question
+                .user
+                .trim_end()
+                .rfind('\n')
+                .map_or(0, |end| end + 1);
+            let (context, command) = question.user.split_at(at);
+            encode(
+                text,
+                &(context.to_owned() + &command_text(command)),
+                &mut prompt,
+            )?;
+        }
+    }
+    prompt.extend(tokens(text.chat.user_close));
+    Ok(prompt)
 }
 
 fn encode(text: &Text<'_>, words: &str, out: &mut Vec<u32>) -> Result<(), ChatError> {

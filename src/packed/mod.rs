@@ -6,7 +6,9 @@ mod live;
 mod text;
 mod write;
 
-pub use chat::{Answer, ChatError, Conversation, Generation, Piece, Question, StopReason};
+pub use chat::{
+    Answer, ChatError, Conversation, Generation, Piece, Question, StopReason, command_text,
+};
 pub use live::LiveModel;
 pub use text::TextSections;
 

@@ -2,7 +2,7 @@
 
 use super::PackError;
 use crate::model::{BpeKind, Model, SpacePrefix, Specials, TokenKind, Tokenizer, WholeWords};
-use engine::format::{FormatError, Text};
+use engine::format::{Dialogue, FormatError, Text};
 use engine::tokenizer::Pretokenizer;
 
 /// Tokenizer, chat template and stop tokens in the engine's bytes.
@@ -160,6 +160,7 @@ impl From<crate::model::Pretokenizer> for Pretokenizer {
 }
 
 /// The pieces of the chat template as tokens, each with its count; absent pieces count `u32::MAX`.
+/// Then how the model is to be asked.
 fn chat(model: &Model) -> Result<Vec<u8>, PackError> {
     let pieces = model.chat.pieces()?;
     let tokenizer = &model.tokenizer;
@@ -195,6 +196,11 @@ fn chat(model: &Model) -> Result<Vec<u8>, PackError> {
         .transpose()?);
     put(Some(encode(&pieces.user_close, Opens::Nothing)?));
     put(Some(encode(&pieces.assistant_close, Opens::Nothing)?));
+    match model.dialogue {
+        // Left out, so that the files of such models stay as they were.
+        Dialogue::Conversation => {}
+        Dialogue::Commands => bytes.extend(model.dialogue.number().to_le_bytes()),
+    }
     Ok(bytes)
 }
 

@@ -19,8 +19,8 @@ pub mod vad;
 pub mod wav;
 mod word_errors;
 
-pub use heard_tasks::{HeardTasks, command_text, hear_tasks};
-pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS};
+pub use heard_tasks::{HeardTasks, hear_tasks};
+pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS, spoken_system};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{
     Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, speak_reply, talk,

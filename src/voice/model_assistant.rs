@@ -4,6 +4,7 @@ use super::{Assistant, AssistantError};
 use crate::packed::{Answer, Conversation, Question, WeightSource};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
+use engine::format::{Dialogue, Text};
 use engine::sampler::Sampling;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,6 +12,16 @@ use std::sync::Arc;
 /// What the model is told before the first question, so that answers can be spoken.
 pub const SPOKEN_SYSTEM: &str =
     "You are a helpful voice assistant. Answer in one or two short sentences of plain text.";
+/// What a model is told before a spoken conversation when nobody says otherwise; nothing where its chat
+/// template has no place for it, nor where a model of commands has a text of its own.
+#[must_use]
+pub fn spoken_system(text: &Text<'_>) -> Option<&'static str> {
+    match text.chat.dialogue {
+        Dialogue::Conversation => text.chat.system.map(|_| SPOKEN_SYSTEM),
+        Dialogue::Commands => None,
+    }
+}
+
 /// Longest spoken answer in tokens: about 20 seconds.
 pub const SPOKEN_TOKENS: usize = 64;
 /// Tokens that a spoken conversation remembers.
@@ -29,7 +40,8 @@ pub struct ModelAssistant {
 }
 
 impl ModelAssistant {
-    /// An assistant that answers with `source`; `system` falls away for models without a system role.
+    /// An assistant that answers with `source`. Without `system` it is told [`spoken_system`]; for
+    /// models without a system role both fall away.
     #[must_use]
     pub fn new(
         source: Arc<dyn WeightSource>,
@@ -37,9 +49,13 @@ impl ModelAssistant {
         system: Option<&str>,
         sampling: Sampling,
     ) -> Self {
-        let has_system_role = source.text().chat.system.is_some();
+        let text = source.text();
         let conversation = Conversation::new(&*source, CONTEXT);
-        let system = system.filter(|_| has_system_role).map(str::to_owned);
+        let system = match system {
+            Some(system) => text.chat.system.map(|_| system),
+            None => spoken_system(&text),
+        };
+        let system = system.map(str::to_owned);
         Self {
             source,
             processor,

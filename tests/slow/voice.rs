@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use whittle::evaluate::tasks::parse;
 use whittle::job::Job;
+use whittle::packed::command_text;
 use whittle::voice::audio::{AudioError, LiveAudio, devices};
 use whittle::voice::live::{LiveEvent, LiveVoice};
 use whittle::voice::recognize::Recognizer;
@@ -293,11 +294,14 @@ fn the_command_of_a_task_goes_through_speech_and_its_context_does_not() {
 {"prompt": "what time is it", "answer": "Noon."}"#;
     let tasks = parse("two.jsonl", file, &Job::silent()).unwrap();
     let heard = hear_tasks(&tasks, &recognizer(), &synthesizer(), &Job::silent()).unwrap();
-    let prompts: Vec<&str> = heard.tasks.iter().map(|t| t.prompt.as_str()).collect();
-    assert_eq!(
-        prompts,
-        ["here kitchen\nturn on the light", "what time is it"]
-    );
+    let parts = heard.tasks.iter().map(|t| t.prompt.rsplit_once('\n'));
+    let context: Vec<_> = parts
+        .map(|parts| parts.map(|(context, _)| context))
+        .collect();
+    assert_eq!(context, [Some("here kitchen"), None]);
+    let commands = heard.tasks.iter().map(|t| t.prompt.lines().next_back());
+    let commands: Vec<_> = commands.map(|c| command_text(c.unwrap())).collect();
+    assert_eq!(commands, ["turn on the light", "what time is it"]);
     assert_eq!(heard.tasks[0].said.as_ref(), Some(&tasks[0].prompt));
     assert_eq!((heard.word_errors.edits, heard.word_errors.words), (0, 8));
 }

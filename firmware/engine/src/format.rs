@@ -7,7 +7,7 @@ mod error;
 mod text;
 
 pub use error::FormatError;
-pub use text::{Chat, Text, tokens};
+pub use text::{Chat, Dialogue, Text, tokens};
 
 use crate::encoding::Encoding;
 use crate::matrix::Matrix;

@@ -1,7 +1,7 @@
 //! An answer being generated: an iterator over its tokens.
 
 use super::held::{Arrival, HeldText};
-use super::{Answer, ChatError, Conversation, Question, StopReason};
+use super::{Answer, ChatError, Conversation, Question, StopReason, prompt};
 use crate::job::Job;
 use crate::packed::WeightSource;
 use engine::format::Text;
@@ -41,7 +41,8 @@ impl Conversation {
     /// Computes the prompt of a question, and stands before the first token of its answer.
     ///
     /// The job reports each batch of the prompt and each token. Cancelled during the prompt, the
-    /// conversation is as it was before the question, and the answer has no tokens.
+    /// conversation is as it was before the question, and the answer has no tokens. What was said
+    /// before a command is forgotten.
     ///
     /// `source` may exchange its tensors meanwhile: each token takes them as they are when it starts.
     ///
@@ -61,12 +62,13 @@ impl Conversation {
         }
         let text = source.text();
         self.forget_unshown(&text)?;
-        let before = self.tokens.len();
-        let prompt = self.prompt(&text, question)?;
+        let before = self.remembered(&text);
+        let prompt = prompt(&text, question, before)?;
         let (needed, context) = (before + prompt.len(), self.limits.context);
         if needed > context {
             return Err(SessionError::ContextFull { needed, context }.into());
         }
+        self.truncate(before);
         self.tokens.extend(prompt);
         let (start, first) = (Instant::now(), self.computed);
         let read = self.read(source, host, job);

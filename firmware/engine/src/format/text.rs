@@ -63,17 +63,23 @@ impl<'a> Chat<'a> {
         let required = |p: Option<&'a [u8]>| p.ok_or(invalid_chat(section));
         let (first_user_open, system_open, system_close) = (piece()?, piece()?, piece()?);
         let (user_close, assistant_close) = (piece()?, piece()?);
+        let dialogue = match *rest {
+            [] | [0, 0, 0, 0] => Dialogue::Conversation,
+            [1, 0, 0, 0] => Dialogue::Commands,
+            _ => return Err(invalid_chat(section)),
+        };
         Ok(Chat {
             first_user_open: required(first_user_open)?,
             system: system_open.zip(system_close),
             user_close: required(user_close)?,
             assistant_close: required(assistant_close)?,
+            dialogue,
         })
     }
 }
 
 const fn invalid_chat(section: &[u8]) -> FormatError {
-    let expected = "five lists of tokens, each as long as it says";
+    let expected = "five lists of tokens, each as long as it says, and 0 or 1";
     FormatError::out_of_range("bytes of the chat template", expected, section.len())
 }
 
@@ -88,6 +94,28 @@ pub struct Chat<'a> {
     pub user_close: &'a [u8],
     /// From the answer to the next user's text.
     pub assistant_close: &'a [u8],
+    /// How the model is to be asked.
+    pub dialogue: Dialogue,
+}
+
+/// How a model is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialogue {
+    /// In any words, turn after turn.
+    Conversation,
+    /// In commands, each of which stands alone: lower-case words without punctuation.
+    Commands,
+}
+
+impl Dialogue {
+    /// As the packed file has it.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Conversation => 0,
+            Self::Commands => 1,
+        }
+    }
 }
 
 /// Reads little-endian token numbers.
@@ -97,4 +125,25 @@ pub fn tokens(bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
         .0
         .iter()
         .map(|b| u32::from_le_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_model_is_asked_stands_after_the_five_lists() {
+        let check = |last: &[u8], expected: Option<Dialogue>| {
+            let mut section = [0; 32];
+            section[20..20 + last.len()].copy_from_slice(last);
+            let chat = Chat::parse(&section[..20 + last.len()]);
+            assert_eq!(chat.ok().map(|chat| chat.dialogue), expected, "{last:?}");
+        };
+        check(&[], Some(Dialogue::Conversation));
+        check(&[0, 0, 0, 0], Some(Dialogue::Conversation));
+        check(&[1, 0, 0, 0], Some(Dialogue::Commands));
+        check(&[2, 0, 0, 0], None);
+        check(&[1, 0, 0], None);
+        check(&[1, 0, 0, 0, 0], None);
+    }
 }
