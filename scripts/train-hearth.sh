@@ -16,3 +16,4 @@ run="$cache/run-$examples-$tokens"
 "$python" -m training.export --run "$run" --out assets/hearth
 cp "$run/log.jsonl" assets/hearth/training-log.jsonl
 "$python" -m training.evaluate --model assets/hearth --tasks "$data/heldout.jsonl"
+echo "Other weights: \`cargo test built_in\` says which lengths and hashes belong into assets/catalog.toml."

@@ -12,7 +12,7 @@ use crate::voice::audio::LiveAudio;
 use crate::voice::live::{LiveEvent, LiveVoice};
 use crate::voice::recognize::Recognizer;
 use crate::voice::synthesize::Synthesizer;
-use crate::voice::{Assistant, AssistantError, BargeIn, VoiceState};
+use crate::voice::{Assistant, AssistantError, BargeIn, RECOGNIZER, SYNTHESIZER, VoiceState};
 use eframe::egui::Context;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -88,10 +88,10 @@ impl Assistant for ThroughWindow {
     }
 }
 
-/// Brings what voice needs, and loads it.
+/// Brings what voice needs, as the button said that it would, and loads it.
 pub(super) fn load_voices(job: &Job<'_>) -> Result<Voices, Failure> {
-    let recognizer = Recognizer::load(&folder("whisper-tiny.en", job)?, job)?;
-    let synthesizer = Synthesizer::load(&folder("hibari", job)?, job)?;
+    let recognizer = Recognizer::load(&folder(RECOGNIZER, job)?, job)?;
+    let synthesizer = Synthesizer::load(&folder(SYNTHESIZER, job)?, job)?;
     Ok((Arc::new(recognizer), Arc::new(synthesizer)))
 }
 

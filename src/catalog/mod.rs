@@ -3,6 +3,7 @@
 //! [`Catalog::builtin`] is the list, [`fetch`] brings a model of it into the [`Cache`]. A model has sources in order
 //! of preference; every file of every source is checked against its length and sha256.
 
+mod built_in;
 mod cache;
 mod entry;
 mod error;
@@ -14,7 +15,10 @@ mod pypi;
 pub use cache::{Cache, Hub, SettingsError};
 pub use entry::{Entry, File, Kind, Origin, Part, Source};
 pub use error::FetchError;
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, fetch, ready};
+
+/// The model that is taken where none is named: it is built in.
+pub const DEFAULT_MODEL: &str = "hearth";
 
 /// The list of models.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Catalog {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// The models that a new installation needs.
+    /// The models that a new installation needs: to answer, to hear and to speak.
     pub fn defaults(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.default)
     }
@@ -81,7 +85,7 @@ mod tests {
             .defaults()
             .map(|entry| entry.name.as_str())
             .collect();
-        assert_eq!(defaults, ["smollm2-135m", "whisper-tiny.en", "hibari"]);
+        assert_eq!(defaults, [DEFAULT_MODEL, "whisper-tiny.en", "hibari"]);
         for kind in [Kind::Language, Kind::Recognizer, Kind::Synthesizer] {
             assert!(
                 catalog.defaults().any(|entry| entry.kind == kind),

@@ -61,11 +61,6 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// Whether the file is in its place already.
-    pub(super) fn is_placed(&self) -> bool {
-        fs::metadata(&self.place).is_ok_and(|m| m.is_file() && m.len() == self.file.bytes)
-    }
-
     /// Bytes that are here.
     pub(super) fn len(&self) -> Result<u64, FetchError> {
         match fs::metadata(&self.path) {

@@ -3,31 +3,38 @@
 use super::Output;
 use super::compress::peak_rss_bytes;
 use super::open::open_model;
+use super::talk::SPOKEN_HZ;
 use crate::board::Board;
+use crate::catalog::{Cache, DEFAULT_MODEL, Entry};
 use crate::compress::compress;
 use crate::estimate::{ModelShape, Options, RuntimeMemory, estimate, plan};
 use crate::flash::Loader;
-use crate::packed::{Conversation, PackedModel, Question};
+use crate::model::Model;
+use crate::packed::intent::AnswerParts;
+use crate::packed::{Conversation, PackedModel, Question, WeightSource};
 use crate::recipe::Recipe;
-use crate::voice::{ModelAssistant, SPOKEN_SYSTEM};
+use crate::voice::synthesize::Synthesizer;
+use crate::voice::wav::{self, Recording};
+use crate::voice::{ModelAssistant, missing_models};
 use crate::workers::Processor;
+use engine::format::Dialogue;
 use engine::sampler::Sampling;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A real question: "go forward ten meters".
+/// A recorded question: "go forward ten meters".
 const QUESTION: &[u8] = include_bytes!("../../assets/speech/go-forward.wav");
-const PROMPT: &str = "What is the capital of France?";
-/// The smallest preset: what the fake board is written with.
+/// The smallest preset: what the fake board is written with when the recipe's file does not fit.
 const SMALLEST: &str = "seed-extreme";
 
 /// Walk the whole road once: load, compress, estimate, pack, chat, talk, flash to a fake board
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
     /// Path or catalog name of a model
-    #[arg(default_value = "smollm2-135m")]
+    #[arg(default_value = DEFAULT_MODEL)]
     model: String,
     /// Preset or path of a recipe
     #[arg(long, value_name = "R", default_value = "balanced-4bit")]
@@ -39,6 +46,7 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         output,
         done: Vec::new(),
     };
+    let begun = Instant::now();
     let folder = tempfile::tempdir()?;
     let processor = Arc::new(Processor::new(None)?);
 
@@ -95,94 +103,165 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         &format!("{bytes} bytes, everything counted"),
     )?;
 
+    chat(&mut steps, &model, &packed, &processor, begun)?;
+    let packed = Arc::new(packed);
+    talk(
+        &mut steps,
+        model.dialogue,
+        &packed,
+        &processor,
+        folder.path(),
+    )?;
+    flash_fake(&mut steps, &model, &packed, &recipe)?;
+    steps.finish()
+}
+
+/// Asks in writing, as a person types.
+fn chat(
+    steps: &mut Steps<'_>,
+    model: &Model,
+    packed: &PackedModel,
+    processor: &Processor,
+    begun: Instant,
+) -> anyhow::Result<()> {
     let start = Instant::now();
+    let prompt = prompt(model.dialogue);
     let question = Question {
         system: None,
-        user: PROMPT,
+        user: prompt,
         max_tokens: 32,
         sampling: Sampling::GREEDY,
         stop: &[],
     };
-    let answer =
-        Conversation::new(&packed, 512).ask(&packed, &processor.host(), &question, &mut |_| {
-            ControlFlow::Continue(())
-        })?;
-    let (speed, hash) = (
-        answer.decode_tokens_per_second(),
-        format!("{:016x}", answer.logits_hash.0),
+    let mut first_token = None;
+    let mut conversation = Conversation::new(packed, 512);
+    let answer = conversation.ask(packed, &processor.host(), &question, &mut |_| {
+        first_token.get_or_insert_with(|| begun.elapsed().as_secs_f64());
+        ControlFlow::Continue(())
+    })?;
+    let speed = answer.decode_tokens_per_second();
+    let hash = format!("{:016x}", answer.logits_hash.0);
+    let AnswerParts { line, reply } = AnswerParts::of(&answer.text);
+    let to_do = line.map_or_else(String::new, |line| format!("{line}, "));
+    let text = format!(
+        "\"{prompt}\" {to_do}\"{}\" at {speed:.1} tokens/s, logits {hash}; the first {:.2} s after the start",
+        reply.trim(),
+        first_token.unwrap_or_default()
     );
-    steps.done("chat", start, json!({"prompt": PROMPT, "text": answer.text, "logits_hash": hash, "decode_tokens_per_second": speed}), &format!(
-        "\"{PROMPT}\" \"{}\" at {speed:.1} tokens/s, logits {hash}", answer.text
-    ))?;
+    let figures = json!({
+        "prompt": prompt,
+        "text": answer.text,
+        "intent": line,
+        "reply": reply.trim(),
+        "logits_hash": hash,
+        "decode_tokens_per_second": speed,
+        "first_token_seconds_after_start": first_token,
+    });
+    steps.done("chat", start, figures, &text)
+}
 
+/// Asks through speech, or says what that would need.
+fn talk(
+    steps: &mut Steps<'_>,
+    dialogue: Dialogue,
+    packed: &Arc<PackedModel>,
+    processor: &Arc<Processor>,
+    folder: &Path,
+) -> anyhow::Result<()> {
     let start = Instant::now();
-    let (recognizer, synthesizer) = super::talk::open_voice(output)?;
-    let wav = folder.path().join("question.wav");
-    std::fs::write(&wav, QUESTION)?;
-    let mut assistant = ModelAssistant::new(
-        Arc::new(packed),
-        Arc::clone(&processor),
-        Some(SPOKEN_SYSTEM),
-        Sampling::GREEDY,
-    );
+    let missing = missing_models(&Cache::from_environment()?);
+    if !missing.is_empty() {
+        let size = |entry: &Entry| json!({"name": entry.name, "bytes": entry.bytes()});
+        let figures = json!({ "missing": missing.iter().map(size).collect::<Vec<_>>() });
+        let text = format!("in writing only: {}", super::talk::needs(&missing));
+        return steps.done("talk", start, figures, &text);
+    }
+    let (recognizer, synthesizer) = super::talk::open_voice(steps.output)?;
+    let wav = folder.join("question.wav");
+    match dialogue {
+        Dialogue::Conversation => std::fs::write(&wav, QUESTION)?,
+        Dialogue::Commands => wav::write(&wav, &spoken(&synthesizer, prompt(dialogue))?)?,
+    }
+    let packed: Arc<dyn WeightSource> = Arc::<PackedModel>::clone(packed);
+    let mut assistant = ModelAssistant::new(packed, Arc::clone(processor), None, Sampling::GREEDY);
     let turn = super::talk::answer_recording(
         &recognizer,
         &synthesizer,
         &mut assistant,
         &wav,
-        &folder.path().join("answer.wav"),
+        &folder.join("answer.wav"),
     )?;
     steps.done(
         "talk",
         start,
         serde_json::to_value(&turn)?,
         &super::talk::text(&turn).replace('\n', "\n             "),
-    )?;
-
-    flash_fake(&mut steps, &model, &recipe)?;
-    steps.finish()
+    )
 }
 
-/// Writes the smallest preset of the model to a fake board that has room for it.
+/// What is asked: something that the model knows.
+const fn prompt(dialogue: Dialogue) -> &'static str {
+    match dialogue {
+        Dialogue::Conversation => "What is the capital of France?",
+        Dialogue::Commands => "Turn on the kitchen light!",
+    }
+}
+
+/// A command as the synthesizer says it, with the silence before it that a recording has.
+fn spoken(synthesizer: &Synthesizer, command: &str) -> anyhow::Result<Recording> {
+    let mut samples = vec![0.0; SPOKEN_HZ as usize / 4];
+    samples.extend(synthesizer.synthesize(command)?);
+    Ok(Recording {
+        samples,
+        sample_rate_hz: SPOKEN_HZ,
+    })
+}
+
+/// Writes the model to a fake board; where it does not fit, its smallest preset to one that has room for it.
 fn flash_fake(
     steps: &mut Steps<'_>,
-    model: &crate::model::Model,
+    model: &Model,
+    packed: &PackedModel,
     recipe: &Recipe,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
     let output = steps.output;
-    let smallest = Recipe::open(SMALLEST)?;
-    let compressed = output.with_bar(|job| compress(model, &smallest, job))?;
-    let packed = output.with_bar(|job| PackedModel::pack(model, &compressed, job))?;
     let mut board = super::estimate::board("esp32-c3")?;
-    let refused = super::flash::image(&board, None, packed.bytes())
-        .err()
-        .map(|e| e.to_string());
-    let room = (packed.bytes().len() as u64 + (1 << 20)).next_power_of_two();
-    if let Some(flash) = &mut board.serial_flash {
-        flash.bytes.value = flash.bytes.value.max(room);
-    }
-    let image = super::flash::image(&board, None, packed.bytes())?;
+    let (mut name, mut refused, mut text) = (recipe.name.as_str(), None, String::new());
+    let image = match super::flash::image(&board, None, packed.bytes()) {
+        Ok(image) => image,
+        Err(_) => {
+            let smallest = Recipe::open(SMALLEST)?;
+            let compressed = output.with_bar(|job| compress(model, &smallest, job))?;
+            let packed = output.with_bar(|job| PackedModel::pack(model, &compressed, job))?;
+            name = SMALLEST;
+            text = format!(
+                "{SMALLEST} instead of {}, since boards are small",
+                recipe.name
+            );
+            if let Err(error) = super::flash::image(&board, None, packed.bytes()) {
+                text += &format!("\n             {}: {error}", board.name);
+                refused = Some(error.to_string());
+            }
+            let room = (packed.bytes().len() as u64 + (1 << 20)).next_power_of_two();
+            if let Some(flash) = &mut board.serial_flash {
+                flash.bytes.value = flash.bytes.value.max(room);
+            }
+            super::flash::image(&board, None, packed.bytes())?
+        }
+    };
     let flashed = super::flash::write("fake", &image, Loader::Stub, output)?;
-    let mut text = format!(
-        "{SMALLEST} instead of {}, since boards are small",
-        recipe.name
-    );
-    if let Some(reason) = &refused {
-        text += &format!("\n             {}: {reason}", board.name);
+    if !text.is_empty() {
+        text += "\n             ";
     }
     text += &format!(
-        "\n             a fake ESP32-C3 with {} MB of flash: {:.1} MB written, {:.1} MB verified",
+        "a fake ESP32-C3 with {} MB of flash: {:.1} MB written, {:.1} MB verified",
         image.flash_bytes >> 20,
         flashed.written_bytes as f64 / 1e6,
         flashed.verified_bytes as f64 / 1e6
     );
-    steps.done(
-        "flash",
-        start,
-        json!({"recipe": SMALLEST, "refused": refused, "flashed": flashed}),
-        &text,
-    )
+    let figures = json!({"recipe": name, "refused": refused, "flashed": flashed});
+    steps.done("flash", start, figures, &text)
 }
 
 /// Prints each step when it is done, or all of them as one object at the end.

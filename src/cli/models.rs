@@ -5,7 +5,7 @@ use crate::catalog::{Cache, Catalog, Entry};
 use anyhow::Context as _;
 use serde_json::json;
 
-/// List the models that can be fetched, and where the fetched ones are
+/// List the models that are built in or can be fetched, and where they are on disk
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelsArgs {}
 
@@ -23,6 +23,7 @@ pub(super) fn run(_args: &ModelsArgs, output: &Output) -> anyhow::Result<()> {
                 "license": entry.license(),
                 "bytes": entry.bytes(),
                 "default": entry.default,
+                "built_in": entry.is_built_in(),
                 "installed": cache.installed(entry),
             })
         })
@@ -38,10 +39,12 @@ pub(super) fn run(_args: &ModelsArgs, output: &Output) -> anyhow::Result<()> {
 }
 
 fn line(entry: &Entry, cache: &Cache) -> String {
-    let here = cache.installed(entry).map_or_else(
-        || "not fetched".to_owned(),
-        |path| path.display().to_string(),
-    );
+    let here = match (cache.installed(entry), entry.is_built_in()) {
+        (Some(path), true) => format!("built in, {}", path.display()),
+        (Some(path), false) => path.display().to_string(),
+        (None, true) => "built in, written to disk when it is opened".to_owned(),
+        (None, false) => "not fetched".to_owned(),
+    };
     #[expect(
         clippy::cast_precision_loss,
         reason = "one decimal of a megabyte is shown"

@@ -2,24 +2,28 @@
 
 use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
-use crate::catalog::{Cache, Catalog};
+use crate::catalog::{Cache, Catalog, Entry};
 use crate::job::Job;
+use crate::packed::intent::AnswerParts;
 use crate::packed::{PackedModel, WeightSource};
 use crate::voice::audio::LiveAudio;
 use crate::voice::live::{LiveEvent, LiveVoice};
 use crate::voice::recognize::Recognizer;
 use crate::voice::synthesize::Synthesizer;
 use crate::voice::wav::{self, Recording};
-use crate::voice::{BargeIn, ModelAssistant, SPOKEN_SYSTEM, Timings, Turn, TurnEvent, talk};
+use crate::voice::{
+    BargeIn, ModelAssistant, RECOGNIZER, SYNTHESIZER, Timings, Turn, TurnEvent, missing_models,
+    talk,
+};
 use crate::workers::Processor;
-use anyhow::Context as _;
+use anyhow::bail;
 use engine::arena::CachePrecision;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rate of the synthesizer's audio.
-const SPOKEN_HZ: u32 = 24_000;
+pub(super) const SPOKEN_HZ: u32 = 24_000;
 
 /// Answer a spoken question with a packed model, from a WAV file or live
 #[derive(Debug, clap::Args)]
@@ -43,9 +47,9 @@ pub(super) struct TalkArgs {
     /// Stop the model when somebody speaks over it; with headphones only
     #[arg(long, requires = "live")]
     barge_in: bool,
-    /// System text
-    #[arg(long, value_name = "S", default_value = SPOKEN_SYSTEM)]
-    system: String,
+    /// System text; if not given one that asks for short answers, or the model's own for commands
+    #[arg(long, value_name = "S")]
+    system: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Threads that compute; if not given all cores, from four on all but one
@@ -68,29 +72,29 @@ pub(super) struct Report {
 
 /// Recognizer and synthesizer of the catalog.
 pub(super) fn open_voice(output: &Output) -> anyhow::Result<(Recognizer, Synthesizer)> {
-    let recognizer = output.with_bar(|job| {
-        Recognizer::load(&installed("whisper-tiny.en")?, job).map_err(anyhow::Error::from)
-    })?;
-    let synthesizer = output.with_bar(|job| {
-        Synthesizer::load(&installed("hibari")?, job).map_err(anyhow::Error::from)
-    })?;
+    let cache = Cache::from_environment()?;
+    let missing = missing_models(&cache);
+    if !missing.is_empty() {
+        bail!(needs(&missing));
+    }
+    let catalog = Catalog::builtin();
+    let folder = |name: &str| {
+        let entry = catalog.entry(name);
+        entry.map_or_else(PathBuf::new, |entry| cache.model_folder(entry))
+    };
+    let (hears, speaks) = (folder(RECOGNIZER), folder(SYNTHESIZER));
+    let recognizer = output.with_bar(|job| Recognizer::load(&hears, job))?;
+    let synthesizer = output.with_bar(|job| Synthesizer::load(&speaks, job))?;
     Ok((recognizer, synthesizer))
 }
 
-/// The folder of a model that voice needs.
-fn installed(name: &str) -> anyhow::Result<PathBuf> {
-    let catalog = Catalog::builtin();
-    let entry = catalog
-        .entry(name)
-        .with_context(|| format!("{name} is not in the catalog"))?;
-    Cache::from_environment()?
-        .installed(entry)
-        .with_context(|| {
-            format!(
-                "voice needs {name} ({:.0} MB): run `whittle fetch {name}`",
-                entry.bytes() as f64 / 1e6
-            )
-        })
+/// What voice lacks, how large it is, and what brings it.
+pub(super) fn needs(missing: &[Entry]) -> String {
+    let names: Vec<&str> = missing.iter().map(|entry| entry.name.as_str()).collect();
+    let size = |entry: &Entry| format!("{} ({:.0} MB)", entry.name, entry.bytes() as f64 / 1e6);
+    let sizes: Vec<String> = missing.iter().map(size).collect();
+    let (sizes, names) = (sizes.join(" and "), names.join(" "));
+    format!("voice needs {sizes}: run `whittle fetch {names}`")
 }
 
 pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
@@ -100,7 +104,7 @@ pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
     let mut assistant = ModelAssistant::new(
         packed,
         processor,
-        Some(&args.system),
+        args.system.as_deref(),
         args.sampling.sampling(),
     )
     .with_cache(args.kv_bits);
@@ -162,10 +166,12 @@ pub(super) fn answer_recording(
 
 pub(super) fn text(r: &Report) -> String {
     let t = &r.timings;
+    let AnswerParts { line, reply } = AnswerParts::of(&r.said);
+    let intent = line.map_or_else(String::new, |line| format!("\nto do: {line}"));
     format!(
-        "heard: {}\nsaid:  {}\nfrom the end of speech: endpoint {:.0} ms, words {:.0} ms, first token {:.0} ms, first audio {:.0} ms, all {:.0} ms ({:.1} s of audio)",
+        "heard: {}{intent}\nsaid:  {}\nfrom the end of speech: endpoint {:.0} ms, words {:.0} ms, first token {:.0} ms, first audio {:.0} ms, all {:.0} ms ({:.1} s of audio)",
         r.heard,
-        r.said,
+        reply.trim(),
         t.endpoint_ms,
         t.recognize_ms,
         t.first_token_ms,
@@ -206,7 +212,7 @@ fn talk_live(
                 output.emit(&report, text)?;
             }
             LiveEvent::NoAnswer(reason) => output.remark(&reason),
-            LiveEvent::Failed(reason) => anyhow::bail!(reason),
+            LiveEvent::Failed(reason) => bail!(reason),
             LiveEvent::State(_)
             | LiveEvent::Turn(TurnEvent::Text(_) | TurnEvent::Spoken { .. }) => {}
         }

@@ -9,6 +9,7 @@ pub mod audio;
 mod heard_tasks;
 pub mod live;
 mod model_assistant;
+mod models;
 pub mod recognize;
 pub mod resample;
 pub mod sentences;
@@ -21,6 +22,7 @@ mod word_errors;
 
 pub use heard_tasks::{HeardTasks, hear_tasks};
 pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS, spoken_system};
+pub use models::{RECOGNIZER, SYNTHESIZER, missing_models};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{
     Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, speak_reply, talk,

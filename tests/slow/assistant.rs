@@ -2,7 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use whittle::voice::WordErrors;
+use whittle::catalog::{Cache, Catalog};
+use whittle::job::Job;
+use whittle::packed::intent::{AnswerParts, IntentLine};
+use whittle::voice::synthesize::Synthesizer;
+use whittle::voice::wav::{self, Recording};
+use whittle::voice::{SYNTHESIZER, WordErrors};
 
 const MODEL: &str = "smollm2-135m";
 
@@ -18,14 +23,15 @@ fn run(arguments: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
-fn compress(recipe: &str, folder: &Path) -> String {
-    let path = folder
-        .join(recipe)
-        .to_str()
-        .expect("a UTF-8 path")
-        .to_owned();
-    run(&["compress", MODEL, "--recipe", recipe, "--out", &path]);
+fn compress(model: &str, recipe: &str, folder: &Path) -> String {
+    let path = in_folder(folder, recipe);
+    run(&["compress", model, "--recipe", recipe, "--out", &path]);
     path
+}
+
+fn in_folder(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    path.to_str().expect("a UTF-8 path").to_owned()
 }
 
 fn kl(path: &str) -> f64 {
@@ -46,22 +52,17 @@ fn kl(path: &str) -> f64 {
 #[test]
 fn eight_bits_are_hardly_to_be_told_from_the_original_and_the_seed_recipe_is_ruin() {
     let folder = tempfile::tempdir().expect("a folder");
-    let eight = kl(&compress("reference-8bit", folder.path()));
+    let eight = kl(&compress(MODEL, "reference-8bit", folder.path()));
     assert!(eight < 0.01, "{eight}");
-    let ruin = kl(&compress("seed-extreme", folder.path()));
+    let ruin = kl(&compress(MODEL, "seed-extreme", folder.path()));
     assert!(ruin > 1.0, "{ruin}");
 }
 
 #[test]
 fn a_spoken_question_gets_a_spoken_answer_that_its_own_recognizer_understands() {
     let folder = tempfile::tempdir().expect("a folder");
-    let packed = compress("balanced-4bit", folder.path());
-    let answer = folder
-        .path()
-        .join("answer.wav")
-        .to_str()
-        .expect("a UTF-8 path")
-        .to_owned();
+    let packed = compress(MODEL, "balanced-4bit", folder.path());
+    let answer = in_folder(folder.path(), "answer.wav");
     let turn = run(&[
         "talk",
         &packed,
@@ -92,4 +93,41 @@ fn a_spoken_question_gets_a_spoken_answer_that_its_own_recognizer_understands() 
         "said {}, heard {heard}",
         text("said")
     );
+}
+
+#[test]
+fn hearth_hears_a_command_and_speaks_only_the_reply() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let packed = compress("hearth", "balanced-4bit", folder.path());
+    let cache = Cache::from_environment().expect("a cache");
+    let catalog = Catalog::builtin();
+    let hibari = catalog.entry(SYNTHESIZER).expect("the synthesizer");
+    let voice = cache.installed(hibari).expect("hibari is fetched");
+    let synthesizer = Synthesizer::load(&voice, &Job::silent()).expect("a voice");
+    let spoken = synthesizer.synthesize("Turn on the kitchen light.");
+    let (question, answer) = (
+        in_folder(folder.path(), "question.wav"),
+        in_folder(folder.path(), "answer.wav"),
+    );
+    let recording = Recording {
+        samples: [vec![0.0; 6000], spoken.expect("audio")].concat(),
+        sample_rate_hz: 24_000,
+    };
+    wav::write(Path::new(&question), &recording).expect("a file");
+
+    let turn = run(&["talk", &packed, "--in", &question, "--out", &answer]);
+    let text = |key: &str| turn[key].as_str().expect("a text").to_owned();
+    // As the recognizer writes it; the model is asked without capitals and the stop.
+    assert_eq!(text("heard").trim(), "Turn on the kitchen light.");
+    let said = text("said");
+    let AnswerParts { line, reply } = AnswerParts::of(&said);
+    let intent = line.and_then(IntentLine::parse).expect("an intent line");
+    assert_eq!(intent.intent, "HassTurnOn");
+    assert_eq!(intent.slots["area"], "kitchen");
+    // The answer as a question: what is heard is the reply.
+    let echo = run(&["talk", &packed, "--in", &answer, "--out", &answer]);
+    let heard = echo["heard"].as_str().expect("a text");
+    let mut errors = WordErrors::default();
+    errors.add(reply, heard);
+    assert!(errors.percent() <= 25.0, "reply {reply}, heard {heard}");
 }
