@@ -10,7 +10,7 @@ mod tiny_model;
 use eframe::egui::accesskit::Role;
 use eframe::egui::{Key, Modifiers, pos2, vec2};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable as _;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -244,6 +244,25 @@ fn the_assistant_answers_and_a_replay_asks_both() {
     assert_eq!(hash(1), hash(3), "both begin with an empty memory");
     assert_ne!(hash(3), hash(4), "another recipe has other logits");
     assert!(view.notices.is_empty(), "{:?}", view.notices);
+}
+
+#[test]
+fn other_models_are_one_click_away_with_their_sizes() {
+    let (_folder, window) = tiny_window();
+    for (model, size) in [
+        ("SmolLM2 135M", "98.36 MB"),
+        ("Qwen2.5 Coder 1.5B", "1.12 GB"),
+    ] {
+        let button = window.get_by(|node| {
+            node.role() == Role::Button && node.label().is_some_and(|label| label.contains(model))
+        });
+        let label = button.accesskit_node().label().expect("a label");
+        // What is here already has nothing to fetch.
+        let is_here = label.starts_with("Open ");
+        let is_fetched = label.starts_with("Fetch ") && label.ends_with(size);
+        assert!(is_here || is_fetched, "{label}");
+    }
+    window.get_by_label("Open hearth, smart-home assistant, 2.2 M, F16");
 }
 
 #[test]

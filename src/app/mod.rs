@@ -33,6 +33,7 @@ pub use state::{
 };
 pub use work::{Built, Opened};
 
+use crate::catalog::DEFAULT_MODEL;
 use crate::project::Project;
 use crate::recipe::{Recipe, RecipeError};
 use crate::workers::{Processor, WorkersError};
@@ -46,7 +47,7 @@ use std::sync::{Arc, Mutex};
 /// What the window starts with.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
-    /// Name of the catalog, or path of a model, project or recipe; else what is installed.
+    /// Name of the catalog, or path of a model, project or recipe; else the model that is built in.
     pub model: Option<String>,
     /// Preset or path of candidate A's recipe.
     pub recipe: Option<String>,
@@ -145,7 +146,7 @@ pub struct Studio {
 }
 
 impl Studio {
-    /// A window that opens the model it is started with, or else the default one if it is here.
+    /// A window that opens the model it is started with, or else the one that is built in.
     ///
     /// # Errors
     /// When the recipe is not valid or the engine cannot start.
@@ -179,19 +180,9 @@ impl Studio {
             first_question: start.ask.clone(),
             first_evaluation: start.evaluate,
         };
-        let installed = studio
-            .state
-            .view
-            .listed
-            .iter()
-            .find(|model| model.installed);
-        let model = start
-            .model
-            .clone()
-            .or_else(|| installed.map(|model| model.name.clone()));
-        if let Some(model) = model {
-            studio.apply(Command::Open(model), ctx);
-        }
+        let model = start.model.clone();
+        let model = model.unwrap_or_else(|| DEFAULT_MODEL.to_owned());
+        studio.apply(Command::Open(model), ctx);
         Ok(studio)
     }
 

@@ -64,6 +64,9 @@ impl Studio {
         #[cfg(feature = "voice")]
         {
             let voices = take(&mut self.state.jobs.voices);
+            if voices.is_some() {
+                self.state.view.missing_voice = super::state::missing_voice();
+            }
             if let Some(voices) = self.done(voices) {
                 self.open_talk(voices, ctx);
             }

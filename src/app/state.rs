@@ -4,7 +4,7 @@ use super::candidate::Candidate;
 use super::derived::{Derived, Evaluated, Loaded, Tasked};
 use super::jobs::Running;
 use super::work::{Built, Opened};
-use crate::catalog::{Cache, Catalog};
+use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::flash::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
@@ -219,6 +219,9 @@ pub struct View {
     pub flashed: Option<Flashed>,
     /// Language models of the catalog.
     pub listed: Vec<Listed>,
+    /// Models that must be fetched before the window can talk.
+    #[cfg(feature = "voice")]
+    pub missing_voice: Vec<Listed>,
     /// Recipes that come with Whittle.
     pub presets: Vec<Recipe>,
     /// What is typed and not yet asked.
@@ -263,6 +266,8 @@ impl State {
                 #[cfg(feature = "flash")]
                 flashed: None,
                 listed: listed(),
+                #[cfg(feature = "voice")]
+                missing_voice: missing_voice(),
                 presets: Recipe::presets(),
                 prompt: String::new(),
                 transcript: Vec::new(),
@@ -329,19 +334,37 @@ impl State {
     }
 }
 
-/// The language models of the catalog; all missing where this account has no cache.
+/// The language models of the catalog; where this account has no cache, only what is built in is here.
 pub(super) fn listed() -> Vec<Listed> {
     let cache = Cache::from_environment().ok();
-    let language = |entry: &&crate::catalog::Entry| entry.kind == crate::catalog::Kind::Language;
+    let language = |entry: &&Entry| entry.kind == Kind::Language;
     Catalog::builtin()
         .entries
         .iter()
         .filter(language)
         .map(|entry| Listed {
+            installed: entry.is_built_in()
+                || cache.as_ref().is_some_and(|c| c.installed(entry).is_some()),
+            ..Listed::missing(entry)
+        })
+        .collect()
+}
+
+/// What voice lacks.
+#[cfg(feature = "voice")]
+pub(super) fn missing_voice() -> Vec<Listed> {
+    let missing = Cache::from_environment().map(|cache| crate::voice::missing_models(&cache));
+    let missing = missing.unwrap_or_default();
+    missing.iter().map(Listed::missing).collect()
+}
+
+impl Listed {
+    fn missing(entry: &Entry) -> Self {
+        Self {
             name: entry.name.clone(),
             title: entry.title.clone(),
             bytes: entry.bytes(),
-            installed: cache.as_ref().is_some_and(|c| c.installed(entry).is_some()),
-        })
-        .collect()
+            installed: false,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Open the window; also what `whittle` alone does
 #[derive(Debug, Default, clap::Args)]
 pub struct StudioArgs {
-    /// Path or catalog name of a model, or path of a project; else the default model, if it is here
+    /// Path or catalog name of a model, or path of a project; else hearth, which is built in
     pub model: Option<String>,
     /// Preset or path of the recipe of candidate A
     #[arg(long, value_name = "R")]

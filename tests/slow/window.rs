@@ -126,10 +126,15 @@ impl Screen {
     }
 }
 
+/// A tool that every test needs and that is not there.
+fn missing_tool() -> Option<&'static str> {
+    let is_missing = |tool: &&str| Command::new(tool).arg("-version").output().is_err();
+    ["Xvfb", "xdotool", "import"].into_iter().find(is_missing)
+}
+
 /// Why the test cannot run here.
 fn missing() -> Option<String> {
-    let is_missing = |tool: &&str| Command::new(tool).arg("-version").output().is_err();
-    if let Some(tool) = ["Xvfb", "xdotool", "import"].iter().find(|t| is_missing(t)) {
+    if let Some(tool) = missing_tool() {
         return Some(format!("{tool} is not installed"));
     }
     let catalog = Catalog::builtin();
@@ -175,6 +180,40 @@ fn a_slider_of_the_real_window_is_dragged_and_undone() {
     screen.xdotool("key ctrl+z");
     let undone = screen.settled(|picture| picture.part(METER) == meter);
     assert!(is_drawn(&undone));
+}
+
+#[test]
+fn the_window_opens_on_hearth_with_an_empty_cache_and_no_network() {
+    if let Some(tool) = missing_tool() {
+        println!("skipped: {tool} is not installed");
+        return;
+    }
+    let screen = Screen::start();
+    let home = tempfile::tempdir().expect("a folder");
+    let (cache, path) = (home.path().join("cache"), home.path().join("window.png"));
+    let mut studio = screen.studio(home.path());
+    let done = studio
+        .env("WHITTLE_CACHE", &cache)
+        .env("WHITTLE_HUB", "")
+        .env("WHITTLE_PYTHON", "no-such-python")
+        .args(["--ask", "Turn on the kitchen light!", "--screenshot"])
+        .arg(&path)
+        .output()
+        .expect("whittle runs");
+    // There is no picture without a model, nor before both candidates have answered.
+    let sentence = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{sentence}");
+    assert!(std::fs::metadata(&path).expect("a picture").len() > 50_000);
+    let mut models = std::fs::read_dir(cache.join("models")).expect("the model folder");
+    let only = models
+        .next()
+        .expect("a model")
+        .expect("a folder")
+        .file_name();
+    assert!(
+        only == "hearth" && models.next().is_none(),
+        "nothing was downloaded"
+    );
 }
 
 #[test]

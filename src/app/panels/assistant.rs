@@ -4,6 +4,8 @@ use super::frame;
 use super::sampling::sampling_ui;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
+#[cfg(feature = "voice")]
+use crate::app::state::Listed;
 use crate::app::state::{Facts, Speaker, State, Utterance};
 use crate::app::{theme, units};
 use crate::packed::intent::AnswerParts;
@@ -11,6 +13,7 @@ use eframe::egui::{
     Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
     vec2,
 };
+use engine::format::Dialogue;
 
 /// Width of the column of names.
 const NAMES: f32 = 64.0;
@@ -39,7 +42,7 @@ pub(in crate::app) fn assistant_ui(ui: &mut Ui, state: &mut State, commands: &mu
                 });
             CentralPanel::no_frame().show(ui, |ui| {
                 ui.add_space(6.0);
-                transcript_ui(ui, state);
+                transcript_ui(ui, state, commands);
             });
         });
 }
@@ -90,10 +93,16 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 #[cfg(feature = "voice")]
 fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     use crate::voice::VoiceState;
+    let missing = &state.view.missing_voice;
+    let fetch = format!("Fetch voice, {}", units::bytes(bytes(missing)));
     let (text, hint) = match state.view.talking.map(|talking| talking.state) {
-        None => (
+        None if missing.is_empty() => (
             "Talk",
             "Answers what it hears from the microphone through the loudspeaker",
+        ),
+        None => (
+            fetch.as_str(),
+            "Fetches the models that hear and speak, then answers what it hears from the microphone",
         ),
         Some(VoiceState::Listening) => ("Listening…", "Say something; click to stop listening"),
         Some(VoiceState::Hearing) => ("Hearing you…", "Click to stop listening"),
@@ -102,11 +111,8 @@ fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     };
     let is_ready = state.loaded().is_some() && state.jobs.voices.is_none();
     let button = Button::new(text).selected(state.view.talking.is_some());
-    if ui
-        .add_enabled(is_ready, button)
-        .on_hover_text(hint)
-        .clicked()
-    {
+    let button = ui.add_enabled(is_ready, button).on_hover_text(hint);
+    if button.clicked() {
         commands.push(Command::Talk);
     }
     if let Some(talking) = state.view.talking {
@@ -117,6 +123,12 @@ fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         ui.painter()
             .rect_filled(level, 2.0, theme::candidate(state.view.active));
     }
+}
+
+/// Bytes of all.
+#[cfg(feature = "voice")]
+fn bytes(models: &[Listed]) -> u64 {
+    models.iter().map(|model| model.bytes).sum()
 }
 
 fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -150,7 +162,7 @@ fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
 }
 
-fn transcript_ui(ui: &mut Ui, state: &State) {
+fn transcript_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     ScrollArea::vertical()
         .auto_shrink(false)
         .stick_to_bottom(true)
@@ -159,6 +171,7 @@ fn transcript_ui(ui: &mut Ui, state: &State) {
                 ui.label(theme::weak(
                     "What you ask is answered by the candidate above, while you tune it",
                 ));
+                beginning_ui(ui, state, commands);
             }
             for utterance in &state.view.transcript {
                 utterance_ui(ui, utterance);
@@ -168,6 +181,44 @@ fn transcript_ui(ui: &mut Ui, state: &State) {
                 ui.label(theme::weak(format!("{name} answers next…")));
             }
         });
+}
+
+/// Before anything was said: what may be asked, what is missing, and what else could answer.
+fn beginning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    let Some(loaded) = state.loaded() else { return };
+    match loaded.model.dialogue {
+        Dialogue::Conversation => {}
+        Dialogue::Commands => {
+            ui.label(theme::weak(
+                "It takes commands, each on its own: “turn on the kitchen light”",
+            ));
+        }
+    }
+    #[cfg(feature = "voice")]
+    if !state.view.missing_voice.is_empty() {
+        let missing = state.view.missing_voice.iter();
+        let names = missing.map(|m| format!("{}, {}", m.title, units::bytes(m.bytes)));
+        let names = names.collect::<Vec<_>>().join("; ");
+        ui.label(theme::weak(format!("In writing only: voice needs {names}")));
+    }
+    let is_fetching = state.jobs.fetch.is_some();
+    ui.horizontal_wrapped(|ui| {
+        ui.label(theme::weak("Other models"));
+        let others = state.view.listed.iter();
+        for model in others.filter(|model| model.name != loaded.spec) {
+            let (text, command) = if model.installed {
+                let text = format!("Open {}", model.title);
+                (text, Command::Open(model.name.clone()))
+            } else {
+                let text = format!("Fetch {}, {}", model.title, units::bytes(model.bytes));
+                (text, Command::Fetch(model.name.clone()))
+            };
+            let button = ui.add_enabled(!is_fetching, Button::new(text).small());
+            if button.clicked() {
+                commands.push(command);
+            }
+        }
+    });
 }
 
 fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
