@@ -376,6 +376,7 @@ fn estimate_answers_for_a_model_a_packed_file_and_a_shape() {
                     "ram_bytes",
                     "tokens_per_second",
                     "first_token_seconds",
+                    "reply_seconds",
                     "joules_per_token",
                 ],
             );
@@ -387,6 +388,22 @@ fn estimate_answers_for_a_model_a_packed_file_and_a_shape() {
             }
         }
     }
+    // What is not spoken comes on top of the first token, at the speed of answers.
+    let seconds = |unspoken: &str, what: &str| {
+        let at = [
+            "--board",
+            "esp32-c3",
+            "--prompt",
+            "8",
+            "--unspoken",
+            unspoken,
+        ];
+        let report = bench.json(&[&["estimate", "tiny.whittle"], &at[..]].concat());
+        report["boards"][0][what]["mid"].as_f64().unwrap()
+    };
+    let first = seconds("6", "first_token_seconds");
+    assert!((seconds("0", "reply_seconds") - first).abs() < 1e-9);
+    assert!(seconds("6", "reply_seconds") > first * 1.2);
     let boards = bench.json(&["boards"]);
     assert!(boards["boards"].as_array().unwrap().len() >= 12);
 }

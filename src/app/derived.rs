@@ -4,6 +4,7 @@
 use super::candidate::Candidate;
 use super::quantizer::{Requantized, Request};
 use super::rows::{Group, Row, rows};
+use super::state::TurnTokens;
 use crate::board::Board;
 use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, ModelShape, Options, RuntimeMemory, TensorPlan, estimate, plan};
@@ -358,14 +359,23 @@ impl Derived {
     }
 
     /// Brings both candidates up to date; returns those whose recipe changed.
-    pub(super) fn refresh(&mut self, project: &Project) -> Vec<Candidate> {
+    ///
+    /// Times are those of a turn like `turn`, or of the usual one.
+    pub(super) fn refresh(
+        &mut self,
+        project: &Project,
+        turn: Option<TurnTokens>,
+    ) -> Vec<Candidate> {
         let Some(loaded) = self.loaded.clone() else {
             return Vec::new();
         };
+        let usual = Options::default();
         let options = Options {
             context_tokens: project.context_tokens,
             cache: project.cache,
-            ..Options::default()
+            prompt_tokens: turn.map_or(usual.prompt_tokens, |turn| turn.prompt),
+            unspoken_tokens: turn.map_or(usual.unspoken_tokens, |turn| turn.unspoken),
+            ..usual
         };
         let mut changed = Vec::new();
         for candidate in Candidate::ALL {

@@ -188,7 +188,8 @@ impl Studio {
 
     /// Computes what follows from the project, and asks for the matrices that must change.
     fn derive(&mut self, ctx: &Context) -> derived::Refreshed {
-        let changed = self.state.derived.refresh(&self.state.project);
+        let turn = self.state.last_turn();
+        let changed = self.state.derived.refresh(&self.state.project, turn);
         for candidate in &changed {
             if *candidate == self.state.view.active {
                 // After a compression was cancelled, the next change starts it again.

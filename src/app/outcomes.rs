@@ -197,6 +197,8 @@ impl Studio {
         match (answer, utterance) {
             (Ok(answer), Some(utterance)) => {
                 utterance.facts = Some(Facts {
+                    prompt_tokens: answer.prompt_tokens,
+                    unspoken_tokens: answer.unspoken_tokens,
                     tokens: answer.tokens.len(),
                     tokens_per_second: answer.decode_tokens_per_second(),
                     first_token_seconds: answer.prefill.as_secs_f64(),

@@ -92,9 +92,22 @@ pub enum Speaker {
     Model(Candidate),
 }
 
+/// How many tokens a turn has before the first that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnTokens {
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens of the answer before its spoken reply.
+    pub unspoken: u32,
+}
+
 /// How an answer came about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
+    /// Tokens computed before the first of the answer.
+    pub prompt_tokens: usize,
+    /// Tokens before the spoken reply.
+    pub unspoken_tokens: usize,
     /// Tokens of the answer.
     pub tokens: usize,
     /// Answer tokens per second after the first.
@@ -300,6 +313,21 @@ impl State {
             .rev()
             .find(said)
             .map(|u| u.text.as_str())
+    }
+
+    /// The tokens of the last turn that is complete.
+    #[must_use]
+    pub fn last_turn(&self) -> Option<TurnTokens> {
+        let facts = self
+            .view
+            .transcript
+            .iter()
+            .rev()
+            .find_map(|u| u.facts.as_ref())?;
+        Some(TurnTokens {
+            prompt: u32::try_from(facts.prompt_tokens).unwrap_or(u32::MAX),
+            unspoken: u32::try_from(facts.unspoken_tokens).unwrap_or(u32::MAX),
+        })
     }
 
     /// Whether nothing runs and nothing waits to be run.

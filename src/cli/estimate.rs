@@ -50,6 +50,9 @@ pub(super) struct OptionArgs {
     /// Tokens of the prompt before the first answer
     #[arg(long, default_value_t = Options::default().prompt_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     prompt: u32,
+    /// Tokens of the answer before its spoken reply, as an intent line has them
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    unspoken: u32,
     /// Where the board keeps the weights: read in place, or copied at start
     #[arg(long, value_enum, default_value = "flash")]
     weights_in: WeightsArg,
@@ -132,6 +135,7 @@ pub(super) fn print(
         context_tokens: args.context,
         cache: args.kv_bits,
         prompt_tokens: args.prompt,
+        unspoken_tokens: args.unspoken,
         weights_in: match args.weights_in {
             WeightsArg::Flash => WeightsIn::Flash,
             WeightsArg::Psram => WeightsIn::Psram,
@@ -148,6 +152,7 @@ pub(super) fn print(
         "context_tokens": args.context,
         "kv_bits": args.kv_bits.bits(),
         "prompt_tokens": args.prompt,
+        "unspoken_tokens": args.unspoken,
         "boards": estimates,
     });
     output.emit(&object, |_| table(&estimates))
@@ -184,19 +189,20 @@ pub(super) fn board(name: &str) -> anyhow::Result<Board> {
 /// One line a board: expected value with its bounds, `?` where a board's number is unknown.
 fn table(estimates: &[Estimate]) -> String {
     let mut text = format!(
-        "{:<16} {:<4} {:>12} {:>12} {:>20} {:>20} {:>22}\n",
-        "board", "fits", "flash", "RAM", "tokens/s", "first token s", "J/token"
+        "{:<16} {:<4} {:>12} {:>12} {:>20} {:>20} {:>20} {:>22}\n",
+        "board", "fits", "flash", "RAM", "tokens/s", "first token s", "reply s", "J/token"
     );
     for estimate in estimates {
         let fits = if estimate.fits { "yes" } else { "no" };
         writeln!(
             text,
-            "{:<16} {fits:<4} {:>9} kB {:>9} kB {:>20} {:>20} {:>22}",
+            "{:<16} {fits:<4} {:>9} kB {:>9} kB {:>20} {:>20} {:>20} {:>22}",
             estimate.id,
             estimate.flash_bytes.div_ceil(1000),
             estimate.ram_bytes.div_ceil(1000),
             range(estimate.tokens_per_second.as_ref()),
             range(estimate.first_token_seconds.as_ref()),
+            range(estimate.reply_seconds.as_ref()),
             range(estimate.joules_per_token.as_ref()),
         )
         .expect("writing to a string cannot fail");

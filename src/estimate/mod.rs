@@ -40,6 +40,8 @@ pub struct Options {
     pub cache: CachePrecision,
     /// Tokens of the prompt before the first answer.
     pub prompt_tokens: u32,
+    /// Tokens of the answer before its spoken reply, as those of an intent line.
+    pub unspoken_tokens: u32,
     /// Where the weights are.
     pub weights_in: WeightsIn,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             context_tokens: 256,
             cache: CachePrecision::Sixteen,
             prompt_tokens: 64,
+            unspoken_tokens: 0,
             weights_in: WeightsIn::Flash,
         }
     }
@@ -82,6 +85,8 @@ pub struct Estimate {
     pub tokens_per_second: Option<Range>,
     /// Seconds from the prompt's first token to the answer's first.
     pub first_token_seconds: Option<Range>,
+    /// Seconds from the prompt's first token to the first of the spoken reply.
+    pub reply_seconds: Option<Range>,
     /// Energy of a token with the context half full.
     pub joules_per_token: Option<Range>,
     /// The board's numbers that are unknown and would be needed for what is absent above.
@@ -109,7 +114,7 @@ pub fn estimate(
     let (session_in, ram_limit) = place_session(board, memory, copied_bytes);
     let limit = flash.limit.or(ram_limit);
 
-    let (seconds, first, mut missing) = match Rates::of(board, store, session_in) {
+    let (seconds, times, mut missing) = match Rates::of(board, store, session_in) {
         Ok(rates) => {
             let time = |positions: f64, head| {
                 rates.seconds(&Work::of_token(
@@ -123,11 +128,11 @@ pub fn estimate(
             let per_token = time(f64::from(options.context_tokens) / 2.0, Head::Computed);
             let prompt = f64::from(options.prompt_tokens.max(1));
             let inside = time(prompt / 2.0, Head::Skipped).scaled(prompt - 1.0);
-            (
-                Some(per_token),
-                Some(inside.plus(&time(prompt, Head::Computed))),
-                Vec::new(),
-            )
+            let first = inside.plus(&time(prompt, Head::Computed));
+            let unspoken = f64::from(options.unspoken_tokens);
+            let line = time(prompt + unspoken / 2.0, Head::Computed).scaled(unspoken);
+            let reply = first.plus(&line);
+            (Some(per_token), Some((first, reply)), Vec::new())
         }
         Err(missing) => (None, None, missing),
     };
@@ -143,6 +148,7 @@ pub fn estimate(
             high: time.high * power.high.unwrap_or(power.value),
             source: format!("power: {}; {}", power.source, time.source),
         });
+    let (first_token_seconds, reply_seconds) = times.unzip();
     Estimate {
         id: board.id.clone(),
         fits: limit.is_none(),
@@ -154,7 +160,8 @@ pub fn estimate(
         kv_bytes: memory.kv_bytes,
         store,
         tokens_per_second: seconds.as_ref().map(Range::inverse),
-        first_token_seconds: first,
+        first_token_seconds,
+        reply_seconds,
         joules_per_token: energy,
         missing,
     }

@@ -6,7 +6,7 @@ use crate::app::command::Command;
 use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
-use crate::estimate::{Estimate, Range, Scarce, Store};
+use crate::estimate::{Estimate, Options, Range, Scarce, Store};
 use eframe::egui::{
     Align, ComboBox, DragValue, Frame, Layout, Panel, RichText, ScrollArea, Ui, vec2,
 };
@@ -58,10 +58,16 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut 
 fn head_ui(ui: &mut Ui, state: &mut State) {
     ui.horizontal(|ui| {
         ui.label(theme::title("Boards"));
-        ui.label(theme::weak(format!(
-            "estimated for {}",
-            state.view.active.name()
-        )));
+        let active = state.view.active.name();
+        let turn = match state.last_turn() {
+            Some(turn) => format!(
+                "the last turn: {} asked, {} before the reply",
+                turn.prompt, turn.unspoken
+            ),
+            None => format!("a turn of {} tokens", Options::default().prompt_tokens),
+        };
+        ui.label(theme::weak(format!("estimated for {active}")))
+            .on_hover_text(format!("Times are those of {turn}"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let value = DragValue::new(&mut state.project.context_tokens)
                 .range(16..=MAX_CONTEXT)
@@ -236,6 +242,12 @@ fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
         (
             "First token",
             estimate.first_token_seconds.as_ref(),
+            Quantity::Time,
+            "s",
+        ),
+        (
+            "Reply begins",
+            estimate.reply_seconds.as_ref(),
             Quantity::Time,
             "s",
         ),

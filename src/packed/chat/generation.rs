@@ -4,6 +4,7 @@ use super::held::{Arrival, HeldText};
 use super::{Answer, ChatError, Conversation, Question, StopReason, prompt};
 use crate::job::Job;
 use crate::packed::WeightSource;
+use crate::packed::intent::AnswerParts;
 use engine::format::Text;
 use engine::sampler::{LogitsHash, Sampler};
 use engine::session::SessionError;
@@ -34,6 +35,8 @@ pub struct Generation<'a> {
     sampler: Sampler,
     held: HeldText<'a>,
     answer: Answer,
+    /// Bytes of the answer's text after each token.
+    ends: Vec<usize>,
     stop: Option<StopReason>,
 }
 
@@ -95,11 +98,13 @@ impl Conversation {
                 tokens: Vec::new(),
                 logits_hash: LogitsHash::default(),
                 prompt_tokens,
+                unspoken_tokens: 0,
                 prefill: start.elapsed(),
                 decode: Duration::ZERO,
                 decode_steps: 0,
                 stop: StopReason::Interrupted,
             },
+            ends: Vec::new(),
             stop,
         })
     }
@@ -135,7 +140,11 @@ impl Generation<'_> {
     /// The answer as far as it was asked for; interrupted unless it ended.
     #[must_use]
     pub fn finish(self) -> Answer {
+        let reply = AnswerParts::of(&self.answer.text).reply;
+        let line = self.answer.text.len() - reply.len();
+        let is_line = |end: &&usize| **end <= line;
         Answer {
+            unspoken_tokens: self.ends.iter().filter(is_line).count(),
             stop: self.stop.unwrap_or(StopReason::Interrupted),
             ..self.answer
         }
@@ -162,6 +171,7 @@ impl Generation<'_> {
         let token = self.sampler.sample(logits, tokens);
         let text = self.take(token);
         self.answer.text += &text;
+        self.ends.push(self.answer.text.len());
         if has_step {
             self.answer.decode += start.elapsed();
         }
