@@ -80,3 +80,8 @@ bench-peers:
 .PHONY: hearth
 hearth:
 	sh scripts/train-hearth.sh
+
+# The same assistant in a quarter of the bytes, trained for them.
+.PHONY: hearth-low-bit
+hearth-low-bit:
+	sh scripts/train-hearth-low-bit.sh

@@ -3,14 +3,8 @@
 # cache, so that the same command goes on where it was stopped. TOKENS and EXAMPLES make it smaller.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/hearth-data.sh
 tokens=${TOKENS:-17000000}
-examples=${EXAMPLES:-500000}
-. scripts/training-python.sh
-data="$cache/data-$examples"
-if [ ! -e "$data/report.json" ]; then
-  "$python" -m training.data.build --out "$data.part" --seed 0 --examples "$examples"
-  mv "$data.part" "$data"
-fi
 run="$cache/run-$examples-$tokens"
 "$python" -m training.train --data "$data" --out "$run" --tokens "$tokens"
 "$python" -m training.export --run "$run" --out assets/hearth

@@ -48,7 +48,7 @@ def half_weights(weights: dict[str, np.ndarray], shape: Shape) -> dict[str, np.n
 
 
 def export(run: Path, out: Path, shape: Shape) -> None:
-    """Writes config, weights in 16 bits, tokenizer and generation settings."""
+    """Writes config, weights in 16 bits, tokenizer, generation settings, and the recipe of a run for low bits."""
     out.mkdir(parents=True, exist_ok=True)
     end = Tokenizer.from_file(str(run / "tokenizer.json")).token_to_id(END)
     weights = half_weights(load_file(run / "weights.safetensors"), shape)
@@ -60,6 +60,8 @@ def export(run: Path, out: Path, shape: Shape) -> None:
         (out / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(run / name, out / name)
+    if (run / "recipe.toml").exists():
+        shutil.copyfile(run / "recipe.toml", out / "recipe.toml")
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 from training import checkpoint, optimizer, tokenizer as vocabulary
 from training.batches import Batch, Rows, encode, real_tokens
 from training.lines import intent_line, read_lines
-from training.model import Shape, Transform, initial_weights, token_losses, unchanged
+from training.model import Shape, Transform, Weights, initial_weights, token_losses, unchanged
 
 CHECKPOINT_SECONDS = 120
 LOG_SECONDS = 30
@@ -52,6 +52,9 @@ class Plan:
     optimizer: optimizer.Settings = field(default_factory=optimizer.Settings)
 
 
+Loss = Callable[[Weights, dict[str, jax.Array], Weights], tuple[jax.Array, jax.Array]]
+"""Of weights, a batch and weights that stay as they are: the loss that is trained, and the one that is shown."""
+
 StepFunction = Callable[[optimizer.State, dict[str, jax.Array], jax.Array], tuple[optimizer.State, dict[str, jax.Array]]]
 
 
@@ -70,20 +73,28 @@ def losses(weights: dict, batch: dict, shape: Shape, z_loss: float) -> tuple[jax
     return trained, jnp.sum(each * answers) / jnp.sum(answers)
 
 
-def make_step(plan: Plan, transform: Transform = unchanged) -> StepFunction:
-    """One compiled step; weights pass through `transform` on their way into the forward pass."""
+def make_step(
+    plan: Plan, transform: Transform = unchanged, loss_of: Loss | None = None, fixed: Weights | None = None
+) -> StepFunction:
+    """One compiled step; weights pass through `transform` on their way into the forward pass.
+
+    Another loss may be told the weights `fixed`, such as those of a teacher.
+    """
     rows, whole = over_rows()
 
-    @partial(jax.jit, donate_argnums=0, in_shardings=(whole, rows, whole), out_shardings=whole)
-    def step(state: optimizer.State, batch: dict, rate: jax.Array) -> tuple[optimizer.State, dict]:
+    @partial(jax.jit, donate_argnums=0, in_shardings=(whole, rows, whole, whole), out_shardings=whole)
+    def step(state: optimizer.State, batch: dict, rate: jax.Array, fixed: Weights) -> tuple[optimizer.State, dict]:
         def trained(weights: dict) -> tuple[jax.Array, jax.Array]:
+            if loss_of is not None:
+                return loss_of(transform(weights), batch, fixed)
             return losses(transform(weights), batch, plan.shape, plan.z_loss)
 
         (loss, answers), gradients = jax.value_and_grad(trained, has_aux=True)(state.weights)
         state, norm = optimizer.updated(state, gradients, rate, plan.optimizer)
         return state, {"loss": loss, "answers": answers, "norm": norm}
 
-    return step
+    fixed = jax.device_put(fixed or {}, whole)
+    return lambda state, batch, rate: step(state, batch, rate, fixed)
 
 
 def held_out_loss(plan: Plan, batches: list[Batch], transform: Transform = unchanged) -> Callable[[dict], float | None]:
@@ -130,11 +141,17 @@ def run(
     held_out: Callable[[dict], float | None],
     out: Path,
     stopped: Callable[[], bool] = lambda: False,
+    first: Weights | None = None,
 ) -> optimizer.State | None:
-    """Trains to the end of the plan, from the checkpoint if there is one; none when it was stopped."""
+    """Trains to the end of the plan, from the checkpoint if there is one; none when it was stopped.
+
+    Without a checkpoint it begins with the weights `first`, or with random ones.
+    """
     path = out / "checkpoint.safetensors"
     description = json.loads(json.dumps(asdict(plan)))
-    state, tokens, seconds = optimizer.start(initial_weights(plan.shape, plan.seed)), 0, 0.0
+    first = initial_weights(plan.shape, plan.seed) if first is None else first
+    # A step takes its state's memory: what the caller holds is copied.
+    state, tokens, seconds = optimizer.start(jax.tree.map(jnp.copy, first)), 0, 0.0
     if path.exists():
         state, saved = checkpoint.load(path)
         if saved["plan"] != description:
