@@ -149,6 +149,42 @@ fn compress_reports_every_byte_and_the_error_of_each_tensor() {
 }
 
 #[test]
+fn a_model_trained_for_low_bits_is_packed_as_it_is_or_refused() {
+    let bench = Bench::new();
+    let mut file = TinyModel::default().low_bit();
+    std::fs::write(bench.path("low.gguf"), file.bytes()).unwrap();
+    let recipe = "name = 'low'
+        rule = [{tensors = '*', bits = 4}, {tensors = 'feed-forward.*', bits = 1, sparsity = 0.75}]";
+    std::fs::write(bench.path("low.toml"), recipe).unwrap();
+    let arguments = |model, recipe| {
+        let start = ["compress", model, "--recipe", recipe, "--exact"];
+        [&start[..], &["--out", "low.whittle"]].concat()
+    };
+    let report = bench.json(&arguments("low.gguf", "low.toml"));
+    assert_eq!(report["exact_matrices"], report["matrices"]);
+    for tensor in report["tensors"].as_array().unwrap() {
+        assert_eq!(tensor["nmse"], 0.0, "{tensor}");
+    }
+    let text = bench.run(&arguments("low.gguf", "low.toml")).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("15 of 15 matrices exact"), "{text}");
+
+    // 1 + 2^-10, 0 and 1 in one group: 1,026 levels.
+    let mut odd = [0x00, 0x3c].repeat(64 * 64);
+    odd[0] = 1;
+    odd[4..6].copy_from_slice(&[0, 0]);
+    file.tensor("blk.1.attn_q.weight", &[64, 64], 1, odd);
+    std::fs::write(bench.path("odd.gguf"), file.bytes()).unwrap();
+    std::fs::remove_file(bench.path("low.whittle")).unwrap();
+    let message = bench.failure(&arguments("odd.gguf", "low.toml"), 1);
+    assert!(
+        message.contains("expected weights that dense4 holds exactly, found blk.1.attn_q.weight"),
+        "{message}"
+    );
+    assert!(!bench.path("low.whittle").exists());
+}
+
+#[test]
 fn chat_is_reproducible_and_says_how_fast_it_was() {
     let bench = Bench::new();
     compress(&bench, "balanced-4bit");

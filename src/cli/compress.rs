@@ -20,6 +20,9 @@ pub(super) struct CompressArgs {
     /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`
     #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
     set: Vec<String>,
+    /// Fail unless every weight is packed as it is, as of a model that was trained for the recipe
+    #[arg(long)]
+    exact: bool,
     /// Packed file to write
     #[arg(long, value_name = "F.whittle")]
     out: PathBuf,
@@ -29,6 +32,9 @@ pub(super) struct CompressArgs {
 struct Report {
     bytes: usize,
     bits_per_weight: f64,
+    /// Matrices of which every weight is what it was.
+    exact_matrices: usize,
+    matrices: usize,
     seconds: f64,
     peak_rss_bytes: Option<u64>,
     tensors: Vec<TensorReport>,
@@ -58,6 +64,9 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
     let compressed = output.with_bar(|job| compress(&model, &recipe, job))?;
+    if args.exact {
+        compressed.require_exact()?;
+    }
     let packed = output.with_bar(|job| PackedModel::pack(&model, &compressed, job))?;
     packed.save(&args.out)?;
     output.emit(&report(&compressed, &packed, start), |r| {
@@ -66,21 +75,26 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
         };
         let mut text = String::new();
         for t in r.tensors.iter().filter(|t| t.encoding != "f32") {
+            let error = if t.nmse == 0.0 {
+                "exact".to_owned()
+            } else {
+                format!("error {:.2e} {}", t.nmse, bar(t.nmse))
+            };
             text += &format!(
-                "{:28} {:>8} {:>4.0} %  {:>11} B  error {:.2e} {}\n",
+                "{:28} {:>8} {:>4.0} %  {:>11} B  {error}\n",
                 t.name,
                 t.encoding,
                 t.sparsity * 100.0,
                 t.bytes,
-                t.nmse,
-                bar(t.nmse)
             );
         }
         text + &format!(
-            "{}: {} bytes, {:.3} bits per weight, {:.1} s",
+            "{}: {} bytes, {:.3} bits per weight, {} of {} matrices exact, {:.1} s",
             args.out.display(),
             r.bytes,
             r.bits_per_weight,
+            r.exact_matrices,
+            r.matrices,
             r.seconds
         )
     })
@@ -100,7 +114,10 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
         bytes: t.bytes.len(),
         nmse: t.nmse,
     };
+    let (exact_matrices, matrices) = compressed.exact_matrices();
     Report {
+        exact_matrices,
+        matrices,
         bytes: packed.bytes().len(),
         bits_per_weight: compressed.bits_per_weight(),
         seconds: start.elapsed().as_secs_f64(),

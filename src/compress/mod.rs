@@ -3,8 +3,10 @@
 //! Pure: the same model and recipe give the same bytes on any number of threads. One tensor can be
 //! compressed alone, so that one slider costs one tensor.
 
+mod exact;
 mod prune;
 mod quantize;
+mod scales;
 mod twin;
 
 pub use quantize::encode;
@@ -17,6 +19,21 @@ use engine::matrix::Matrix;
 use engine::shape::Role;
 use rayon::prelude::*;
 use std::sync::Arc;
+
+/// Weights that were to be packed as they are lie off the grid of their encoding.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error(
+    "expected weights that {encoding} holds exactly, found {tensor} changed by a relative squared error of {nmse:.1e}"
+)]
+#[non_exhaustive]
+pub struct OffGrid {
+    /// GGUF name of the first such tensor.
+    pub tensor: String,
+    /// Name of its encoding.
+    pub encoding: &'static str,
+    /// Sum of squared errors over sum of squared weights.
+    pub nmse: f64,
+}
 
 /// One tensor in the engine's bytes, with the error that it suffered.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +67,13 @@ impl CompressedTensor {
         Matrix::new(self.encoding, self.rows, self.cols, self.kept, &self.bytes)
             .expect("encoded to this very length")
     }
+
+    /// Whether every weight is what it was in the source.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        // A sum of squares of differences, none of which is so small that its square is 0.
+        self.nmse == 0.0
+    }
 }
 
 /// A model compressed by a recipe; tensors are shared, so that two candidates differ only where
@@ -78,6 +102,32 @@ impl CompressedModel {
         #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
         let bits = bytes as f64 * 8.0 / weights.max(1) as f64;
         bits
+    }
+
+    /// How many matrices are packed without error, and how many there are.
+    #[must_use]
+    pub fn exact_matrices(&self) -> (usize, usize) {
+        let matrices = || self.tensors.iter().filter(|t| t.role.is_matrix());
+        (
+            matrices().filter(|t| t.is_exact()).count(),
+            matrices().count(),
+        )
+    }
+
+    /// Checks that every weight is what it was in the source: that weights which were trained for the
+    /// grids of this recipe are on them.
+    ///
+    /// # Errors
+    /// Names the first tensor of which packing changed a weight.
+    pub fn require_exact(&self) -> Result<(), OffGrid> {
+        match self.tensors.iter().find(|t| !t.is_exact()) {
+            None => Ok(()),
+            Some(tensor) => Err(OffGrid {
+                tensor: tensor.name.clone(),
+                encoding: tensor.encoding.name(),
+                nmse: tensor.nmse,
+            }),
+        }
     }
 
     /// The tensor with this role and layer.

@@ -1,14 +1,13 @@
-//! Round to nearest: floats in, the engine's bytes out.
+//! Floats in, the engine's bytes out.
 //!
-//! Every group of columns that shares a scale gets one that just holds its extremes; scales are
-//! themselves rounded to the integers of the format, and the weights are rounded against what was
-//! stored.
+//! A row whose weights all lie on a grid of its encoding, as training for low bits leaves them, is
+//! stored without error; any other is rounded to nearest, against the scales that were stored.
 
-use super::prune;
-use engine::block::scale_unit;
+use super::scales::{GroupScale, Scales, Zeros, byte, nearest};
+use super::{exact, prune};
 use engine::codes::{Pick, write_code, write_pick, write_trits, write_value};
 use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Width};
-use engine::float::{f16_from_f32, f32_from_f16};
+use engine::float::f16_from_f32;
 use rayon::prelude::*;
 
 /// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps `kept` weights.
@@ -56,7 +55,11 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
                     encoding,
                     record,
                     cols,
-                    has_zeros: kept < cols,
+                    zeros: if kept < cols {
+                        Zeros::Needed
+                    } else {
+                        Zeros::Rounded
+                    },
                     bytes,
                 };
                 let mut kept_codes = vec![Vec::new(); cols.div_ceil(4)];
@@ -84,20 +87,12 @@ pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> 
     bytes
 }
 
-/// The grid of one group before rounding: the step, and the code that stands for zero.
-#[derive(Clone, Copy)]
-struct Grid {
-    step: f32,
-    zero: f32,
-}
-
 /// Sixteen rows on their way into bytes.
 struct Block<'a> {
     encoding: Encoding,
     record: Record,
     cols: usize,
-    /// Whether some weights are pruned.
-    has_zeros: bool,
+    zeros: Zeros,
     bytes: &'a mut [u8],
 }
 
@@ -128,28 +123,23 @@ impl Block<'_> {
     ) {
         let encoding = self.encoding;
         let width = self.scaled_cols();
-        let grids: Vec<Grid> = row.chunks(width).map(|part| grid(encoding, part)).collect();
-        let row_scale = row_scale(encoding, grids.iter().map(|g| g.step));
-        self.bytes[2 * lane..2 * lane + 2].copy_from_slice(&row_scale.to_le_bytes());
-        let unit = f32_from_f16(row_scale) * scale_unit(encoding);
-        // Zero points count sixteenths, and levels beside them too: one code is 16 of them.
-        let code_unit = unit * if encoding.has_zero_point() { 16.0 } else { 1.0 };
+        let scales = exact::scales(encoding, width, row, columns)
+            .unwrap_or_else(|| nearest(encoding, width, self.zeros, row));
+        self.write_scales(lane, &scales);
         let mut columns = columns.iter().copied().peekable();
-        for (index, (part, grid)) in row.chunks(width).zip(grids).enumerate() {
+        for (index, (part, group)) in row.chunks(width).zip(&scales.groups).enumerate() {
             let start = index * width;
-            let scale = self.write_scale(lane, start, grid.step, code_unit);
-            let zero = self.write_zero_point(lane, start, grid.zero);
-            let step = code_unit * scale;
+            let step = scales.step(encoding, *group);
             let positions: Vec<f32> = part
                 .iter()
                 .map(|w| if step > 0.0 { w / step } else { 0.0 })
                 .collect();
             match encoding {
                 Encoding::Dense(width) => {
-                    for (group, positions) in positions.chunks(GROUP).enumerate() {
-                        let (_, codes) = self.parts(start + group * GROUP);
+                    for (number, positions) in positions.chunks(GROUP).enumerate() {
+                        let (_, codes) = self.parts(start + number * GROUP);
                         for (col, position) in positions.iter().enumerate() {
-                            let code = dense_code(width, *position, zero);
+                            let code = dense_code(width, *position, *group);
                             write_code(codes, width, lane, col, code);
                         }
                     }
@@ -159,10 +149,10 @@ impl Block<'_> {
                         let position = positions.get(i).copied().unwrap_or(0.0);
                         byte((position + 1.0).round().clamp(0.0, 2.0))
                     };
-                    for group in (0..part.len()).step_by(GROUP) {
+                    for first in (0..part.len()).step_by(GROUP) {
                         for col in 0..4 {
-                            let trits = std::array::from_fn(|i| trit(group + 4 * i + col));
-                            write_trits(self.parts(start + group).1, lane, col, trits);
+                            let trits = std::array::from_fn(|i| trit(first + 4 * i + col));
+                            write_trits(self.parts(start + first).1, lane, col, trits);
                         }
                     }
                 }
@@ -192,53 +182,26 @@ impl Block<'_> {
         }
     }
 
-    /// Stores the integer scale nearest to `step`; returns it.
-    fn write_scale(&mut self, lane: usize, col: usize, step: f32, unit: f32) -> f32 {
+    /// Stores the scales of a row, and zero points where there are any.
+    fn write_scales(&mut self, lane: usize, scales: &Scales) {
+        self.bytes[2 * lane..2 * lane + 2].copy_from_slice(&scales.row.to_le_bytes());
         let encoding = self.encoding;
-        let (header, _) = self.parts(col);
-        let scale = if step > 0.0 && unit > 0.0 {
-            (step / unit).round()
-        } else {
-            0.0
-        };
-        match encoding {
-            Encoding::Ternary => {
-                let scale = byte(scale.clamp(1.0, 16.0));
-                header[lane % 8] |= (scale - 1) << (lane / 8 * 4);
-                f32::from(scale)
+        let width = self.scaled_cols();
+        for (index, group) in scales.groups.iter().enumerate() {
+            let (header, _) = self.parts(index * width);
+            match encoding {
+                Encoding::Ternary => header[lane % 8] |= (group.scale - 1) << (lane / 8 * 4),
+                Encoding::F32
+                | Encoding::F16
+                | Encoding::Dense(_)
+                | Encoding::OneOfFour
+                | Encoding::Sparse(_)
+                | Encoding::Twin(_) => header[lane] = group.scale,
             }
-            Encoding::F32
-            | Encoding::F16
-            | Encoding::Dense(_)
-            | Encoding::OneOfFour
-            | Encoding::Sparse(_)
-            | Encoding::Twin(_) => {
-                let scale = if step > 0.0 && unit > 0.0 {
-                    byte(scale).max(1)
-                } else {
-                    0
-                };
-                header[lane] = scale;
-                f32::from(scale)
+            if encoding.has_zero_point() {
+                header[BLOCK_ROWS + lane] = group.zero_point;
             }
         }
-    }
-
-    /// Stores the zero point where there is one; returns the code, perhaps between two, that is zero.
-    fn write_zero_point(&mut self, lane: usize, col: usize, zero: f32) -> f32 {
-        if !self.encoding.has_zero_point() {
-            return zero;
-        }
-        // With pruned weights zero must be one of the codes.
-        let sixteenths = if self.has_zeros {
-            zero.round() * 16.0
-        } else {
-            zero * 16.0
-        };
-        let zero = byte(sixteenths.round());
-        let (header, _) = self.parts(col);
-        header[BLOCK_ROWS + lane] = zero;
-        f32::from(zero) / 16.0
     }
 
     /// Writes the values of all rows behind the records, four columns after four columns.
@@ -252,67 +215,19 @@ impl Block<'_> {
     }
 }
 
-/// The grid that just holds a group.
-fn grid(encoding: Encoding, group: &[f32]) -> Grid {
-    let magnitudes = || group.iter().map(|w| w.abs());
-    let largest = magnitudes().fold(0.0, f32::max);
-    let symmetric = |top: f32, zero: f32| Grid {
-        step: largest / top,
-        zero,
-    };
-    match encoding {
-        Encoding::Dense(Width::One) => Grid {
-            step: mean(magnitudes()),
-            zero: 0.5,
-        },
-        // Ternary weight networks (Li et al. 2016, arXiv:1605.04711): what is above 0.7 of the mean
-        // magnitude keeps a sign, at the mean of those; pruned weights are not counted.
-        Encoding::Ternary => {
-            let threshold = 0.7 * mean(magnitudes().filter(|m| *m > 0.0));
-            Grid {
-                step: mean(magnitudes().filter(|m| *m > threshold)),
-                zero: 1.0,
-            }
-        }
-        // The mean of what is kept has the least error.
-        Encoding::OneOfFour | Encoding::Sparse(Width::One) => Grid {
-            step: mean(magnitudes().filter(|m| *m > 0.0)),
-            zero: 1.0,
-        },
-        Encoding::Dense(Width::Five) => symmetric(15.0, 16.0),
-        Encoding::Dense(Width::Six) => symmetric(31.0, 32.0),
-        Encoding::Dense(Width::Eight) | Encoding::Sparse(Width::Eight) => symmetric(127.0, 128.0),
-        Encoding::Dense(width @ (Width::Two | Width::Three | Width::Four)) => {
-            let top = f32::from((1u8 << width.bits()) - 1);
-            let low = group.iter().copied().fold(0.0, f32::min);
-            let high = group.iter().copied().fold(0.0, f32::max);
-            let step = (high - low) / top;
-            Grid {
-                step,
-                zero: if step > 0.0 { -low / step } else { 0.0 },
-            }
-        }
-        // Levels are odd numbers up to the largest code.
-        Encoding::Sparse(
-            width @ (Width::Two | Width::Three | Width::Four | Width::Five | Width::Six),
-        ) => symmetric(f32::from((1u8 << width.bits()) - 1), 0.0),
-        Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => Grid {
-            step: 0.0,
-            zero: 0.0,
-        },
-    }
-}
-
 /// The code nearest to `position` steps from zero.
-fn dense_code(width: Width, position: f32, zero: f32) -> u8 {
-    let code = |low: f32, top: f32| byte((position + zero).round().clamp(low, top));
+fn dense_code(width: Width, position: f32, group: GroupScale) -> u8 {
+    let code = |zero: f32, low: f32, top: f32| byte((position + zero).round().clamp(low, top));
     match width {
         Width::One => u8::from(position >= 0.0),
-        // -128 is not a level.
-        Width::Eight => code(1.0, 255.0),
-        Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
-            code(0.0, f32::from((1u8 << width.bits()) - 1))
+        Width::Two | Width::Three | Width::Four => {
+            let top = f32::from((1u8 << width.bits()) - 1);
+            code(f32::from(group.zero_point) / 16.0, 0.0, top)
         }
+        Width::Five => code(16.0, 0.0, 31.0),
+        Width::Six => code(32.0, 0.0, 63.0),
+        // -128 is not a level.
+        Width::Eight => code(128.0, 1.0, 255.0),
     }
 }
 
@@ -325,50 +240,6 @@ fn kept_code(width: Width, position: f32) -> u8 {
             byte(((position + top) / 2.0).round().clamp(0.0, top))
         }
     }
-}
-
-/// The row scale, as a half, that gives the largest step the largest integer scale.
-fn row_scale(encoding: Encoding, steps: impl Iterator<Item = f32>) -> u16 {
-    let largest = steps.fold(0.0, f32::max);
-    let code_step = if encoding.has_zero_point() { 16.0 } else { 1.0 };
-    let top = match encoding {
-        Encoding::Ternary => 16.0,
-        Encoding::F32
-        | Encoding::F16
-        | Encoding::Dense(_)
-        | Encoding::OneOfFour
-        | Encoding::Sparse(_)
-        | Encoding::Twin(_) => 255.0,
-    };
-    let scale = largest / (top * scale_unit(encoding) * code_step);
-    f16_from_f32(scale.min(65_504.0))
-}
-
-fn mean(values: impl Iterator<Item = f32>) -> f32 {
-    let (mut sum, mut count) = (0.0f64, 0u32);
-    for value in values {
-        sum += f64::from(value);
-        count += 1;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding to 32 bits is the result"
-    )]
-    if count == 0 {
-        0.0
-    } else {
-        (sum / f64::from(count)) as f32
-    }
-}
-
-/// Saturates to 0..=255; not a number becomes 0.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturating is the intent"
-)]
-fn byte(x: f32) -> u8 {
-    x as u8
 }
 
 #[cfg(test)]

@@ -266,6 +266,29 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_of_the_low_bit_training_takes_at_most_a_bit_and_a_half_between() {
+        let text = include_str!("../../training/low-bit.toml");
+        let recipe = Recipe::parse("low-bit", text).unwrap();
+        // As in `Shape` of training/model.py.
+        let (hidden, wide) = (192, 448);
+        let feed_forward = [
+            (Role::Gate, wide, hidden),
+            (Role::Up, wide, hidden),
+            (Role::Down, hidden, wide),
+        ];
+        for (role, rows, cols) in feed_forward {
+            let setting = recipe.setting(role, Some(0), 5);
+            let encoding = setting.encoding(rows, cols, None);
+            assert_eq!(encoding.name(), "1of4");
+            let bytes = encoding.bytes(rows, cols, setting.kept(cols));
+            assert!(bytes * 8 * 2 <= rows * cols * 3, "{role:?}: {bytes}");
+        }
+        let bits = |role, layer| recipe.setting(role, layer, 5).precision.name();
+        assert_eq!(bits(Role::Key, Some(4)), "4");
+        assert_eq!(bits(Role::Embedding, None), "4");
+    }
+
+    #[test]
     fn the_last_rule_that_matches_decides() {
         let mut recipe = Recipe::open("balanced-4bit").unwrap();
         recipe.set("feed-forward.down@0..2=bits:6").unwrap();

@@ -7,7 +7,9 @@
 
 use engine::float::f16_from_f32;
 
-/// GGUF's number of a tensor type with 32-bit floats.
+/// GGUF's number of a tensor type with 16-bit floats.
+const F16: u32 = 1;
+/// That with 32-bit floats.
 pub(crate) const F32: u32 = 0;
 
 /// The control tokens, from token 0.
@@ -182,6 +184,32 @@ impl TinyModel {
             tensors.push(("output.weight".to_owned(), vocab, hidden));
         }
         tensors
+    }
+
+    /// The file with matrices as training for low bits leaves them, in halves: a sign in one of four
+    /// columns of the feed-forward blocks, 16 levels elsewhere, both times integers of groups.
+    pub(crate) fn low_bit(&self) -> GgufWriter {
+        let mut file = self.writer();
+        let mut random = Random(self.seed);
+        for (name, rows, cols) in self.tensors().into_iter().filter(|t| t.1 > 1) {
+            let (mut scale, mut pick, mut bytes) = (0.0, 0, Vec::new());
+            for col in (0..rows).flat_map(|_| 0..cols) {
+                if col % 32 == 0 && (col % 64 == 0 || !name.contains("ffn")) {
+                    scale = (random.next() % 255 + 1) as f32 / 4096.0;
+                }
+                if col % 4 == 0 {
+                    pick = random.next() % 4;
+                }
+                let level = match (name.contains("ffn"), random.next()) {
+                    (true, sign) if col % 4 == pick => (sign % 2 * 2) as f32 - 1.0,
+                    (true, _) => 0.0,
+                    (false, code) => (code % 16) as f32 - 8.0,
+                };
+                bytes.extend(f16_from_f32(scale * level).to_le_bytes());
+            }
+            file.tensor(&name, &[cols, rows], F16, bytes);
+        }
+        file
     }
 
     fn write_numbers(&self, file: &mut GgufWriter) {
