@@ -92,7 +92,7 @@ fn prefill(bencher: Bencher<'_, '_>, encoding: &str) {
 }
 
 /// Four bits at every level.
-#[divan::bench(args = ["scalar", "avx2", "avx512", "neon"])]
+#[divan::bench(args = ["scalar", "paired", "avx2", "avx512", "neon"])]
 fn decode_level(bencher: Bencher<'_, '_>, level: &str) {
     if let Some(level) = SimdLevel::available().find(|l| l.name() == level) {
         product(bencher, Encoding::Dense(Width::Four), level, 1);

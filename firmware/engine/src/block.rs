@@ -119,6 +119,12 @@ impl<'a> Block<'a> {
         self.records.chunks_exact(self.record.bytes())
     }
 
+    /// Whether every group can be read in words of 32 bits where it lies.
+    pub(crate) fn is_word_aligned(&self) -> bool {
+        let sizes = self.record.header | self.record.group;
+        bytemuck::try_cast_slice::<u8, u32>(self.records).is_ok() && sizes.is_multiple_of(4)
+    }
+
     /// The 16-bit row scales, where the encoding has them.
     pub(crate) const fn row_scales(&self) -> &'a [u8] {
         self.row_scales

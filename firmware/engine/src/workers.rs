@@ -21,13 +21,15 @@ impl Workers for Serial {
 /// The instructions that kernels may use.
 ///
 /// The host detects what the processor has, once; the engine detects nothing. A level is made only
-/// by [`SimdLevel::scalar`] or, after detection, by an unsafe constructor in `kernels`.
+/// by [`SimdLevel::scalar`], by [`SimdLevel::paired`] or, after detection, by an unsafe constructor in
+/// `kernels`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimdLevel(pub(crate) Level);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Scalar,
+    Paired,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -43,11 +45,19 @@ impl SimdLevel {
         Self(Level::Scalar)
     }
 
-    /// The name by which a person forces it: `scalar`, `avx2`, `avx512`, `neon`.
+    /// Two products of a weight and an activation in one multiplication of 32 bits, on any processor:
+    /// for those without vectors.
+    #[must_use]
+    pub const fn paired() -> Self {
+        Self(Level::Paired)
+    }
+
+    /// The name by which a person forces it: `scalar`, `paired`, `avx2`, `avx512`, `neon`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
+            Level::Paired => "paired",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -68,11 +78,20 @@ pub struct Host<'a> {
 }
 
 impl Host<'static> {
-    /// Plain Rust on one thread: any board.
+    /// Plain Rust on one thread: the definition of right.
     #[must_use]
     pub const fn serial() -> Self {
         Self {
             level: SimdLevel::scalar(),
+            workers: &Serial,
+        }
+    }
+
+    /// One core without vectors: any board.
+    #[must_use]
+    pub const fn board() -> Self {
+        Self {
+            level: SimdLevel::paired(),
             workers: &Serial,
         }
     }

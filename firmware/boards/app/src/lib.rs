@@ -177,7 +177,7 @@ pub fn answer<B: Board>(
     })?;
     let mut session = Session::new(shape, limits, arena)?;
     let start = board.ticks();
-    session.forward(&model.weights, &Host::serial(), &prompt[..count], logits)?;
+    session.forward(&model.weights, &Host::board(), &prompt[..count], logits)?;
     let ticks = board.ticks() - start;
     board.line(format_args!("prompt {count} tokens, {ticks} {}", B::TICK));
     let context = limits.context;
@@ -215,7 +215,7 @@ fn decode<B: Board>(
         // Nothing follows the last token, so nobody asks for its logits.
         if drawn < max_tokens {
             let start = board.ticks();
-            session.forward(&model.weights, &Host::serial(), &[token], logits)?;
+            session.forward(&model.weights, &Host::board(), &[token], logits)?;
             ticks += board.ticks() - start;
             steps += 1;
         }

@@ -174,7 +174,7 @@ fn attend_rows<C: Codec, const T: usize>(
     rows: &mut [Row<'_>; T],
 ) {
     match level {
-        Level::Scalar => rows.iter_mut().for_each(|row| scalar::attend(head, row)),
+        Level::Scalar | Level::Paired => rows.iter_mut().for_each(|row| scalar::attend(head, row)),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { attend_avx2(level, head, rows) },

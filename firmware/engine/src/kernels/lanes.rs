@@ -32,7 +32,7 @@ macro_rules! leveled {
                 body::<lanes::Avx512>($($argument),*)
             }
             match level {
-                Level::Scalar => body::<lanes::Plain>($($argument),*),
+                Level::Scalar | Level::Paired => body::<lanes::Plain>($($argument),*),
                 // SAFETY: this level is made only where the processor has AVX2.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { avx2($($argument),*) },
@@ -64,7 +64,7 @@ macro_rules! leveled {
                 plain($($argument),*)
             }
             match level {
-                Level::Scalar => plain($($argument),*),
+                Level::Scalar | Level::Paired => plain($($argument),*),
                 // SAFETY: this level is made only where the processor has AVX2.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => unsafe { avx2($($argument),*) },

@@ -1,6 +1,7 @@
 //! The products that take the time, for every level of SIMD.
 //!
 //! `scalar.rs` is safe, plain, and the definition of right; every other file equals it to the bit.
+//! Boards without vectors take `paired.rs`.
 //! Sums of floats have one written order: over groups one after the other; within rows of floats
 //! 16 strided lanes, folded in halves.
 #![expect(
@@ -16,6 +17,7 @@ mod encodings;
 mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod paired;
 mod rows;
 mod scalar;
 #[cfg(any(test, soft_float))]
@@ -76,7 +78,9 @@ impl SimdLevel {
         };
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let faster = [None];
-        core::iter::once(Self::scalar()).chain(faster.into_iter().flatten())
+        [Self::scalar(), Self::paired()]
+            .into_iter()
+            .chain(faster.into_iter().flatten())
     }
 
     /// 256-bit integer kernels.
@@ -264,6 +268,7 @@ fn block_product(
 ) {
     match level {
         Level::Scalar => scalar::block(block, input, token, out),
+        Level::Paired => paired::block(block, input, token, out),
         // SAFETY: this level is made only where the processor has AVX2.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { x86::avx2::block(block, input, token, out) },
@@ -286,7 +291,7 @@ fn float_row(
 ) -> [f32; TILE] {
     let mut sums = [0.0; TILE];
     match (matrix.encoding(), level) {
-        (Encoding::F16, Level::Scalar) => {
+        (Encoding::F16, Level::Scalar | Level::Paired) => {
             for (t, sum) in sums[..tile].iter_mut().enumerate() {
                 *sum = scalar::dot_half_bytes(matrix.half_row(row), input.floats(token + t));
             }

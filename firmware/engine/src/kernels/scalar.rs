@@ -8,12 +8,12 @@ use crate::codes::{Pick, SparseValues, THREE_TRITS, TRITS, kept_level, planes, r
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 
 /// Tokens that share one reading of the weights.
-const TILE: usize = 4;
+pub(super) const TILE: usize = 4;
 
 /// The int8 activations of one group, of each of `N` tokens.
 type Values<'a, const N: usize> = [&'a [i8; GROUP]; N];
 /// Integer products of sixteen rows with `N` tokens.
-type Dots<const N: usize> = [[i32; N]; BLOCK_ROWS];
+pub(super) type Dots<const N: usize> = [[i32; N]; BLOCK_ROWS];
 
 /// Sixteen rows times the tokens from `token` on, one for each element of `out`.
 pub(super) fn block(
@@ -22,14 +22,30 @@ pub(super) fn block(
     token: usize,
     out: &mut [[f32; BLOCK_ROWS]],
 ) {
+    for_tiles(
+        out,
+        token,
+        |token, out| tile::<TILE>(block, input, token, out),
+        |token, out| tile::<1>(block, input, token, out),
+    );
+}
+
+/// Cuts the outputs of the tokens from `token` on into tiles, and what is left into single ones.
+#[inline(always)]
+pub(super) fn for_tiles(
+    out: &mut [[f32; BLOCK_ROWS]],
+    token: usize,
+    tile: impl Fn(usize, &mut [[f32; BLOCK_ROWS]; TILE]),
+    single: impl Fn(usize, &mut [[f32; BLOCK_ROWS]; 1]),
+) {
     let (tiles, rest) = out.as_chunks_mut::<TILE>();
     let mut token = token;
     for out in tiles {
-        tile::<TILE>(block, input, token, out);
+        tile(token, out);
         token += TILE;
     }
     for out in rest {
-        tile::<1>(block, input, token, core::array::from_mut(out));
+        single(token, core::array::from_mut(out));
         token += 1;
     }
 }
@@ -59,35 +75,66 @@ fn tile<const N: usize>(
                 core::array::from_fn(|lane| dots(encoding, &group, lane, &values, &totals))
             }
         };
-        for (lane, dots) in dots.iter().enumerate() {
-            for t in 0..N {
-                let sum = &mut out[t][lane];
-                match encoding {
-                    Encoding::Twin(Twin::Q6K) => *sum += q6_k(&group, lane, values[t]) * scales[t],
-                    Encoding::Twin(twin) => {
-                        let (scale, minimum) = group.twin_scale(twin, lane, 0);
-                        let product = match twin {
-                            Twin::Q8_0 | Twin::Q6K => float(dots[t]) * scale,
-                            Twin::Q4_1 | Twin::Q4K => {
-                                float(dots[t]) * scale + float(totals[t]) * minimum
-                            }
-                        };
-                        *sum += product * scales[t];
-                    }
-                    // Levels reach 255: at most 32 x 255 x 127 x 255 = 264,261,600, inside 32 bits.
-                    Encoding::F32
-                    | Encoding::F16
-                    | Encoding::Dense(_)
-                    | Encoding::Ternary
-                    | Encoding::OneOfFour
-                    | Encoding::Sparse(_) => {
-                        let dot = dots[t] * i32::from(group.scale(encoding, lane));
-                        *sum = add_product(*sum, dot, scales[t]);
-                    }
-                }
+        match encoding {
+            Encoding::Twin(twin) => {
+                add_twin(twin, &group, &dots, (&values, &totals), scales, out);
             }
+            Encoding::F32
+            | Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Sparse(_) => add_scaled(encoding, &group, &dots, scales, out),
         }
     }
+    scale_rows(block, out);
+}
+
+/// Adds a group's products, each times the integer scale of its row and the scale of its token.
+///
+/// One copy for all encodings: without floating point it is long.
+#[inline(never)]
+pub(super) fn add_scaled<const N: usize>(
+    encoding: Encoding,
+    group: &Group<'_>,
+    dots: &Dots<N>,
+    scales: [f32; N],
+    out: &mut [[f32; BLOCK_ROWS]; N],
+) {
+    for (lane, dots) in dots.iter().enumerate() {
+        // Levels reach 255: at most 32 x 255 x 127 x 255 = 264,261,600, inside 32 bits.
+        let scale = i32::from(group.scale(encoding, lane));
+        for t in 0..N {
+            out[t][lane] = add_product(out[t][lane], dots[t] * scale, scales[t]);
+        }
+    }
+}
+
+/// [`add_scaled`] for a twin of a llama.cpp format, whose scales are floats.
+fn add_twin<const N: usize>(
+    twin: Twin,
+    group: &Group<'_>,
+    dots: &Dots<N>,
+    (values, totals): (&Values<'_, N>, &[i32; N]),
+    scales: [f32; N],
+    out: &mut [[f32; BLOCK_ROWS]; N],
+) {
+    for (lane, dots) in dots.iter().enumerate() {
+        let (scale, minimum) = group.twin_scale(twin, lane, 0);
+        for t in 0..N {
+            let product = match twin {
+                Twin::Q8_0 => float(dots[t]) * scale,
+                Twin::Q6K => q6_k(group, lane, values[t]),
+                Twin::Q4_1 | Twin::Q4K => float(dots[t]) * scale + float(totals[t]) * minimum,
+            };
+            out[t][lane] += product * scales[t];
+        }
+    }
+}
+
+/// Multiplies the finished sums with the scales of their rows, where rows have them.
+#[inline(always)]
+pub(super) fn scale_rows<const N: usize>(block: &Block<'_>, out: &mut [[f32; BLOCK_ROWS]; N]) {
     if !block.row_scales().is_empty() {
         for lane in 0..BLOCK_ROWS {
             let scale = block.row_scale(lane);

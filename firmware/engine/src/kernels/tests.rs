@@ -139,6 +139,33 @@ fn every_level_equals_scalar_to_the_bit() {
     }
 }
 
+/// A file may lie anywhere in memory.
+#[test]
+fn bytes_that_are_not_aligned_make_no_difference() {
+    let mut random = Random(5);
+    for encoding in Encoding::ALL {
+        let (rows, cols, tokens) = (18, 130, 5);
+        let bytes = random_matrix(&mut random, encoding, rows, cols, 64);
+        let floats: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
+        let at = |start: usize, level| {
+            let mut moved = vec![0; start];
+            moved.extend(&bytes);
+            let matrix = Matrix::new(encoding, rows, cols, 64, &moved[start..]).unwrap();
+            product(level, &matrix, &floats)
+        };
+        let expected = at(0, SimdLevel::scalar());
+        for level in SimdLevel::available() {
+            for start in 1..4 {
+                assert!(
+                    at(start, level) == expected,
+                    "{} {encoding:?}",
+                    level.name()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn extreme_values_neither_overflow_nor_differ() {
     for encoding in Encoding::ALL {
