@@ -179,7 +179,7 @@ impl<'a> Runner<'a> {
         let (limits, arena, position) = (self.limits, &mut self.arena, self.position);
         let mut result = Ok(());
         self.source.lend(&mut |weights| {
-            result = Session::resume(weights.shape(), limits, arena, position)
+            result = Session::resume(None, weights.shape(), limits, arena, position)
                 .and_then(|mut session| session.forward(weights, host, tokens, logits));
         });
         self.position += tokens.len();

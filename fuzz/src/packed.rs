@@ -15,7 +15,7 @@ use super::bits::{Numbers, bits, repeated};
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::encoding::Encoding;
 use engine::format::{
-    ENTRY_BYTES, FormatError, HEADER_BYTES, Packed, TENSOR_ALIGNMENT, Text, crc32, tokens,
+    ENTRY_BYTES, FormatError, HEADER_BYTES, Packed, Prefix, TENSOR_ALIGNMENT, Text, crc32, tokens,
 };
 use engine::matrix::Matrix;
 use engine::sampler::{Sampler, Sampling};
@@ -31,8 +31,8 @@ const MOST_BYTES: usize = 1 << 18;
 const MOST_WEIGHTS: usize = 1 << 18;
 /// 32-bit words of an arena that is lent.
 const MOST_WORDS: usize = 1 << 18;
-/// Where the header has 24 bytes of zeros; here they say how the model is run.
-const RUN: usize = 136;
+/// Where the header has 16 bytes of zeros; here they say how the model is run.
+const RUN: usize = 144;
 
 /// Opens these bytes as a file and as the short form of one.
 ///
@@ -159,7 +159,11 @@ fn open(bytes: &[u8]) {
         .expect("a table of this length");
     if let Ok(weights) = Weights::new(*packed.shape(), &table) {
         let prompt = text.map_or(Vec::new(), |text| talk(&text));
-        run(&weights, &table, &bytes[RUN..HEADER_BYTES], &prompt);
+        let options = &bytes[RUN..HEADER_BYTES];
+        run(&weights, &table, options, &prompt, None);
+        if packed.prefix().is_some() {
+            run(&weights, &table, options, &prompt, packed.prefix());
+        }
     }
 }
 
@@ -183,19 +187,30 @@ fn talk(text: &Text<'_>) -> Vec<u32> {
     prompt
 }
 
-/// Runs a few tokens at every level; `options` are 24 bytes.
-fn run(weights: &Weights<'_>, table: &[Option<Matrix<'_>>], options: &[u8], prompt: &[u32]) {
+/// Runs a few tokens at every level; `options` are 16 bytes.
+fn run(
+    weights: &Weights<'_>,
+    table: &[Option<Matrix<'_>>],
+    options: &[u8],
+    prompt: &[u32],
+    prefix: Option<Prefix<'_>>,
+) {
     let shape = weights.shape();
     let mut options = Numbers::new(options);
-    let limits = Limits {
+    let mut limits = Limits {
         context: 1 + usize::from(options.byte()) % 40,
         batch: 1 + usize::from(options.byte()) % 6,
         cache: CachePrecision::ALL[usize::from(options.byte()) % CachePrecision::ALL.len()],
     };
-    let layout = ArenaLayout::new(shape, limits);
+    let positions = prefix.map_or(0, |p| p.positions());
+    if let Some(prefix) = prefix {
+        limits.cache = prefix.precision();
+        limits.context = limits.context.saturating_add(positions);
+    }
+    let layout = ArenaLayout::after(positions, shape, limits);
     let sizes = table.iter().flatten().map(|m| m.rows() * m.cols());
     if layout.words() > MOST_WORDS || sizes.sum::<usize>() > MOST_WEIGHTS {
-        let refused = Session::new(shape, limits, &mut []).map(|_| ());
+        let refused = Session::after(prefix, shape, limits, &mut []).map(|_| ());
         let (needed, found) = (layout.words(), 0);
         assert_eq!(refused, Err(SessionError::Arena { needed, found }));
         return;
@@ -206,9 +221,9 @@ fn run(weights: &Weights<'_>, table: &[Option<Matrix<'_>>], options: &[u8], prom
     if options.byte() & 1 == 1 {
         said.extend(prompt);
     }
-    let expected = forward(weights, limits, SimdLevel::scalar(), &said);
+    let expected = forward(weights, prefix, limits, SimdLevel::scalar(), &said);
     for level in SimdLevel::available() {
-        let found = forward(weights, limits, level, &said);
+        let found = forward(weights, prefix, limits, level, &said);
         assert!(found == expected, "{} {limits:?} {shape:?}", level.name());
     }
 }
@@ -216,6 +231,7 @@ fn run(weights: &Weights<'_>, table: &[Option<Matrix<'_>>], options: &[u8], prom
 /// The bits of the logits of all tokens, and of one more.
 fn forward(
     weights: &Weights<'_>,
+    prefix: Option<Prefix<'_>>,
     limits: Limits,
     level: SimdLevel,
     said: &[u32],
@@ -224,8 +240,9 @@ fn forward(
     let host = Host { level, workers };
     let shape = weights.shape();
     let vocab = shape.vocab as usize;
-    let mut arena = vec![0; ArenaLayout::new(shape, limits).words()];
-    let mut session = Session::new(shape, limits, &mut arena)?;
+    let positions = prefix.map_or(0, |p| p.positions());
+    let mut arena = vec![0; ArenaLayout::after(positions, shape, limits).words()];
+    let mut session = Session::after(prefix, shape, limits, &mut arena)?;
     let mut logits = vec![0.0; said.len() * vocab];
     session.forward(weights, &host, said, &mut logits)?;
     let mut found = bits(&logits);

@@ -176,11 +176,10 @@ fn swap(
                 live.lend(&mut |weights| {
                     let matrix = weights.optional(role, layer);
                     read.1 = matrix.map_or(0, |m| m.bytes().as_ptr().addr());
-                    result = Session::resume(weights.shape(), limits, arena, position).and_then(
-                        |mut session| {
+                    result = Session::resume(None, weights.shape(), limits, arena, position)
+                        .and_then(|mut session| {
                             session.forward(weights, &processor.host(), &[0], &mut logits)
-                        },
-                    );
+                        });
                 });
                 result?;
                 if sender.send(read).is_err() {

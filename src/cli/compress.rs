@@ -3,8 +3,11 @@
 use super::Output;
 use super::open::open_model;
 use crate::compress::{CompressedModel, compress};
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, PrefixChoice, PrefixText, WeightSource as _};
 use crate::recipe::Recipe;
+use crate::workers::Processor;
+use engine::arena::CachePrecision;
+use engine::format::Section;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,11 +29,23 @@ pub(super) struct CompressArgs {
     /// Packed file to write
     #[arg(long, value_name = "F.whittle")]
     out: PathBuf,
+    /// System text with which conversations begin, computed now instead of on the board; if not given the
+    /// one that the chat template has of its own
+    #[arg(long, value_name = "S", conflicts_with = "no_prefix")]
+    prefix: Option<String>,
+    /// Compute nothing beforehand
+    #[arg(long)]
+    no_prefix: bool,
+    /// Bits of an element of the keys and values that are computed now: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = super::kv_bits)]
+    kv_bits: CachePrecision,
 }
 
 #[derive(Serialize)]
 struct Report {
     bytes: usize,
+    prefix_tokens: usize,
+    prefix_bytes: usize,
     bits_per_weight: f64,
     /// Matrices of which every weight is what it was.
     exact_matrices: usize,
@@ -67,7 +82,18 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     if args.exact {
         compressed.require_exact()?;
     }
-    let packed = output.with_bar(|job| PackedModel::pack(&model, &compressed, job))?;
+    let choice = PrefixChoice {
+        text: match (&args.prefix, args.no_prefix) {
+            (Some(system), _) => PrefixText::System(system),
+            (None, true) => PrefixText::None,
+            (None, false) => PrefixText::OfTemplate,
+        },
+        cache: args.kv_bits,
+    };
+    let processor = Processor::new(None)?;
+    let packed = output.with_bar(|job| {
+        PackedModel::pack_with_prefix(&model, &compressed, choice, &processor.host(), job)
+    })?;
     packed.save(&args.out)?;
     output.emit(&report(&compressed, &packed, start), |r| {
         let bar = |nmse: f64| {
@@ -86,6 +112,12 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
                 t.encoding,
                 t.sparsity * 100.0,
                 t.bytes,
+            );
+        }
+        if r.prefix_tokens > 0 {
+            text += &format!(
+                "Conversations begin with {} tokens whose keys and values take {} bytes\n",
+                r.prefix_tokens, r.prefix_bytes
             );
         }
         text + &format!(
@@ -119,6 +151,8 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
         exact_matrices,
         matrices,
         bytes: packed.bytes().len(),
+        prefix_tokens: packed.prefix().map_or(0, |p| p.positions()),
+        prefix_bytes: packed.view().section(Section::Prefix).len(),
         bits_per_weight: compressed.bits_per_weight(),
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),

@@ -152,6 +152,8 @@ pub struct Conversation {
     tokens: Vec<u32>,
     /// Tokens from the start that are in the KV cache: the last of an answer need not be.
     computed: usize,
+    /// How many of these lie in the packed file.
+    prefix: usize,
     /// Bytes at the end of `tokens` that were never shown; the next question forgets them.
     unshown: usize,
     /// After the last computed token.
@@ -176,7 +178,12 @@ impl Conversation {
             batch: BATCH,
             cache,
         };
-        let words = |limits| ArenaLayout::new(shape, limits).words();
+        let prefix = source.prefix().map_or(0, |p| p.positions());
+        // With the prefix and without it: a conversation may begin with other tokens.
+        let words = |limits| {
+            let with = ArenaLayout::after(prefix, shape, limits).words();
+            ArenaLayout::new(shape, limits).words().max(with)
+        };
         while limits.context > 1 && words(limits) > MAX_ARENA_BYTES / size_of::<u32>() {
             limits.context /= 2;
         }
@@ -186,6 +193,7 @@ impl Conversation {
             arena,
             tokens: Vec::new(),
             computed: 0,
+            prefix: 0,
             unshown: 0,
             logits: vec![0.0; shape.vocab as usize],
         }
@@ -257,6 +265,22 @@ impl Conversation {
     fn truncate(&mut self, count: usize) {
         self.tokens.truncate(count);
         self.computed = self.computed.min(count);
+        if self.computed < self.prefix {
+            (self.computed, self.prefix) = (0, 0);
+        }
+    }
+
+    /// Takes the first tokens from the packed file where that has them, if none is computed yet; and
+    /// computes anew what the file no longer has.
+    fn take_prefix(&mut self, source: &dyn WeightSource) {
+        let found = source
+            .prefix()
+            .filter(|p| p.begins(&self.tokens, self.limits.cache))
+            .filter(|p| p.positions() < self.limits.context)
+            .map_or(0, |p| p.positions());
+        if self.computed == 0 || self.prefix > 0 && self.prefix != found {
+            (self.computed, self.prefix) = (found, found);
+        }
     }
 
     /// Forgets the end of the answer that was not shown: a stop string, or what was held back when
@@ -302,8 +326,9 @@ impl Conversation {
             &mut []
         };
         let mut result = Ok(());
+        let prefix = source.prefix().filter(|_| self.prefix > 0);
         source.lend(&mut |weights| {
-            result = Session::resume(weights.shape(), limits, arena, from)
+            result = Session::resume(prefix, weights.shape(), limits, arena, from)
                 .and_then(|mut session| session.forward(weights, host, tokens, logits));
         });
         if result.is_ok() {
@@ -362,7 +387,7 @@ fn prompt(
     Ok(prompt)
 }
 
-fn encode(text: &Text<'_>, words: &str, out: &mut Vec<u32>) -> Result<(), ChatError> {
+pub(super) fn encode(text: &Text<'_>, words: &str, out: &mut Vec<u32>) -> Result<(), ChatError> {
     let mut room = vec![0; (words.len() + 1).min(MAX_WORD_BYTES)];
     text.tokenizer
         .encode(words, &mut room, &mut |token| out.push(token))

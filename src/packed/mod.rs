@@ -3,6 +3,7 @@
 mod chat;
 pub mod intent;
 mod live;
+mod prefix;
 mod text;
 mod write;
 
@@ -10,16 +11,18 @@ pub use chat::{
     Answer, ChatError, Conversation, Generation, Piece, Question, StopReason, command_text,
 };
 pub use live::LiveModel;
+pub use prefix::{PrefixChoice, PrefixText};
 pub use text::TextSections;
 
 use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
 use crate::model::{Bytes, Model, ModelError};
 use engine::encoding::Encoding;
-use engine::format::{FormatError, Packed, TENSOR_ALIGNMENT, Text};
+use engine::format::{FormatError, Packed, Prefix, TENSOR_ALIGNMENT, Text};
 use engine::matrix::Matrix;
 use engine::shape::Hyperparameters;
 use engine::weights::{Weights, WeightsError, table_index, table_len};
+use engine::workers::Host;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
@@ -32,6 +35,9 @@ pub enum PackError {
     /// The chat template or a text of it.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The text with which conversations begin.
+    #[error(transparent)]
+    Prefix(#[from] ChatError),
     /// The file is not a packed model, or damaged.
     #[error("{name}: {source}")]
     Format {
@@ -84,6 +90,10 @@ pub trait WeightSource: Send + Sync + std::fmt::Debug {
     fn text(&self) -> Text<'_>;
     /// Lends the tensors as they are now.
     fn lend(&self, work: &mut dyn FnMut(&Weights<'_>));
+    /// The tokens with which conversations begin, where their keys and values are at hand.
+    fn prefix(&self) -> Option<Prefix<'_>> {
+        None
+    }
 }
 
 /// A packed model, checked and ready to run.
@@ -106,8 +116,42 @@ impl PackedModel {
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
         let text = TextSections::new(model)?;
+        Self::assemble(model, compressed, &text, &[], job)
+    }
+
+    /// As [`Self::pack`], with the keys and values of the text with which conversations begin. A system
+    /// text that is named becomes the one that opens conversations without a system text.
+    ///
+    /// # Errors
+    /// As [`Self::pack`], and when the text cannot be encoded, fills the context, or finds no place in the
+    /// chat template.
+    pub fn pack_with_prefix(
+        model: &Model,
+        compressed: &CompressedModel,
+        choice: PrefixChoice<'_>,
+        host: &Host<'_>,
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
+        let mut text = TextSections::new(model)?;
+        let plain = Self::assemble(model, compressed, &text, &[], job)?;
+        let Some(opening) = prefix::opening(&plain.text(), choice.text)? else {
+            return Ok(plain);
+        };
+        let section = prefix::section(&plain, host, &opening, choice.cache)?;
+        text.open_with(&opening);
+        Self::assemble(model, compressed, &text, &section, job)
+    }
+
+    fn assemble(
+        model: &Model,
+        compressed: &CompressedModel,
+        text: &TextSections,
+        prefix: &[u8],
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
         let source = provenance(model, job)?;
-        let bytes = write::assemble(&model.hyperparameters, compressed, &text, &source, job)?;
+        let shape = &model.hyperparameters;
+        let bytes = write::assemble(shape, compressed, text, &source, prefix, job)?;
         Self::check("packed model", Bytes::Held(bytes))
     }
 
@@ -234,6 +278,10 @@ impl WeightSource for PackedModel {
             table[place] = Some(matrix);
         }
         work(&Weights::new(self.shape, &table).expect("checked when it was opened"));
+    }
+
+    fn prefix(&self) -> Option<Prefix<'_>> {
+        self.view().prefix()
     }
 }
 

@@ -50,6 +50,19 @@ impl TextSections {
         .sum()
     }
 
+    /// Makes `opening` the tokens that open a conversation without a system text.
+    pub(super) fn open_with(&mut self, opening: &[u32]) {
+        // The first of the lists of the chat section, which is always there.
+        let count = self
+            .chat
+            .first_chunk()
+            .map_or(0, |c| u32::from_le_bytes(*c));
+        let rest = self.chat.split_off(4 + 4 * count as usize);
+        self.chat = words([u32::try_from(opening.len()).unwrap_or(0)]);
+        self.chat.extend(words(opening.iter().copied()));
+        self.chat.extend(rest);
+    }
+
     /// As the engine reads them.
     ///
     /// # Errors

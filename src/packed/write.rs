@@ -14,6 +14,7 @@ pub(super) fn assemble(
     compressed: &CompressedModel,
     text: &TextSections,
     source: &str,
+    prefix: &[u8],
     job: &Job<'_>,
 ) -> Result<Vec<u8>, PackError> {
     let recipe = compressed.recipe.to_toml();
@@ -26,6 +27,7 @@ pub(super) fn assemble(
     sections[Section::StopTokens as usize] = &text.stop_tokens;
     sections[Section::Recipe as usize] = recipe.as_bytes();
     sections[Section::Provenance as usize] = source.as_bytes();
+    sections[Section::Prefix as usize] = prefix;
     let lengths = sections.map(|s| s.len().next_multiple_of(4));
     let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
     let mut bytes = vec![

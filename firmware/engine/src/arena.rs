@@ -2,7 +2,7 @@
 
 use crate::encoding::GROUP;
 pub use crate::kernels::CachePrecision;
-use crate::kernels::{ActivationScratch, CacheShape, score_floats};
+use crate::kernels::{ActivationScratch, CacheShape, score_floats_after};
 use crate::shape::Hyperparameters;
 
 /// How long and how wide a session may get.
@@ -47,6 +47,16 @@ impl ArenaLayout {
     /// words, makes [`Self::words`] [`usize::MAX`], which no arena has.
     #[must_use]
     pub fn new(shape: &Hyperparameters, limits: Limits) -> Self {
+        Self::after(0, shape, limits)
+    }
+
+    /// As [`Self::new`] for a session whose first `prefix` positions lie in a packed file.
+    #[must_use]
+    pub fn after(prefix: usize, shape: &Hyperparameters, limits: Limits) -> Self {
+        let limits = Limits {
+            context: limits.context.saturating_sub(prefix),
+            ..limits
+        };
         let Limits { context, batch, .. } = limits;
         let n = |x: u32| x as usize;
         let widest = n(shape.hidden)
@@ -60,7 +70,7 @@ impl ArenaLayout {
             kv: each(n(shape.kv_width())),
             feed_forward: each(n(shape.feed_forward)),
             angles: each(n(shape.head_dim) / 2),
-            scores: score_floats(n(shape.heads), batch, context),
+            scores: score_floats_after(prefix, n(shape.heads), batch, context),
             int8: each(groups * (GROUP / 4)),
             groups: each(groups),
             cache: n(shape.layers).saturating_mul(cache_shape(shape, limits).words()),
@@ -162,7 +172,7 @@ pub(crate) struct Arena<'a> {
     pub(crate) cosines: &'a mut [f32],
     /// `[t, head_dim / 2]`.
     pub(crate) sines: &'a mut [f32],
-    /// What [`score_floats`] counts.
+    /// What [`score_floats_after`] counts.
     pub(crate) scores: &'a mut [f32],
     /// int8 form of the widest activations.
     pub(crate) scratch: ActivationScratch<'a>,

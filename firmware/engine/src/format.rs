@@ -4,9 +4,11 @@
 //! numbers are little-endian.
 
 mod error;
+mod prefix;
 mod text;
 
 pub use error::FormatError;
+pub use prefix::{Prefix, prefix_bytes};
 pub use text::{Chat, Dialogue, Text, tokens};
 
 use crate::encoding::Encoding;
@@ -47,10 +49,12 @@ pub enum Section {
     Recipe = 6,
     /// Name, licence and hash of the source, as TOML.
     Provenance = 7,
+    /// The tokens with which conversations begin, with their keys and values; may be empty.
+    Prefix = 8,
 }
 
 /// Sections of the metadata.
-pub const SECTIONS: usize = 8;
+pub const SECTIONS: usize = 9;
 
 /// A packed file whose metadata has been checked.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +153,10 @@ impl<'a> Packed<'a> {
                 word(72 + 8 * section) as usize,
                 word(76 + 8 * section) as usize,
             );
+            // Files that have no prefix need not place it.
+            if section == Section::Prefix as usize && (offset, len) == (0, 0) {
+                continue;
+            }
             let inside = HEADER_BYTES..=metadata_bytes;
             if !inside.contains(&offset) {
                 let expected = "inside the metadata";
@@ -178,6 +186,7 @@ impl<'a> Packed<'a> {
                 found,
             });
         }
+        Prefix::parse(&shape, packed.section(Section::Prefix))?;
         let mut end = metadata_bytes;
         for index in 0..packed.tensors {
             let entry = packed.try_entry(index)?;
@@ -339,6 +348,14 @@ impl<'a> Packed<'a> {
                 found,
             })
         }
+    }
+
+    /// The tokens with which conversations begin; `None` when there are none, or when the file does not
+    /// lie at a word of memory.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Prefix<'a>> {
+        Prefix::parse(&self.shape, self.section(Section::Prefix))
+            .expect("checked when the file was parsed")
     }
 
     /// How text goes in and comes out.

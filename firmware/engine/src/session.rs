@@ -1,8 +1,9 @@
 //! The forward pass, read top to bottom.
 
 use crate::arena::{Arena, ArenaLayout, Limits, cache_shape};
+use crate::format::Prefix;
 use crate::kernels::{
-    ActivationScratch, Activations, Angles, CachedAttention, LayerCache, add, add_bias,
+    ActivationScratch, Activations, Angles, CacheShape, CachedAttention, LayerCache, add, add_bias,
     attend_cached, multiply, multiply_all, rms_norm, rms_norm_heads, silu_times,
 };
 use crate::matrix::Matrix;
@@ -15,6 +16,7 @@ use crate::workers::Host;
 pub struct Session<'a> {
     shape: Hyperparameters,
     limits: Limits,
+    prefix: Option<Prefix<'a>>,
     arena: Arena<'a>,
     position: usize,
 }
@@ -40,7 +42,7 @@ pub enum SessionError {
     },
     /// No token has this number.
     UnknownToken(u32),
-    /// The weights are of another shape, or `logits` is not whole rows of at most the tokens given.
+    /// The weights or the prefix are of another shape, or `logits` is not whole rows of at most the tokens given.
     WrongArgument,
 }
 
@@ -73,6 +75,21 @@ impl<'a> Session<'a> {
         limits: Limits,
         arena: &'a mut [u32],
     ) -> Result<Self, SessionError> {
+        Self::after(None, shape, limits, arena)
+    }
+
+    /// A conversation that begins with `prefix`, in `arena`, of which [`ArenaLayout::after`] its
+    /// positions are used. The context counts them too.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when the prefix is of another model, of another precision than the limits
+    /// ask, or as long as the context.
+    pub fn after(
+        prefix: Option<Prefix<'a>>,
+        shape: &Hyperparameters,
+        limits: Limits,
+        arena: &'a mut [u32],
+    ) -> Result<Self, SessionError> {
         shape.check().map_err(|e| SessionError::Shape(e.name))?;
         if limits.context == 0 || limits.batch == 0 {
             return Err(SessionError::Shape(if limits.batch == 0 {
@@ -81,7 +98,15 @@ impl<'a> Session<'a> {
                 "context"
             }));
         }
-        let layout = ArenaLayout::new(shape, limits);
+        let position = prefix.map_or(0, |p| p.positions());
+        if position >= limits.context {
+            let (needed, context) = (position + 1, limits.context);
+            return Err(SessionError::ContextFull { needed, context });
+        }
+        if prefix.is_some_and(|p| !p.fits(shape) || p.precision() != limits.cache) {
+            return Err(SessionError::WrongArgument);
+        }
+        let layout = ArenaLayout::after(position, shape, limits);
         let found = arena.len();
         let arena = layout.split(arena).ok_or(SessionError::Arena {
             needed: layout.words(),
@@ -90,17 +115,19 @@ impl<'a> Session<'a> {
         Ok(Self {
             shape: *shape,
             limits,
+            prefix,
             arena,
-            position: 0,
+            position,
         })
     }
 
-    /// Takes up a conversation whose first `position` tokens `arena` still holds, under the same
-    /// shape and limits.
+    /// Takes up a conversation whose first `position` tokens `prefix` and `arena` still hold, under the
+    /// same shape and limits.
     ///
     /// # Errors
-    /// As [`Self::new`], and when `position` is past the context.
+    /// As [`Self::after`], and when `position` is past the context or inside the prefix.
     pub fn resume(
+        prefix: Option<Prefix<'a>>,
         shape: &Hyperparameters,
         limits: Limits,
         arena: &'a mut [u32],
@@ -112,21 +139,33 @@ impl<'a> Session<'a> {
                 context: limits.context,
             });
         }
+        let session = Self::after(prefix, shape, limits, arena)?;
+        if position < session.position {
+            return Err(SessionError::WrongArgument);
+        }
         Ok(Self {
             position,
-            ..Self::new(shape, limits, arena)?
+            ..session
         })
     }
 
-    /// Tokens in the KV cache.
+    /// Tokens whose keys and values are there, those of the prefix among them.
     #[must_use]
     pub const fn position(&self) -> usize {
         self.position
     }
 
-    /// Forgets every token from `position` on.
+    /// The keys and values of all layers, each in the room of the whole context after the prefix: what a
+    /// packed file holds of a prefix as long as this context.
+    #[must_use]
+    pub const fn cache_words(&self) -> &[u32] {
+        self.arena.cache
+    }
+
+    /// Forgets every token from `position` on, but none of the prefix.
     pub fn truncate(&mut self, position: usize) {
-        self.position = self.position.min(position);
+        let kept = self.prefix.map_or(0, |p| p.positions());
+        self.position = self.position.min(position).max(kept);
     }
 
     /// Computes `tokens` after those already seen; the logits of the last `logits.len() / vocab` of
@@ -205,7 +244,12 @@ impl<'a> Session<'a> {
             weights.floats(Role::RopeFrequencies, 0),
             self.position,
         );
-        let cache_shape = cache_shape(&shape, self.limits);
+        // Where the arena's cache begins.
+        let first = self.prefix.map_or(0, |p| p.positions());
+        let cache_shape = CacheShape {
+            context: self.limits.context - first,
+            ..cache_shape(&shape, self.limits)
+        };
 
         let embedding = weights.matrix(Role::Embedding, 0);
         for (token, x) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
@@ -242,11 +286,12 @@ impl<'a> Session<'a> {
             let words = cache_shape.words();
             let words = &mut cache[layer as usize * words..][..words];
             let mut cache = LayerCache::new(cache_shape, words);
-            cache.store(host, k, v, self.position);
+            cache.store(host, k, v, self.position - first);
             let attention = CachedAttention {
                 heads: shape.heads as usize,
                 position: self.position,
-                cache: &cache,
+                prefix: self.prefix.map(|p| p.layer(layer)),
+                cache: cache.view(first),
             };
             attend_cached(host, &attention, q, scores, attended);
             let matrix = weights.matrix(Role::AttentionOutput, layer);

@@ -1,7 +1,8 @@
 //! Short forms of valid files: together they have every encoding, role and pre-tokenizer.
 
+use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{ENTRY_BYTES, HEADER_BYTES, MAGIC, SECTIONS, Section, VERSION};
+use engine::format::{ENTRY_BYTES, HEADER_BYTES, MAGIC, SECTIONS, Section, VERSION, prefix_bytes};
 use engine::shape::{Hyperparameters, Role, RopePairs};
 
 /// Five models; each takes its encodings in turn, so that every one is in some model.
@@ -67,6 +68,17 @@ fn short_form(
     };
     sections[Section::StopTokens as usize] = words([2]);
     sections[Section::Recipe as usize] = b"# one".to_vec();
+    // One of each precision.
+    if let Some(precision) = CachePrecision::ALL.get(model as usize) {
+        let bits = u32::try_from(precision.bits()).expect("16 at most");
+        let bytes = prefix_bytes(shape, *precision, 3 + 10 * model as usize);
+        let mut prefix = words([bits, 3 + 10 * model]);
+        prefix.extend(words((0..3 + 10 * model).map(|i| i % 7)));
+        // Halves of moderate size, also where they are codes.
+        let rest = usize::try_from(bytes).expect("short") - prefix.len();
+        prefix.extend((0..rest).map(|i| if i % 2 == 0 { 41 } else { 0x2c }));
+        sections[Section::Prefix as usize] = prefix;
+    }
     let mut file = vec![0; HEADER_BYTES];
     for (index, section) in sections.iter().enumerate() {
         let place = words([file.len(), section.len()].map(|n| u32::try_from(n).expect("short")));
@@ -94,7 +106,7 @@ fn short_form(
     file[32..72].copy_from_slice(&numbers);
     // Context, batch, cache, tokens, three tokens, the prompt or not.
     let precision = model.to_le_bytes()[0];
-    file[136..144].copy_from_slice(&[24, 2, precision, 2, 3, 1, 4, 0]);
+    file[144..152].copy_from_slice(&[24, 2, precision, 2, 3, 1, 4, 0]);
     // Moderate halves and floats; codes of all kinds.
     file.extend((0..64u8).map(|i| match i % 4 {
         1 | 3 => 0x30 + (i / 2 + i / 4) % 12 + (i & 4) * 32,

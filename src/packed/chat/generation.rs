@@ -73,6 +73,7 @@ impl Conversation {
         }
         self.truncate(before);
         self.tokens.extend(prompt);
+        self.take_prefix(source);
         let (start, first) = (Instant::now(), self.computed);
         let read = self.read(source, host, job);
         let prompt_tokens = self.computed - first;

@@ -13,7 +13,7 @@ pub use refusal::Refusal;
 
 use core::fmt::Arguments;
 use engine::arena::ArenaLayout;
-use engine::format::{Packed, Text, tokens};
+use engine::format::{Packed, Prefix, Text, tokens};
 use engine::sampler::{LogitsHash, Sampler, Sampling};
 use engine::session::Session;
 use engine::weights::{Weights, table_len};
@@ -47,6 +47,7 @@ pub struct Request<'a> {
 pub struct Model<'m> {
     text: Text<'m>,
     weights: Weights<'m>,
+    prefix: Option<Prefix<'m>>,
 }
 
 /// The packed file at the start of `flash`: as many bytes as it says it has, or all there are.
@@ -81,7 +82,25 @@ impl<'m> Model<'m> {
         packed.fill_table(table)?;
         let weights = Weights::new(*packed.shape(), table)?;
         board.line(format_args!("model ok, {} tensors", packed.tensors()));
-        Ok(Self { text, weights })
+        Ok(Self {
+            text,
+            weights,
+            prefix: packed.prefix(),
+        })
+    }
+
+    /// The precision of the keys and values that came with the model; 16 bits where none did.
+    #[must_use]
+    pub fn cache(&self) -> CachePrecision {
+        self.prefix.map_or(CachePrecision::Sixteen, |p| p.precision())
+    }
+
+    /// The prefix, where every conversation begins with it and keeps keys and values as it does.
+    fn prefix(&self, limits: Limits) -> Option<Prefix<'m>> {
+        let opening = tokens(self.text.chat.first_user_open);
+        self.prefix
+            .filter(|p| p.precision() == limits.cache && p.positions() < limits.context)
+            .filter(|p| p.tokens().eq(opening))
     }
 
     /// 32-bit words of memory that [`answer`] needs for a prompt of so many bytes.
@@ -89,7 +108,8 @@ impl<'m> Model<'m> {
     pub fn words(&self, prompt_bytes: usize, limits: Limits) -> usize {
         let shape = self.weights.shape();
         // Saturates, as the arena does: a model may ask for more than a board can count.
-        ArenaLayout::new(shape, limits)
+        let prefix = self.prefix(limits).map_or(0, |p| p.positions());
+        ArenaLayout::after(prefix, shape, limits)
             .words()
             .saturating_add(shape.vocab as usize)
             .saturating_add(self.prompt_room(prompt_bytes))
@@ -101,7 +121,7 @@ impl<'m> Model<'m> {
         let limits = |context| Limits {
             context,
             batch,
-            cache: CachePrecision::Sixteen,
+            cache: self.cache(),
         };
         let fits = |context| self.words(prompt_bytes, limits(context)) <= words;
         let (mut low, mut high) = (1, self.weights.shape().context as usize);
@@ -169,27 +189,40 @@ pub fn answer<B: Board>(
     let logits: &mut [f32] = bytemuck::cast_slice_mut(logits);
     let (prompt, arena) = memory.split_at_mut(model.prompt_room(request.prompt.len()));
 
+    let received = board.ticks();
     let mut count = 0;
     // The arena is idle until the session starts: it lends the tokenizer its room.
     model.encode(request.prompt, arena, &mut |token| {
         prompt[count] = token;
         count += 1;
     })?;
-    let mut session = Session::new(shape, limits, arena)?;
+    let mut session = Session::after(model.prefix(limits), shape, limits, arena)?;
+    let prompt = &prompt[session.position()..count];
     let start = board.ticks();
-    session.forward(&model.weights, &Host::board(), &prompt[..count], logits)?;
-    let ticks = board.ticks() - start;
+    session.forward(&model.weights, &Host::board(), prompt, logits)?;
+    let (count, ticks) = (prompt.len(), board.ticks() - start);
     board.line(format_args!("prompt {count} tokens, {ticks} {}", B::TICK));
-    let context = limits.context;
-    decode(board, model, request.max_tokens, context, session, logits)
+    let asked = Asked {
+        max_tokens: request.max_tokens,
+        context: limits.context,
+        received,
+    };
+    decode(board, model, &asked, session, logits)
+}
+
+/// What is left to do once the prompt has been computed.
+struct Asked {
+    max_tokens: usize,
+    context: usize,
+    /// The counter when the prompt was there.
+    received: u64,
 }
 
 /// Draws token after token from `logits` `[vocab]`, which hold those of the prompt's last token.
 fn decode<B: Board>(
     board: &mut B,
     model: &Model<'_>,
-    max_tokens: usize,
-    context: usize,
+    asked: &Asked,
     mut session: Session<'_>,
     logits: &mut [f32],
 ) -> Result<(), Refusal> {
@@ -197,7 +230,7 @@ fn decode<B: Board>(
     let mut hash = LogitsHash::default();
     let (mut drawn, mut steps, mut ticks) = (0, 0, 0);
     let stop = loop {
-        if drawn == max_tokens {
+        if drawn == asked.max_tokens {
             break "as long as asked";
         }
         hash.update(logits);
@@ -208,12 +241,17 @@ fn decode<B: Board>(
         }
         drawn += 1;
         let bytes = model.text.tokenizer.bytes(token);
-        board.line(format_args!("token {token} \"{}\"", bytes.escape_ascii()));
-        if session.position() == context {
+        let since = board.ticks() - asked.received;
+        board.line(format_args!(
+            "token {token} \"{}\" after {since} {}",
+            bytes.escape_ascii(),
+            B::TICK
+        ));
+        if session.position() == asked.context {
             break "context full";
         }
         // Nothing follows the last token, so nobody asks for its logits.
-        if drawn < max_tokens {
+        if drawn < asked.max_tokens {
             let start = board.ticks();
             session.forward(&model.weights, &Host::board(), &[token], logits)?;
             ticks += board.ticks() - start;

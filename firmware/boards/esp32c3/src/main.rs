@@ -11,7 +11,7 @@ mod console;
 mod partition;
 mod window;
 
-use app::{Board, CachePrecision, Limits, Matrix, Model, Request, answer, packed_bytes};
+use app::{Board, Limits, Matrix, Model, Request, answer, packed_bytes};
 use console::Console;
 use esp_hal::clock::CpuClock;
 use esp_hal::main;
@@ -73,7 +73,7 @@ fn converse(console: &mut Console, model: &Model<'_>, memory: &mut [u32]) {
             limits: Limits {
                 context: model.longest_context(prompt.len(), BATCH, memory.len()),
                 batch: BATCH,
-                cache: CachePrecision::Sixteen,
+                cache: model.cache(),
             },
         };
         if let Err(refusal) = answer(console, model, &request, memory) {

@@ -23,8 +23,8 @@ const MODEL_BYTES: usize = 0x1800_0000;
 /// Tensors of 128 layers.
 const TABLE: usize = 128 * 18;
 /// Words before the request's text: its bytes, tokens to answer, context, batch, words of memory to
-/// use (0 for all).
-const REQUEST_WORDS: usize = 5;
+/// use (0 for all), bits of the KV cache (0 for those of the model's prefix).
+const REQUEST_WORDS: usize = 6;
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -57,6 +57,12 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
         let at = 4 * i;
         u32::from_le_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]]) as usize
     };
+    let memory = match word(4) {
+        0 => memory,
+        words => &mut memory[..words.min(MEMORY_BYTES / 4)],
+    };
+    let mut table: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
+    let model = Model::open(board, packed_bytes(model), &mut table)?;
     let request = Request {
         prompt: text
             .get(..word(0))
@@ -66,14 +72,8 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
         limits: Limits {
             context: word(2),
             batch: word(3),
-            cache: CachePrecision::Sixteen,
+            cache: CachePrecision::from_bits(word(5)).unwrap_or(model.cache()),
         },
     };
-    let memory = match word(4) {
-        0 => memory,
-        words => &mut memory[..words.min(MEMORY_BYTES / 4)],
-    };
-    let mut table: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
-    let model = Model::open(board, packed_bytes(model), &mut table)?;
     answer(board, &model, &request, memory)
 }

@@ -1,8 +1,12 @@
 //! Files that are refused, and with what words.
 
 use super::*;
+use crate::kernels::CachePrecision;
 use std::vec;
 use std::vec::Vec;
+
+/// Header and one entry of the directory.
+const METADATA: usize = HEADER_BYTES + ENTRY_BYTES;
 
 #[test]
 fn the_checksum_is_crc_32() {
@@ -27,7 +31,6 @@ fn other_files_are_refused_with_what_was_found() {
 /// A header and one entry of the directory, the final norm `[1, 8]`, whose offset and length are
 /// these; 32 bytes of 1 at 4096, and the metadata's checksum.
 fn one_tensor(offset: u64, len: u64) -> Vec<u8> {
-    const METADATA: usize = HEADER_BYTES + ENTRY_BYTES;
     let mut bytes = vec![0; 4096 + 32];
     bytes[..8].copy_from_slice(&MAGIC);
     let put = |bytes: &mut [u8], at: usize, number: u32| {
@@ -161,6 +164,57 @@ fn numbers_that_do_not_fit_are_refused_with_what_would() {
         "tensor role is out of range: expected 0 to 17, found 18",
     );
     check(entry + 68, 28, "tensor length: expected 32, found 28");
+}
+
+#[test]
+fn a_prefix_is_as_long_as_it_says() {
+    // One kv head of 8, one layer: a block of 16 keys and two values in 16 bits.
+    let with = |numbers: &[u32], bytes: usize| {
+        let mut file = one_tensor(4096, 32);
+        let at = METADATA;
+        for (i, number) in numbers.iter().enumerate() {
+            file[at + 4 * i..][..4].copy_from_slice(&number.to_le_bytes());
+        }
+        let words = [(12, at + bytes), (136, at), (140, bytes)];
+        for (place, word) in words {
+            let word = u32::try_from(word).unwrap();
+            file[place..place + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        sealed(file)
+    };
+    let shape = *Packed::parse(&one_tensor(4096, 32)).unwrap().shape();
+    let bytes = usize::try_from(prefix_bytes(&shape, CachePrecision::Sixteen, 2)).unwrap();
+    let file = with(&[16, 2, 0, 1], bytes);
+    let prefix = Packed::parse(&file).unwrap().prefix().unwrap();
+    assert!(prefix.tokens().eq([0, 1]));
+    assert!(prefix.begins(&[0, 1, 1], CachePrecision::Sixteen));
+    assert!(!prefix.begins(&[0, 1], CachePrecision::Sixteen));
+    assert!(!prefix.begins(&[0, 0, 1], CachePrecision::Sixteen));
+    assert!(!prefix.begins(&[0, 1, 1], CachePrecision::Eight));
+    let check = |numbers: &[u32], bytes: usize, expected: &str| {
+        let sentence = message(&with(numbers, bytes));
+        assert!(sentence.contains(expected), "{sentence}");
+    };
+    check(
+        &[16, 2],
+        4,
+        "bytes of the prefix is out of range: expected none, or 8 and more",
+    );
+    check(
+        &[12, 2],
+        bytes,
+        "bits of the prefix is out of range: expected 16, 8 or 4, found 12",
+    );
+    check(&[16, 0], bytes, "tokens of the prefix is out of range");
+    check(&[16, shape.context], bytes, "fewer than the context");
+    check(&[8, 2], bytes, "bytes of the prefix: expected");
+    check(&[16, 2], bytes + 4, "bytes of the prefix: expected");
+    let unknown = [16, 2, 0, shape.vocab];
+    check(
+        &unknown,
+        bytes,
+        "token of the prefix is out of range: expected in the vocabulary",
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod codec;
 mod scalar;
 mod vector;
 
-pub use cache::{CachePrecision, CacheShape, LayerCache};
+pub use cache::{CachePrecision, CacheShape, LayerCache, LayerView};
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 use super::lanes;
@@ -26,9 +26,21 @@ const FEW_TILES: usize = 8;
 /// Rows of scores that tasks share at most, unless the model has more heads.
 const SCORE_ROWS: usize = 128;
 
-/// Floats that [`attend_cached`] needs for its scores, of at most `batch` tokens; saturates.
+/// Floats that [`attend_cached`] needs for its scores, of at most `batch` tokens, in a cache of
+/// `context` positions; saturates.
 #[must_use]
 pub const fn score_floats(heads: usize, batch: usize, context: usize) -> usize {
+    score_floats_after(0, heads, batch, context)
+}
+
+/// As [`score_floats`], for a cache that begins after `prefix` positions.
+#[must_use]
+pub const fn score_floats_after(
+    prefix: usize,
+    heads: usize,
+    batch: usize,
+    context: usize,
+) -> usize {
     let rows = heads.saturating_mul(batch);
     let most = if heads > SCORE_ROWS {
         heads
@@ -36,7 +48,7 @@ pub const fn score_floats(heads: usize, batch: usize, context: usize) -> usize {
         SCORE_ROWS
     };
     let rows = if rows < most { rows } else { most };
-    rows.saturating_mul(whole_blocks(context))
+    rows.saturating_mul(whole_blocks(prefix.saturating_add(whole_blocks(context))))
 }
 
 /// Positions in whole blocks of 16; saturates.
@@ -66,8 +78,10 @@ pub struct CachedAttention<'a> {
     pub heads: usize,
     /// Position of the first query's token.
     pub position: usize,
-    /// Keys and values of all tokens, those of the queries among them.
-    pub cache: &'a LayerCache<'a>,
+    /// Keys and values of the tokens before those of `cache`, or none.
+    pub prefix: Option<LayerView<'a>>,
+    /// Keys and values of the tokens after the prefix, those of the queries among them.
+    pub cache: LayerView<'a>,
 }
 
 /// Causal attention of `queries` `[tokens, heads, head_dim]` into `out` of the same shape.
@@ -100,6 +114,7 @@ fn attend_as<C: Codec>(
     let CachedAttention {
         heads,
         position,
+        prefix,
         cache,
     } = *attention;
     let CacheShape {
@@ -112,7 +127,7 @@ fn attend_as<C: Codec>(
     let group = heads / kv_heads;
     let tokens = queries.len() / (heads * head_dim);
     let per_head = tokens * group;
-    let padded = context.next_multiple_of(LANES);
+    let padded = whole_blocks(cache.first + whole_blocks(context));
     let score_rows = scores.len() / padded;
     let tile = if score_rows >= TILE && per_head.div_ceil(TILE) * kv_heads >= FEW_TILES {
         TILE
@@ -149,7 +164,9 @@ fn attend_as<C: Codec>(
         // Dealt out in turn: later tokens see more.
         for index in (task..tiles).step_by(tasks) {
             let (head, first) = (index % kv_heads, index / kv_heads * tile);
-            let codes = cache.head::<C>(head);
+            // Without a prefix its place is taken by no positions of the cache.
+            let before = prefix.map_or_else(|| cache.head::<C>(head).none(), |p| p.head(head));
+            let codes = [before, cache.head::<C>(head)];
             if tile == TILE && first + TILE <= per_head {
                 let mut rows = core::array::from_fn(|i| row(task, head, first + i));
                 attend_rows::<C, TILE>(host.level.0, &codes, &mut rows);
@@ -170,19 +187,19 @@ fn attend_as<C: Codec>(
 
 fn attend_rows<C: Codec, const T: usize>(
     level: Level,
-    head: &Head<'_, C>,
+    heads: &[Head<'_, C>; 2],
     rows: &mut [Row<'_>; T],
 ) {
     match level {
-        Level::Scalar | Level::Paired => rows.iter_mut().for_each(|row| scalar::attend(head, row)),
+        Level::Scalar | Level::Paired => rows.iter_mut().for_each(|row| scalar::attend(heads, row)),
         // SAFETY: this level is made only where the processor has AVX2 and F16C.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { attend_avx2(level, head, rows) },
+        Level::Avx2 => unsafe { attend_avx2(level, heads, rows) },
         // SAFETY: this level is made only where the processor has AVX-512.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { attend_avx512(level, head, rows) },
+        Level::Avx512 => unsafe { attend_avx512(level, heads, rows) },
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => attend_plain(level, head, rows),
+        Level::Neon => attend_plain(level, heads, rows),
     }
 }
 
@@ -191,13 +208,13 @@ fn attend_rows<C: Codec, const T: usize>(
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt")]
 fn attend_avx2<C: Codec, const T: usize>(
     level: Level,
-    head: &Head<'_, C>,
+    heads: &[Head<'_, C>; 2],
     rows: &mut [Row<'_>; T],
 ) {
     if T == 1 {
-        vector::attend::<lanes::Avx2, C, T, 4, 4>(level, head, rows);
+        vector::attend::<lanes::Avx2, C, T, 4, 4>(level, heads, rows);
     } else {
-        vector::attend::<lanes::Avx2, C, T, 1, 1>(level, head, rows);
+        vector::attend::<lanes::Avx2, C, T, 1, 1>(level, heads, rows);
     }
 }
 
@@ -206,13 +223,13 @@ fn attend_avx2<C: Codec, const T: usize>(
 #[target_feature(enable = "avx2,f16c,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 fn attend_avx512<C: Codec, const T: usize>(
     level: Level,
-    head: &Head<'_, C>,
+    heads: &[Head<'_, C>; 2],
     rows: &mut [Row<'_>; T],
 ) {
     if T == 1 {
-        vector::attend::<lanes::Avx512, C, T, 4, 4>(level, head, rows);
+        vector::attend::<lanes::Avx512, C, T, 4, 4>(level, heads, rows);
     } else {
-        vector::attend::<lanes::Avx512, C, T, 2, 4>(level, head, rows);
+        vector::attend::<lanes::Avx512, C, T, 2, 4>(level, heads, rows);
     }
 }
 
@@ -220,13 +237,13 @@ fn attend_avx512<C: Codec, const T: usize>(
 #[cfg(any(target_arch = "aarch64", test))]
 fn attend_plain<C: Codec, const T: usize>(
     level: Level,
-    head: &Head<'_, C>,
+    heads: &[Head<'_, C>; 2],
     rows: &mut [Row<'_>; T],
 ) {
     if T == 1 {
-        vector::attend::<lanes::Plain, C, T, 4, 4>(level, head, rows);
+        vector::attend::<lanes::Plain, C, T, 4, 4>(level, heads, rows);
     } else {
-        vector::attend::<lanes::Plain, C, T, 1, 1>(level, head, rows);
+        vector::attend::<lanes::Plain, C, T, 1, 1>(level, heads, rows);
     }
 }
 

@@ -27,7 +27,8 @@ mod x86;
 
 pub use activations::{ActivationScratch, Activations};
 pub use attention::{
-    CachePrecision, CacheShape, CachedAttention, LayerCache, attend_cached, score_floats,
+    CachePrecision, CacheShape, CachedAttention, LayerCache, LayerView, attend_cached,
+    score_floats, score_floats_after,
 };
 pub use elementwise::{Angles, add, add_bias, rms_norm, rms_norm_heads, silu_times};
 

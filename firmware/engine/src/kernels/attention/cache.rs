@@ -6,6 +6,7 @@ use crate::float::f32_from_f16;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::{LANES, Shared};
 use crate::workers::{Host, Level, Serial, Workers as _};
+use core::ops::Range;
 
 /// Bits of an element of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -102,9 +103,22 @@ pub struct LayerCache<'a> {
     scales: &'a mut [u16],
 }
 
+/// [`LayerCache`] to read only: of a session, or of a packed file.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerView<'a> {
+    pub(super) shape: CacheShape,
+    /// The position of its first token in the conversation.
+    pub(super) first: usize,
+    keys: &'a [u32],
+    values: &'a [u32],
+    scales: &'a [u16],
+}
+
 /// The codes and scales of one head's keys and values.
 #[derive(Debug)]
 pub(super) struct Head<'a, C: Codec> {
+    /// The positions that it has.
+    pub(super) positions: Range<usize>,
     /// `[positions / 16, head_dim, 16]`.
     pub(super) keys: &'a [C::Code],
     /// `[context, head_dim]`.
@@ -117,6 +131,21 @@ pub(super) struct Head<'a, C: Codec> {
 }
 
 impl<C: Codec> Head<'_, C> {
+    /// The same without a position.
+    pub(super) fn none(self) -> Self {
+        Self {
+            positions: 0..0,
+            ..self
+        }
+    }
+
+    /// Its positions below `seen`, counted from its first.
+    #[inline(always)]
+    pub(super) fn below(&self, seen: usize) -> usize {
+        seen.min(self.positions.end)
+            .saturating_sub(self.positions.start)
+    }
+
     #[inline(always)]
     pub(super) fn key_scale(&self, group: usize, position: usize) -> f32 {
         if C::SCALED {
@@ -189,21 +218,15 @@ impl<'a> LayerCache<'a> {
         }
     }
 
-    pub(super) fn head<C: Codec>(&self, head: usize) -> Head<'_, C> {
-        let shape = &self.shape;
-        let codes = |positions: usize| {
-            let len = positions * shape.head_dim / C::PACKED;
-            head * len..(head + 1) * len
-        };
-        let (key_scales, value_scales) = self.scales.split_at(self.scales.len() / 2);
-        let per_head = key_scales.len() / shape.kv_heads;
-        let scales = head * per_head..(head + 1) * per_head;
-        Head {
-            keys: &bytemuck::cast_slice(self.keys)[codes(shape.padded())],
-            values: &bytemuck::cast_slice(self.values)[codes(shape.context)],
-            key_scales: &key_scales[scales.clone()],
-            value_scales: &value_scales[scales],
-            padded: shape.padded(),
+    /// What is stored, for a conversation in which it begins at position `first`.
+    #[must_use]
+    pub const fn view(&self, first: usize) -> LayerView<'_> {
+        LayerView {
+            shape: self.shape,
+            first,
+            keys: self.keys,
+            values: self.values,
+            scales: self.scales,
         }
     }
 
@@ -274,6 +297,44 @@ impl<'a> LayerCache<'a> {
             Serial.run(2 * shape.kv_heads, &task);
         } else {
             host.workers.run(2 * shape.kv_heads, &task);
+        }
+    }
+}
+
+impl<'a> LayerView<'a> {
+    /// The cache of this shape at the start of a conversation, in [`CacheShape::words`] words.
+    ///
+    /// # Panics
+    /// When there are fewer words.
+    #[must_use]
+    pub fn new(shape: CacheShape, words: &'a [u32]) -> Self {
+        let (keys, rest) = words.split_at(shape.words_of(shape.padded()));
+        let (values, rest) = rest.split_at(shape.words_of(shape.context));
+        Self {
+            shape,
+            first: 0,
+            keys,
+            values,
+            scales: bytemuck::cast_slice(&rest[..shape.scales()]),
+        }
+    }
+
+    pub(super) fn head<C: Codec>(&self, head: usize) -> Head<'a, C> {
+        let shape = &self.shape;
+        let codes = |positions: usize| {
+            let len = positions * shape.head_dim / C::PACKED;
+            head * len..(head + 1) * len
+        };
+        let (key_scales, value_scales) = self.scales.split_at(self.scales.len() / 2);
+        let per_head = key_scales.len() / shape.kv_heads;
+        let scales = head * per_head..(head + 1) * per_head;
+        Head {
+            positions: self.first..self.first + shape.context,
+            keys: &bytemuck::cast_slice(self.keys)[codes(shape.padded())],
+            values: &bytemuck::cast_slice(self.values)[codes(shape.context)],
+            key_scales: &key_scales[scales.clone()],
+            value_scales: &value_scales[scales],
+            padded: shape.padded(),
         }
     }
 }

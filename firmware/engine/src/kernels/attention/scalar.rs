@@ -1,4 +1,4 @@
-//! Attention of one query over one head's cache in plain Rust: the definition of right.
+//! Attention of one query over one head's prefix and cache in plain Rust: the definition of right.
 
 use super::cache::Head;
 use super::codec::Codec;
@@ -11,21 +11,27 @@ use crate::workers::Level;
 /// A score is the sum over a head's elements in order, within each group that has a scale and then
 /// from group to group; an output is the sum over positions in order, divided by the sum of the
 /// exponentials at the end.
-pub(super) fn attend<C: Codec>(head: &Head<'_, C>, row: &mut Row<'_>) {
+pub(super) fn attend<C: Codec>(heads: &[Head<'_, C>; 2], row: &mut Row<'_>) {
     let scores = &mut row.scores[..row.seen];
-    for (block, scores) in scores.chunks_mut(LANES).enumerate() {
-        score(head, block, row.query, row.scale, scores);
+    for head in heads {
+        let own = &mut scores[head.positions.start..][..head.below(row.seen)];
+        for (block, scores) in own.chunks_mut(LANES).enumerate() {
+            score(head, block, row.query, row.scale, scores);
+        }
     }
     let inverse = softmax(Level::Scalar, scores);
     row.out.fill(0.0);
     let width = row.out.len() / C::PACKED;
     let group = C::group(row.out.len());
-    for (position, weight) in scores.iter().enumerate() {
-        let value = &head.values[position * width..][..width];
-        for (g, out) in row.out.chunks_mut(group).enumerate() {
-            let weight = weight * head.value_scale(g, position);
-            for (i, out) in out.iter_mut().enumerate() {
-                *out += weight * C::value(value, g * group + i);
+    for head in heads {
+        let own = &scores[head.positions.start..][..head.below(row.seen)];
+        for (position, weight) in own.iter().enumerate() {
+            let value = &head.values[position * width..][..width];
+            for (g, out) in row.out.chunks_mut(group).enumerate() {
+                let weight = weight * head.value_scale(g, position);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out += weight * C::value(value, g * group + i);
+                }
             }
         }
     }

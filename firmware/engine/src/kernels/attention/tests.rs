@@ -84,11 +84,49 @@ impl Case {
             let attention = CachedAttention {
                 heads: self.heads,
                 position,
-                cache: &cache,
+                prefix: None,
+                cache: cache.view(0),
             };
             let rows = position * width..end * width;
             let queries = &self.queries[rows.clone()];
             attend_cached(host, &attention, queries, &mut scores, &mut out[rows]);
+        }
+        out
+    }
+
+    /// Attends `cut` tokens at a time, after the first `prefix` of them, which lie elsewhere.
+    fn run_after(&self, prefix: usize, host: &Host<'_>, cut: usize) -> Vec<f32> {
+        let kv_width = self.shape.kv_heads * self.shape.head_dim;
+        let with = |context| CacheShape {
+            context,
+            ..self.shape
+        };
+        let (own, rest) = (with(prefix), with(self.tokens - prefix));
+        let mut words = vec![u32::MAX; own.words()];
+        let end = prefix * kv_width;
+        let mut stored = LayerCache::new(own, &mut words);
+        stored.store(host, &self.keys[..end], &self.values[..end], 0);
+        let prefix_words = words;
+        let mut words = vec![u32::MAX; rest.words()];
+        let room = score_floats_after(prefix, self.heads, cut, rest.context);
+        let mut scores = vec![f32::NAN; room];
+        let width = self.heads * self.shape.head_dim;
+        let mut out = vec![f32::NAN; self.queries.len() - prefix * width];
+        let mut cache = LayerCache::new(rest, &mut words);
+        for position in (prefix..self.tokens).step_by(cut) {
+            let end = self.tokens.min(position + cut);
+            let kv = position * kv_width..end * kv_width;
+            let (keys, values) = (&self.keys[kv.clone()], &self.values[kv]);
+            cache.store(host, keys, values, position - prefix);
+            let attention = CachedAttention {
+                heads: self.heads,
+                position,
+                prefix: Some(LayerView::new(own, &prefix_words)),
+                cache: cache.view(prefix),
+            };
+            let queries = &self.queries[position * width..end * width];
+            let out = &mut out[(position - prefix) * width..(end - prefix) * width];
+            attend_cached(host, &attention, queries, &mut scores, out);
         }
         out
     }
@@ -181,7 +219,8 @@ fn the_body_for_other_processors_equals_scalar_to_the_bit() {
         let (dim, group) = (case.shape.head_dim, case.heads / case.shape.kv_heads);
         let padded = case.shape.context.next_multiple_of(LANES);
         for head in 0..case.shape.kv_heads {
-            let codes = cache.head::<C>(head);
+            let codes = cache.view(0).head::<C>(head);
+            let codes = [cache.view(0).head::<C>(head).none(), codes];
             for first in (0..case.tokens * group).step_by(TILE) {
                 let mut scores = vec![vec![f32::NAN; padded]; TILE];
                 let mut outs = vec![vec![f32::NAN; dim]; TILE];
@@ -236,6 +275,28 @@ fn a_cache_is_as_exact_as_its_bits() {
             let error = norm(&mut own.iter().zip(&exact).map(|(a, b)| f64::from(*a) - b));
             let relative = error / norm(&mut exact.iter().copied());
             assert!(relative < bound, "{precision:?} {shape:?}: {relative}");
+        }
+    }
+}
+
+#[test]
+fn a_prefix_that_lies_elsewhere_changes_no_bit() {
+    for precision in CachePrecision::ALL {
+        for shape in SHAPES {
+            let case = Case::new(precision, shape, 83);
+            let expected = bits(&case.run(&Host::serial(), 1));
+            for (prefix, cut) in [(1, 1), (13, 4), (16, 7), (17, 20), (40, 43), (82, 1)] {
+                let expected = &expected[prefix * case.heads * case.shape.head_dim..];
+                for level in SimdLevel::available() {
+                    let workers = &Backwards;
+                    let found = bits(&case.run_after(prefix, &Host { level, workers }, cut));
+                    assert!(
+                        found == expected,
+                        "{} {precision:?} {shape:?} after {prefix}",
+                        level.name()
+                    );
+                }
+            }
         }
     }
 }

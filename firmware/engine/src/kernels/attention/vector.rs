@@ -24,7 +24,7 @@ pub(super) fn attend<
     const COLUMNS: usize,
 >(
     level: Level,
-    head: &Head<'_, C>,
+    heads: &[Head<'_, C>; 2],
     rows: &mut [Row<'_>; T],
 ) {
     let (mut fewest, mut most) = (usize::MAX, 0);
@@ -32,13 +32,16 @@ pub(super) fn attend<
         fewest = fewest.min(row.seen);
         most = most.max(row.seen);
     }
-    let blocks = most.div_ceil(LANES);
-    let together = blocks - blocks % BLOCKS;
-    for block in (0..together).step_by(BLOCKS) {
-        score::<V, C, T, BLOCKS>(head, block, rows);
-    }
-    for block in together..blocks {
-        score::<V, C, T, 1>(head, block, rows);
+    // What the last block of a prefix scores past its end, the cache's first block scores after it.
+    for head in heads {
+        let blocks = head.below(most).div_ceil(LANES);
+        let together = blocks - blocks % BLOCKS;
+        for block in (0..together).step_by(BLOCKS) {
+            score::<V, C, T, BLOCKS>(head, block, rows);
+        }
+        for block in together..blocks {
+            score::<V, C, T, 1>(head, block, rows);
+        }
     }
     let mut inverses = [0.0; T];
     for (row, inverse) in rows.iter_mut().zip(&mut inverses) {
@@ -48,9 +51,14 @@ pub(super) fn attend<
         row.out.fill(0.0);
     }
     // What all rows see, then what only the later ones do.
-    add_values::<V, C, T, COLUMNS>(head, 0, fewest, rows);
+    for head in heads {
+        add_values::<V, C, T, COLUMNS>(head, 0, head.below(fewest), rows);
+    }
+    // All rows see the whole prefix.
+    let [_, head] = heads;
+    let fewest = head.below(fewest);
     for (row, inverse) in rows.iter_mut().zip(inverses) {
-        let seen = row.seen;
+        let seen = head.below(row.seen);
         add_values::<V, C, 1, COLUMNS>(head, fewest, seen, core::array::from_mut(row));
         row.out.iter_mut().for_each(|x| *x *= inverse);
     }
@@ -92,14 +100,15 @@ fn score<V: Lanes, C: Codec, const T: usize, const B: usize>(
     }
     for (scores, row) in scores.into_iter().zip(rows) {
         let scale = V::splat(row.scale);
-        let places = &mut row.scores.as_chunks_mut().0[block..][..B];
+        let own = &mut row.scores[head.positions.start..];
+        let places = &mut own.as_chunks_mut().0[block..][..B];
         for (score, place) in scores.into_iter().zip(places) {
             score.times(scale).store(place);
         }
     }
 }
 
-/// Adds the weighted values of the positions `from..to` to the outputs.
+/// Adds the weighted values of the positions `from..to`, counted from the head's first, to the outputs.
 #[inline(always)]
 fn add_values<V: Lanes, C: Codec, const T: usize, const COLUMNS: usize>(
     head: &Head<'_, C>,
@@ -117,7 +126,8 @@ fn add_values<V: Lanes, C: Codec, const T: usize, const COLUMNS: usize>(
             let end = head_dim.min(start + group);
             let mut weights = [[0.0; CHUNK]; T];
             for (weights, row) in weights.iter_mut().zip(rows.iter()) {
-                head.weights::<V>(g, first, &row.scores[first..][..count], weights);
+                let scores = &row.scores[head.positions.start + first..][..count];
+                head.weights::<V>(g, first, scores, weights);
             }
             let (mut column, last) = (start / LANES, end / LANES);
             while column + COLUMNS <= last {
