@@ -6,10 +6,11 @@
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 
+use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
 use engine::sampler::Sampling;
 use engine::shape::Role;
-use engine::workers::SimdLevel;
+use engine::workers::{Host, SimdLevel};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,9 @@ use whittle::catalog::{Cache, Catalog};
 use whittle::compress::compress;
 use whittle::job::Job;
 use whittle::model::Model;
-use whittle::packed::{Answer, Conversation, PackedModel, Question};
+use whittle::packed::{
+    Answer, Conversation, PackedModel, PrefixChoice, PrefixText, Question, WeightSource as _,
+};
 use whittle::recipe::{Precision, Recipe, Setting};
 use whittle::workers::Processor;
 
@@ -62,6 +65,7 @@ struct Request<'a> {
     context: u32,
     /// Words of memory that it may use; 0 for all.
     memory_words: u32,
+    cache: CachePrecision,
 }
 
 /// What came out of the board.
@@ -110,6 +114,7 @@ impl Board {
             request.context,
             BATCH,
             request.memory_words,
+            u32::try_from(request.cache.bits()).expect("16 at most"),
         ];
         let mut bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         bytes.extend(request.prompt.as_bytes());
@@ -176,6 +181,24 @@ impl Run {
         numbers[1] / numbers[0]
     }
 
+    /// Tokens of the line `prompt` or `decode`.
+    fn count(&self, phase: &str) -> usize {
+        let line = self.all(phase)[0];
+        let count = line.split(' ').next().and_then(|n| n.parse().ok());
+        count.expect("a number of tokens")
+    }
+
+    /// Tokens of the intent line, line break included, and instructions from the prompt to the first
+    /// token that is spoken.
+    fn to_speech(&self) -> (usize, f64) {
+        let lines = self.all("token");
+        let line_break = lines.iter().position(|line| line.contains("\"\\n\""));
+        let spoken = line_break.expect("an intent line") + 1;
+        let count = lines[spoken].rsplit(' ').nth(1);
+        let count = count.and_then(|n| n.parse().ok());
+        (spoken, count.expect("a number of instructions"))
+    }
+
     /// Fails unless the board computed just what this host's answer says.
     fn assert_equals(&self, answer: &Answer) {
         assert_eq!(self.code, Some(0), "{}", self.console);
@@ -188,7 +211,8 @@ impl Run {
 /// The host's answer, computed with these instructions.
 fn host_answer(level: &str, packed: &PackedModel, request: &Request<'_>) -> Answer {
     let processor = Processor::with_level(Some(level), None).expect("a level of this processor");
-    let mut conversation = Conversation::new(packed, request.context as usize);
+    let mut conversation =
+        Conversation::with_cache(packed, request.context as usize, request.cache);
     let question = Question {
         system: None,
         user: request.prompt,
@@ -241,6 +265,7 @@ const QUESTION: Request<'_> = Request {
     max_tokens: 6,
     context: 128,
     memory_words: 0,
+    cache: CachePrecision::Sixteen,
 };
 
 #[test]
@@ -427,6 +452,96 @@ const INSTRUCTIONS: [(Precision, f64, f64, f64); 7] = [
     (Precision::One, 0.5, 17.1, 11.7),
 ];
 
+/// Packed with the keys and values of the text with which its conversations begin.
+fn pack_with(
+    model: &Model,
+    recipe: &Recipe,
+    text: PrefixText<'_>,
+    cache: CachePrecision,
+) -> PackedModel {
+    let compressed = compress(model, recipe, &Job::silent()).expect("not cancelled");
+    let choice = PrefixChoice { text, cache };
+    let (host, job) = (Host::serial(), Job::silent());
+    PackedModel::pack_with_prefix(model, &compressed, choice, &host, &job).expect("a packed model")
+}
+
+#[test]
+fn a_prefix_in_flash_changes_no_bit_of_an_answer() {
+    let Some(board) = Board::new(Core::Integer) else {
+        return;
+    };
+    let model = load(&TinyModel::default());
+    let text = PrefixText::System("You speak for a board of 400 kB and are brief.");
+    for cache in CachePrecision::ALL {
+        let question = Request { cache, ..QUESTION };
+        let packed = pack_with(&model, &Recipe::original(), text, cache);
+        let positions = packed.prefix().expect("a prefix").positions();
+        let with = assert_same_on_board(&board, &packed, &question);
+        // Keys and values of other bits are no use: the same conversation, computed as a whole.
+        let other = CachePrecision::ALL.into_iter().find(|c| *c != cache);
+        let other = other.expect("another precision");
+        let plain = pack_with(&model, &Recipe::original(), text, other);
+        let without = assert_same_on_board(&board, &plain, &question);
+        assert_eq!(with.all("logits"), without.all("logits"));
+        assert_eq!(with.tokens(), without.tokens());
+        assert_eq!(with.count("prompt") + positions, without.count("prompt"));
+    }
+}
+
+/// Clock of an ESP32-C3.
+const CLOCK_HZ: f64 = 160e6;
+/// Longest time from the prompt to the first word that is spoken.
+const REPLY_SECONDS: f64 = 3.0;
+
+/// The assistant's intent line ends with a line break; what follows it is spoken.
+#[test]
+fn hearth_begins_to_speak_within_three_seconds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
+    if !folder.join("model.safetensors").exists() {
+        eprintln!("skipped: no weights in assets/hearth");
+        return;
+    }
+    let model = Model::load(&folder, &Job::silent()).expect("a whole model");
+    let recipe = Recipe::open("balanced-4bit").expect("a preset");
+    let boards = [Core::Integer, Core::Float].map(|core| Board::new(core).map(|b| (core, b)));
+    let [Some(integer), Some(float)] = boards else {
+        return;
+    };
+    // A context of 256 tokens fits the memory of an ESP32-C3 at 8 bits.
+    for cache in [CachePrecision::Sixteen, CachePrecision::Eight] {
+        let packed = pack_with(&model, &recipe, PrefixText::OfTemplate, cache);
+        let prefix = packed.prefix().expect("hearth's own system text");
+        println!(
+            "keys and values of {} bits: {} bytes packed, {} tokens of the prefix among them",
+            cache.bits(),
+            packed.bytes().len(),
+            prefix.positions()
+        );
+        let request = Request {
+            prompt: "turn on the kitchen light",
+            max_tokens: 24,
+            context: 256,
+            cache,
+            ..QUESTION
+        };
+        let [integer, float] = [&integer, &float].map(|(core, board)| {
+            let run = assert_same_on_board(board, &packed, &request);
+            let (tokens, instructions) = run.to_speech();
+            println!(
+                "{core:?}: {} tokens of the prompt, {tokens} of the intent, {:.1} million instructions",
+                run.count("prompt"),
+                instructions / 1e6,
+            );
+            instructions
+        });
+        // What a core with floating point does not take.
+        let share = 100.0 * (1.0 - float / integer);
+        let seconds = integer / CLOCK_HZ;
+        println!("{seconds:.2} s at 160 MHz, {share:.0} % of it floating point in software");
+        assert!(seconds <= REPLY_SECONDS, "{seconds} s");
+    }
+}
+
 #[test]
 fn smollm2_answers_on_the_board_as_on_the_desktop() {
     // Floating point halves the wait: 50 thousand million instructions without it.
@@ -453,7 +568,7 @@ fn smollm2_answers_on_the_board_as_on_the_desktop() {
             prompt: "Hi",
             max_tokens: 3,
             context: 64,
-            memory_words: 0,
+            ..QUESTION
         },
     );
     println!("{}", run.console);
