@@ -244,9 +244,10 @@ impl Studio {
         let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
             return;
         };
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
         let title = format!("Export {}", path.display());
         self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
-            work::export(&loaded, &recipe, &ready, path, job)
+            work::export(&loaded, &recipe, &ready, (cache, &processor), path, job)
         }));
         self.state.view.popup = Popup::Closed;
     }
@@ -271,9 +272,10 @@ impl Studio {
             firmware,
             port,
         };
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
         self.state.view.flashed = None;
         self.state.jobs.flash = Some(Running::start(title, ctx, move |job| {
-            work::flash(&loaded, &recipe, &ready, &plan, job)
+            work::flash(&loaded, &recipe, &ready, (cache, &processor), &plan, job)
         }));
     }
 

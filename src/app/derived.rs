@@ -230,7 +230,8 @@ impl Bench {
             .iter()
             .map(|m| *at(m).expect("a plan has every tensor of the model"))
             .collect();
-        self.meter = meter(metadata, &tensors, &self.planned);
+        let prefix = usize::try_from(shape.prefix_bytes(options.cache)).unwrap_or(usize::MAX);
+        self.meter = meter(metadata + prefix, &tensors, &self.planned);
         let memory = RuntimeMemory::of(&shape, options.context_tokens, options.cache);
         self.estimates = Board::presets()
             .iter()

@@ -8,7 +8,7 @@ use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
 use crate::evaluate::{evaluate, tasks, windows};
 use crate::job::Job;
 use crate::model::Model;
-use crate::packed::{LiveModel, PackedModel};
+use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText};
 use crate::project::Project;
 use crate::recipe::Recipe;
 use crate::workers::Processor;
@@ -155,15 +155,20 @@ pub(super) fn ask_tasks(
     })
 }
 
-/// Packs a recipe's model. `ready` are tensors that may be taken over.
+/// Packs a recipe's model with the system text of its own, whose keys and values are kept at `cache`.
+/// `ready` are tensors that may be taken over.
 pub(super) fn pack(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Tensors,
+    (cache, processor): (CachePrecision, &Processor),
     job: &Job<'_>,
 ) -> Result<PackedModel, Failure> {
     let compressed = recompress(&loaded.model, recipe, ready, job)?;
-    Ok(PackedModel::pack(&loaded.model, &compressed, job)?)
+    let text = PrefixText::OfTemplate;
+    let (choice, host) = (PrefixChoice { text, cache }, processor.host());
+    let packed = PackedModel::pack_with_prefix(&loaded.model, &compressed, choice, &host, job)?;
+    Ok(packed)
 }
 
 /// Packs a recipe's model and writes it to a file.
@@ -171,10 +176,11 @@ pub(super) fn export(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Tensors,
+    run: (CachePrecision, &Processor),
     path: PathBuf,
     job: &Job<'_>,
 ) -> Result<(PathBuf, u64), Failure> {
-    let packed = pack(loaded, recipe, ready, job)?;
+    let packed = pack(loaded, recipe, ready, run, job)?;
     packed.save(&path)?;
     let bytes = packed.bytes().len() as u64;
     Ok((path, bytes))
@@ -196,13 +202,14 @@ pub(super) fn flash(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Tensors,
+    run: (CachePrecision, &Processor),
     plan: &FlashPlan,
     job: &Job<'_>,
 ) -> Result<crate::flash::Flashed, Failure> {
     use crate::flash::{FlashOptions, Image};
     let firmware = std::fs::read(&plan.firmware)
         .map_err(|error| format!("cannot read firmware {}: {error}", plan.firmware.display()))?;
-    let packed = pack(loaded, recipe, ready, job)?;
+    let packed = pack(loaded, recipe, ready, run, job)?;
     let image = Image::new(plan.board, &firmware, packed.bytes())?;
     if plan.port != "fake" {
         let options = FlashOptions::default();

@@ -8,10 +8,10 @@ use crate::board::Board;
 use crate::estimate::{
     Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate, plan,
 };
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, WeightSource as _};
 use anyhow::Context as _;
 use engine::arena::CachePrecision;
-use engine::format::Entry;
+use engine::format::{Entry, Section};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
                 .file_stem()
                 .unwrap_or_default()
                 .to_string_lossy();
-            planned(&packed, &name)
+            planned(&packed, &name, args.options.kv_bits)
         }
         (shape, model) => {
             let shape = match (shape, model) {
@@ -101,8 +101,15 @@ fn is_packed(path: &Path) -> bool {
 }
 
 /// What a packed file really holds.
-fn planned(packed: &PackedModel, name: &str) -> (ModelShape, Vec<TensorPlan>) {
+fn planned(
+    packed: &PackedModel,
+    name: &str,
+    cache: CachePrecision,
+) -> (ModelShape, Vec<TensorPlan>) {
     let view = packed.view();
+    // At other bits the prefix lies in the file and is no use.
+    let prefix = packed.prefix().filter(|p| p.precision() == cache);
+    let prefix_bytes = prefix.map_or(0, |_| view.section(Section::Prefix).len());
     let tensor = |e: Entry<'_>| TensorPlan {
         role: e.role,
         layer: e.role.is_per_layer().then_some(e.layer),
@@ -117,7 +124,8 @@ fn planned(packed: &PackedModel, name: &str) -> (ModelShape, Vec<TensorPlan>) {
         name: name.to_owned(),
         hyperparameters: *view.shape(),
         optional: optional.collect::<BTreeSet<_>>().into_iter().collect(),
-        metadata_bytes: view.metadata_bytes() as u64,
+        metadata_bytes: (view.metadata_bytes() - prefix_bytes) as u64,
+        prefix_tokens: prefix.map_or(0, |p| p.positions()),
         // What is packed has been stored already.
         sources: BTreeMap::new(),
     };

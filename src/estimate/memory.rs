@@ -22,13 +22,13 @@ pub const FIRMWARE_RAM_BYTES: u64 = 64 * 1024;
 pub struct RuntimeMemory {
     /// Activations, scores and logits of one forward pass.
     pub arena_bytes: u64,
-    /// Keys and values of the whole context.
+    /// Keys and values of the whole context after the prefix.
     pub kv_bytes: u64,
 }
 
 impl RuntimeMemory {
     /// Sizes of a session over `context` tokens that computes one token at a time, by the engine's
-    /// own layout, and the logits; keys and values are kept at `cache`.
+    /// own layout, and the logits; keys and values are kept at `cache`, those of the prefix in flash.
     #[must_use]
     pub fn of(shape: &ModelShape, context: u32, cache: CachePrecision) -> Self {
         let h = &shape.hyperparameters;
@@ -37,7 +37,9 @@ impl RuntimeMemory {
             batch: 1,
             cache,
         };
-        let layout = ArenaLayout::new(h, limits);
+        // A context that ends with the prefix leaves nothing to say: such a session does not take it.
+        let prefix = Some(shape.prefix_tokens).filter(|tokens| *tokens < limits.context);
+        let layout = ArenaLayout::after(prefix.unwrap_or(0), h, limits);
         let logits = 4 * u64::from(h.vocab);
         Self {
             arena_bytes: (layout.bytes() - layout.kv_cache_bytes()) as u64 + logits,

@@ -79,6 +79,9 @@ pub struct Estimate {
     pub ram_bytes: u64,
     /// Part of it that is keys and values.
     pub kv_bytes: u64,
+    /// Flash that holds keys and values of the text with which conversations begin.
+    #[serde(skip)]
+    pub prefix_bytes: u64,
     /// Where the weights are read from.
     pub store: Store,
     /// Tokens a second with the context half full.
@@ -105,7 +108,8 @@ pub fn estimate(
     board: &Board,
     options: &Options,
 ) -> Estimate {
-    let model_bytes = model_bytes(tensors, shape.metadata_bytes);
+    let prefix_bytes = shape.prefix_bytes(options.cache);
+    let model_bytes = model_bytes(tensors, shape.metadata_bytes + prefix_bytes);
     let flash = place(board, model_bytes);
     let (store, copied_bytes) = match options.weights_in {
         WeightsIn::Flash => (flash.store, 0),
@@ -158,6 +162,7 @@ pub fn estimate(
         flash_bytes: flash.bytes,
         ram_bytes: FIRMWARE_RAM_BYTES + memory.arena_bytes + memory.kv_bytes + copied_bytes,
         kv_bytes: memory.kv_bytes,
+        prefix_bytes,
         store,
         tokens_per_second: seconds.as_ref().map(Range::inverse),
         first_token_seconds,

@@ -3,8 +3,9 @@
 use crate::model::{Model, SourceType};
 use crate::packed::{PackError, TextSections};
 use crate::recipe::Setting;
+use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{ENTRY_BYTES, HEADER_BYTES};
+use engine::format::{ENTRY_BYTES, HEADER_BYTES, prefix_bytes};
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ pub struct ModelShape {
     pub hyperparameters: Hyperparameters,
     /// Which of the optional tensors it has; with [`Role::Output`] the head is not tied.
     pub optional: Vec<Role>,
-    /// Bytes of the vocabulary and other metadata in a packed file.
+    /// Bytes of the vocabulary and other metadata in a packed file, without the prefix.
     pub metadata_bytes: u64,
+    /// Tokens whose keys and values lie in the packed file.
+    pub prefix_tokens: usize,
     /// How each tensor is stored in the model's file, where there is one.
     pub sources: BTreeMap<(Role, Option<u32>), SourceType>,
 }
@@ -34,7 +37,8 @@ impl ModelShape {
     /// # Errors
     /// When the chat template cannot be rendered.
     pub fn of(model: &Model) -> Result<Self, PackError> {
-        let text = TextSections::new(model)?.bytes();
+        let sections = TextSections::new(model)?;
+        let text = sections.bytes();
         let directory = (model.tensors.len() + 1) * ENTRY_BYTES;
         let mut optional: Vec<Role> = model
             .tensors
@@ -49,12 +53,24 @@ impl ModelShape {
             hyperparameters: model.hyperparameters,
             optional,
             metadata_bytes: (HEADER_BYTES + directory + text + RECIPE_AND_PROVENANCE_BYTES) as u64,
+            prefix_tokens: sections.own_opening_tokens(),
             sources: model
                 .tensors
                 .iter()
                 .map(|t| ((t.role, t.layer), t.source))
                 .collect(),
         })
+    }
+}
+
+impl ModelShape {
+    /// Bytes that the prefix takes in a packed file, its keys and values at `cache`.
+    #[must_use]
+    pub fn prefix_bytes(&self, cache: CachePrecision) -> u64 {
+        match self.prefix_tokens {
+            0 => 0,
+            tokens => prefix_bytes(&self.hyperparameters, cache, tokens),
+        }
     }
 }
 
@@ -295,6 +311,7 @@ impl From<ShapeFile> for ModelShape {
             metadata_bytes: file
                 .metadata_bytes
                 .unwrap_or(u64::from(file.vocab) * METADATA_BYTES_PER_TOKEN),
+            prefix_tokens: 0,
             sources: BTreeMap::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The sections of a packed file through which text goes in and comes out.
 
 use super::PackError;
+use super::prefix::default_opening;
 use crate::model::{BpeKind, Model, SpacePrefix, Specials, TokenKind, Tokenizer, WholeWords};
 use engine::format::{Dialogue, FormatError, Text};
 use engine::tokenizer::Pretokenizer;
@@ -48,6 +49,15 @@ impl TextSections {
         .iter()
         .map(|s| s.len())
         .sum()
+    }
+
+    /// Tokens that open a conversation with the system text of the chat template's own; 0 where it has
+    /// none.
+    #[must_use]
+    pub fn own_opening_tokens(&self) -> usize {
+        let text = self.text().ok();
+        let opening = text.as_ref().and_then(default_opening);
+        opening.map_or(0, |tokens| tokens.len())
     }
 
     /// Makes `opening` the tokens that open a conversation without a system text.

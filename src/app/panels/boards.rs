@@ -227,6 +227,11 @@ fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
         Store::Psram => "copied to external RAM at start",
     };
     line_ui(ui, "Weights", store, "Where the weights are read from");
+    if estimate.prefix_bytes > 0 {
+        let bytes = units::bytes(estimate.prefix_bytes);
+        let why = "Keys and values of the system text, computed when the model is packed";
+        line_ui(ui, "System text in flash", &bytes, why);
+    }
     let kv = units::bytes(estimate.kv_bytes);
     let ram = format!(
         "{}, of it keys and values {kv}",
