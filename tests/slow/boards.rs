@@ -443,13 +443,13 @@ fn a_weight_takes_no_more_instructions_than_written_down() {
 /// Precision, sparsity, and a tenth more than the instructions for a weight of an answer that
 /// `firmware/README.md` states, without and with floating point.
 const INSTRUCTIONS: [(Precision, f64, f64, f64); 7] = [
-    (Precision::Eight, 0.0, 14.8, 9.7),
-    (Precision::Four, 0.0, 15.1, 9.8),
-    (Precision::Four, 0.5, 18.3, 12.9),
-    (Precision::Two, 0.0, 15.4, 10.1),
-    (Precision::Ternary, 0.0, 18.9, 13.9),
-    (Precision::One, 0.0, 15.8, 10.4),
-    (Precision::One, 0.5, 17.1, 11.7),
+    (Precision::Eight, 0.0, 14.1, 9.1),
+    (Precision::Four, 0.0, 9.6, 4.6),
+    (Precision::Four, 0.5, 17.4, 12.5),
+    (Precision::Two, 0.0, 9.5, 4.4),
+    (Precision::Ternary, 0.0, 12.5, 7.7),
+    (Precision::One, 0.0, 8.9, 4.0),
+    (Precision::One, 0.5, 16.3, 11.3),
 ];
 
 /// Packed with the keys and values of the text with which its conversations begin.
