@@ -12,8 +12,8 @@ pub const SECTOR_BYTES: u64 = 4096;
 pub const MODEL_ALIGNMENT_BYTES: u64 = 0x1_0000;
 /// Bootloader, partition table and settings before the application on Espressif chips.
 pub const APP_OFFSET_BYTES: u64 = 0x1_0000;
-/// Assumed size of the firmware until it is built: the engine is about 100 kB, drivers as much again.
-pub const FIRMWARE_FLASH_BYTES: u64 = 256 * 1024;
+/// Assumed size of the firmware: that of the ESP32-C3 is 267 kB.
+pub const FIRMWARE_FLASH_BYTES: u64 = 320 * 1024;
 /// Assumed RAM of the firmware itself: stack, statics, the chip's caches.
 pub const FIRMWARE_RAM_BYTES: u64 = 64 * 1024;
 
