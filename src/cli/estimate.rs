@@ -238,7 +238,10 @@ fn short(value: f64) -> String {
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
-        _ => 3,
+        v if v >= 0.1 => 3,
+        v if v >= 0.01 => 4,
+        v if v >= 0.001 => 5,
+        _ => 6,
     };
     format!("{value:.decimals$}")
 }
