@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/hearth-data.sh
-tokens=${TOKENS:-11000000}
+tokens=${TOKENS:-3000000}
 recipe=${RECIPE:-training/low-bit.toml}
 # A run goes on only with the weights and the recipe that it began with.
 start=$(cat assets/hearth/model.safetensors "$recipe" | sha256sum | cut -c1-12)

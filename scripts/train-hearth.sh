@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/hearth-data.sh
-tokens=${TOKENS:-17000000}
+tokens=${TOKENS:-21000000}
 run="$cache/run-$examples-$tokens"
 "$python" -m training.train --data "$data" --out "$run" --tokens "$tokens"
 "$python" -m training.export --run "$run" --out assets/hearth
