@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes assets/screenshot.png for the README: the real window with SmolLM2 on a virtual display.
+# Writes assets/screenshot.png for the README: the real window with hearth on a virtual display.
 # usage: screenshot.sh [path of whittle]
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,7 +13,6 @@ while [ ! -s "$scratch/display" ]; do
     sleep 0.1
 done
 env -u WAYLAND_DISPLAY XDG_RUNTIME_DIR="$scratch" DISPLAY=":$(cat "$scratch/display")" LIBGL_ALWAYS_SOFTWARE=1 \
-    "$whittle" studio smollm2-135m \
-    --evaluate --ask "Explain in one sentence what a microcontroller is." --screenshot "$scratch/window.png"
+    "$whittle" studio hearth --ask "Turn on the kitchen light, please!" --screenshot "$scratch/window.png"
 # Few colours are enough for a dark window, and keep the file small.
 convert "$scratch/window.png" -strip -colors 255 "PNG8:assets/screenshot.png"

@@ -110,7 +110,7 @@ fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
             .column(Column::remainder().at_least(110.0).clip(true))
             .column(Column::exact(72.0))
             .column(Column::exact(62.0))
-            .column(Column::exact(56.0))
+            .column(Column::exact(66.0))
             .column(Column::exact(54.0))
             .column(Column::exact(54.0))
             .header(20.0, columns_ui)
