@@ -25,13 +25,13 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from training import checkpoint, optimizer
+from training import optimizer
 from training.batches import Rows, encode
 from training.evaluate import load_weights
 from training.grids import GRIDS, Grid, bits_per_weight, quantized, straight_through
 from training.lines import read_lines
 from training.model import Shape, Transform, Weights, forward, logits, packed_mask, tensor_shapes
-from training.train import Loss, Plan, held_out_batches, held_out_loss, make_step, run, timed_tokens
+from training.train import Loss, Plan, held_out_batches, held_out_loss, make_step, run, tokens_in
 
 PATTERNS = {
     "*": ("embed_tokens", "self_attn.", "mlp."),
@@ -172,13 +172,7 @@ def main() -> None:
     loss = distilling(plan) if plan.distilled > 0 else None
     step = make_step(plan, transform, loss, teacher if loss else None)
     if arguments.minutes:
-        path = out / "checkpoint.safetensors"
-        total = (
-            int(checkpoint.load(path)[1]["plan"]["total_tokens"])
-            if path.exists()
-            else timed_tokens(step, plan, rows, arguments.minutes)
-        )
-        plan = replace(plan, total_tokens=total)
+        plan = replace(plan, total_tokens=tokens_in(arguments.minutes, step, plan, rows, out))
     batches = held_out_batches(arguments.data / "heldout.jsonl", tokenizer, plan)
     held_out = held_out_loss(plan, batches, transform)
     line = {"plan": asdict(plan), "bits_per_weight": sizes(plan.grids, plan.shape)}
@@ -189,8 +183,7 @@ def main() -> None:
     print(json.dumps(line), flush=True)
     state = run(plan, step, rows, held_out, out, lambda: bool(stop_signals), teacher)
     if state is None:
-        print("stopped; the same command goes on from the checkpoint", flush=True)
-        return
+        raise SystemExit("stopped; the same command goes on from the checkpoint")
     save_file(placed_weights(state.weights, plan.grids), out / "weights.safetensors")
 
 

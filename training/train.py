@@ -134,6 +134,14 @@ def timed_tokens(step: StepFunction, plan: Plan, rows: Rows, minutes: float) -> 
     return int(60 * minutes * np.mean(tokens) / np.median(seconds))
 
 
+def tokens_in(minutes: float, step: StepFunction, plan: Plan, rows: Rows, out: Path) -> int:
+    """The length of a run of some minutes: that of the checkpoint if there is one, else by the speed of its first steps."""
+    path = out / "checkpoint.safetensors"
+    if path.exists():
+        return int(checkpoint.load(path)[1]["plan"]["total_tokens"])
+    return timed_tokens(step, plan, rows, minutes)
+
+
 def run(
     plan: Plan,
     step: StepFunction,
@@ -249,13 +257,7 @@ def main() -> None:
         print(json.dumps({"examples_too_long": rows.too_long, "of": len(examples)}), flush=True)
     step = make_step(plan)
     if arguments.minutes:
-        path = out / "checkpoint.safetensors"
-        total = (
-            int(checkpoint.load(path)[1]["plan"]["total_tokens"])
-            if path.exists()
-            else timed_tokens(step, plan, rows, arguments.minutes)
-        )
-        plan = replace(plan, total_tokens=total)
+        plan = replace(plan, total_tokens=tokens_in(arguments.minutes, step, plan, rows, out))
     per_epoch = sum(len(e.prompt) + len(e.answer) - 1 for e in rows.examples)
     print(json.dumps({"plan": asdict(plan), "examples": len(rows.examples), "tokens_per_epoch": per_epoch}), flush=True)
 
