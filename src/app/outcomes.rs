@@ -191,13 +191,22 @@ impl Studio {
         conversation: Conversation,
         answer: Result<Answer, ChatError>,
     ) {
+        // A board has the template's own opening in flash, where this computer computes it.
+        let in_flash = match (&answer, self.state.loaded()) {
+            (Ok(answer), Some(loaded))
+                if answer.has_computed_opening && self.state.project.system.trim().is_empty() =>
+            {
+                loaded.shape.prefix_tokens
+            }
+            _ => 0,
+        };
         self.state.derived.bench_mut(candidate).conversation = Some(conversation);
         let said = self.state.view.transcript.last_mut();
         let utterance = said.filter(|u| u.speaker == Speaker::Model(candidate));
         match (answer, utterance) {
             (Ok(answer), Some(utterance)) => {
                 utterance.facts = Some(Facts {
-                    prompt_tokens: answer.prompt_tokens,
+                    prompt_tokens: answer.prompt_tokens.saturating_sub(in_flash),
                     unspoken_tokens: answer.unspoken_tokens,
                     tokens: answer.tokens.len(),
                     tokens_per_second: answer.decode_tokens_per_second(),

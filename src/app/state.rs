@@ -104,7 +104,7 @@ pub struct TurnTokens {
 /// How an answer came about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// Tokens computed before the first of the answer.
+    /// Tokens computed before the first of the answer, but those that a board reads from flash.
     pub prompt_tokens: usize,
     /// Tokens before the spoken reply.
     pub unspoken_tokens: usize,

@@ -78,6 +78,8 @@ pub struct Answer {
     pub logits_hash: LogitsHash,
     /// Tokens that were computed before the first of the answer.
     pub prompt_tokens: usize,
+    /// Whether the text that opens the conversation was among them; a packed prefix is not computed.
+    pub has_computed_opening: bool,
     /// Tokens of the intent line, its end included: what comes before the spoken reply.
     pub unspoken_tokens: usize,
     /// Time until the logits of the first token were there.

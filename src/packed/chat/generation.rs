@@ -99,6 +99,7 @@ impl Conversation {
                 tokens: Vec::new(),
                 logits_hash: LogitsHash::default(),
                 prompt_tokens,
+                has_computed_opening: first == 0,
                 unspoken_tokens: 0,
                 prefill: start.elapsed(),
                 decode: Duration::ZERO,
