@@ -40,6 +40,7 @@
 #[cfg(feature = "gui")]
 pub mod app;
 pub mod board;
+pub mod calibrate;
 pub mod catalog;
 pub mod cli;
 pub mod compress;
@@ -48,6 +49,7 @@ pub mod evaluate;
 #[cfg(feature = "flash")]
 pub mod flash;
 pub mod job;
+pub mod linear;
 pub mod model;
 pub mod packed;
 #[cfg(feature = "gui")]

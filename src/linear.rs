@@ -1,0 +1,161 @@
+//! Dense linear algebra in 32-bit floats on all cores: the only door to `faer`.
+//!
+//! Every result is cut into tiles whose size does not depend on the machine, and a tile is computed by
+//! one thread from beginning to end: the same input gives the same bits on any number of threads.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par, Side};
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+/// Rows of a result that one thread computes.
+const TILE: usize = 128;
+
+/// `x · wᵀ`: what a linear map `w` `[outputs, inputs]` makes of the rows of `x` `[tokens, inputs]`;
+/// `[tokens, outputs]`.
+///
+/// # Panics
+/// When the widths differ, or a matrix is not row-major.
+#[must_use]
+pub fn times_transposed(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>) -> Array2<f32> {
+    assert_eq!(x.ncols(), w.ncols(), "widths of a product");
+    let (tokens, outputs) = (x.nrows(), w.nrows());
+    let mut out = Array2::zeros((tokens, outputs));
+    if let Some(slice) = out.as_slice_mut().filter(|s| !s.is_empty()) {
+        let tiles = slice.par_chunks_mut(TILE * outputs).enumerate();
+        tiles.for_each(|(index, tile)| {
+            let rows = tile.len() / outputs;
+            let x = x.slice(ndarray::s![index * TILE..index * TILE + rows, ..]);
+            let tile = MatMut::from_row_major_slice_mut(tile, rows, outputs);
+            let (x, w) = (view(x), view(w).transpose());
+            matmul(tile, Accum::Replace, x, w, 1.0, Par::Seq);
+        });
+    }
+    out
+}
+
+/// Adds `xᵀ · x` of `x` `[tokens, n]` to the lower triangle of `sum` `[n, n]`; what stands above the
+/// diagonal afterwards means nothing.
+///
+/// # Panics
+/// When the widths differ, or a matrix is not row-major.
+pub fn add_gram(x: ArrayView2<'_, f32>, sum: &mut Array2<f32>) {
+    let n = x.ncols();
+    assert_eq!(sum.dim(), (n, n), "shape of the sum");
+    let slice = sum.as_slice_mut().expect("row-major");
+    let tiles = slice.par_chunks_mut(TILE * n).enumerate();
+    tiles.for_each(|(index, tile)| {
+        let (first, rows) = (index * TILE, tile.len() / n);
+        let end = first + rows;
+        let tile = MatMut::from_row_major_slice_mut(tile, rows, n).subcols_mut(0, end);
+        let (left, right) = (view(x).subcols(first, rows), view(x).subcols(0, end));
+        matmul(tile, Accum::Add, left.transpose(), right, 1.0, Par::Seq);
+    });
+}
+
+/// Copies the lower triangle of a square matrix over the upper one.
+///
+/// # Panics
+/// When the matrix is not square.
+pub fn mirror_lower(matrix: &mut Array2<f32>) {
+    let n = matrix.nrows();
+    assert_eq!(matrix.ncols(), n, "a square matrix");
+    for row in 0..n {
+        for col in row + 1..n {
+            matrix[[row, col]] = matrix[[col, row]];
+        }
+    }
+}
+
+/// The upper triangular `u` `[n, n]` with `h = u · uᵀ`, of a symmetric positive definite `h` of which
+/// the lower triangle is read; nothing when it is not positive definite.
+///
+/// With `u = (I + s) · diag(d)`, column `k` of the strictly upper `s` is what the errors of the columns
+/// before `k` are fed back with (LDLQ, Chee et al. 2023, arXiv:2307.13304; the same as GPTQ's inverse
+/// of the Hessian, without inverting).
+#[must_use]
+pub fn upper_factor(h: ArrayView2<'_, f32>) -> Option<Array2<f32>> {
+    let n = h.nrows();
+    // Turned by half a circle, the lower triangle is an upper one, and the factor found is lower.
+    let turned = view(h).reverse_rows_and_cols().transpose();
+    let factor = turned.llt(Side::Lower).ok()?;
+    let lower = factor.L();
+    Some(Array2::from_shape_fn((n, n), |(row, col)| {
+        if row <= col {
+            lower[(n - 1 - row, n - 1 - col)]
+        } else {
+            0.0
+        }
+    }))
+}
+
+fn view(x: ArrayView2<'_, f32>) -> MatRef<'_, f32> {
+    let (rows, cols) = x.dim();
+    MatRef::from_row_major_slice(x.to_slice().expect("row-major"), rows, cols)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::s;
+
+    /// Numbers without a pattern, from -1 to 1.
+    fn noise(rows: usize, cols: usize, seed: u32) -> Array2<f32> {
+        let mut state = seed;
+        Array2::from_shape_simple_fn((rows, cols), || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+    }
+
+    fn largest_difference(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+        (a - b).iter().fold(0.0, |most, x| x.abs().max(most))
+    }
+
+    #[test]
+    fn products_are_those_of_the_definition() {
+        let (x, w) = (noise(300, 70, 1), noise(90, 70, 2));
+        let product = times_transposed(x.view(), w.view());
+        assert!(largest_difference(&product, &x.dot(&w.t())) < 1e-4);
+        let rows = times_transposed(x.slice(s![10..20, ..]), w.view());
+        assert!(largest_difference(&rows, &product.slice(s![10..20, ..]).to_owned()) < 1e-5);
+        assert_eq!(
+            times_transposed(x.slice(s![..0, ..]), w.view()).dim(),
+            (0, 90)
+        );
+    }
+
+    #[test]
+    fn a_gram_matrix_grows_by_each_batch() {
+        let x = noise(200, 300, 3);
+        let mut sum = Array2::zeros((300, 300));
+        add_gram(x.slice(s![..120, ..]), &mut sum);
+        add_gram(x.slice(s![120.., ..]), &mut sum);
+        mirror_lower(&mut sum);
+        assert!(largest_difference(&sum, &x.t().dot(&x)) < 1e-3);
+    }
+
+    #[test]
+    fn the_same_bits_on_any_number_of_threads() {
+        let (x, w) = (noise(700, 130, 4), noise(210, 130, 5));
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                let mut sum = Array2::zeros((130, 130));
+                add_gram(x.view(), &mut sum);
+                (times_transposed(x.view(), w.view()), sum)
+            })
+        };
+        assert_eq!(on(1), on(3));
+    }
+
+    #[test]
+    fn an_upper_factor_gives_the_matrix_back() {
+        let x = noise(200, 150, 6);
+        let h = x.t().dot(&x);
+        let u = upper_factor(h.view()).unwrap();
+        assert!(u.indexed_iter().all(|((r, c), v)| r <= c || *v == 0.0));
+        assert!(largest_difference(&u.dot(&u.t()), &h) < 1e-3);
+        assert_eq!(upper_factor(Array2::zeros((3, 3)).view()), None);
+    }
+}
