@@ -48,6 +48,7 @@ pub mod estimate;
 pub mod evaluate;
 #[cfg(feature = "flash")]
 pub mod flash;
+pub mod forward;
 pub mod job;
 pub mod linear;
 pub mod model;

@@ -1,7 +1,73 @@
 //! What the inputs of each linear map look like on text: the second moments that calibrated
 //! quantizers and pruners weigh their errors with.
+//!
+//! A calibration carries all windows through the original model block by block, so that one block's
+//! moments are in memory at a time; they are kept on disk under the hashes of model and tokens, and
+//! paid for once.
 
-use ndarray::{Array2, ArrayView1};
+mod store;
+mod text;
+
+pub use text::{CalibrationText, DEFAULT_TOKENS};
+
+use crate::forward::{Block, Frame, Head, Input, Values as _};
+use crate::job::{Cancelled, Job};
+use crate::linear::{add_gram, mirror_lower};
+use crate::model::{Model, ModelError};
+use engine::shape::Role;
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use std::path::{Path, PathBuf};
+
+/// Windows whose activations are held at a time.
+const BATCH: usize = 4;
+
+/// Why a model cannot be calibrated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// The text is too short.
+    #[error("expected at least 16 tokens of text to calibrate on, found {tokens} in {name}")]
+    ShortText {
+        /// The text.
+        name: String,
+        /// Tokens that it has.
+        tokens: usize,
+    },
+    /// A line of a file is no conversation.
+    #[error(
+        "{name}, line {line}: expected {{\"messages\": [{{\"role\": .., \"content\": ..}}]}}: {message}"
+    )]
+    Chat {
+        /// The file.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The text cannot be encoded, or the chat template refuses it.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file of the cache is not what was written.
+    #[error("{path} is damaged: delete it, and the model is calibrated anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system cannot read or write the cache.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The work was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
 
 /// Second moments of the inputs of a linear map: the mean of `x xᵀ` over tokens, `[cols, cols]`,
 /// symmetric.
@@ -41,5 +107,225 @@ impl Hessian {
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+}
+
+/// The moments of every linear map of one model on one text, on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calibration {
+    folder: PathBuf,
+    layers: u32,
+    is_tied: bool,
+    /// Name, hash and length of the text, and the hash of the model.
+    pub origin: Origin,
+}
+
+/// What a calibration was computed from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// SHA-256 of the model's weights.
+    pub model_sha256: String,
+    /// Name of the text.
+    pub text: String,
+    /// SHA-256 of its tokens.
+    pub text_sha256: String,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// Sums over the windows seen so far.
+struct Sums {
+    inputs: Vec<(Input, Array2<f32>)>,
+    tokens: usize,
+}
+
+impl Sums {
+    fn new(widths: impl IntoIterator<Item = (Input, usize)>) -> Self {
+        let zeros = |(input, width)| (input, Array2::zeros((width, width)));
+        Self {
+            inputs: widths.into_iter().map(zeros).collect(),
+            tokens: 0,
+        }
+    }
+
+    fn add(&mut self, input: Input, x: ArrayView2<'_, f32>) {
+        if let Some((_, sum)) = self.inputs.iter_mut().find(|(i, _)| *i == input) {
+            add_gram(x, sum);
+        }
+    }
+
+    fn finish(self) -> store::Moments {
+        let tokens = self.tokens;
+        let mean = |(input, mut sum): (Input, Array2<f32>)| {
+            mirror_lower(&mut sum);
+            sum /= tokens.max(1) as f32;
+            (input, Hessian::new(sum, tokens))
+        };
+        self.inputs.into_iter().map(mean).collect()
+    }
+}
+
+impl Calibration {
+    /// Computes the moments of `model` on `text`, or takes up what `cache`, a folder, has of them.
+    ///
+    /// # Errors
+    /// When the cache cannot be read or written, or the job is cancelled; what was computed by then
+    /// stays in the cache, and the next call goes on from there.
+    pub fn compute(
+        model: &Model,
+        text: &CalibrationText,
+        cache: &Path,
+        job: &Job<'_>,
+    ) -> Result<Self, CalibrateError> {
+        let origin = Origin {
+            model_sha256: model.sha256(job)?,
+            text: text.name.clone(),
+            text_sha256: text.sha256.clone(),
+            tokens: text.tokens(),
+        };
+        let key = |hash: &str| hash.chars().take(16).collect::<String>();
+        let name = format!("{}-{}", key(&origin.model_sha256), key(&origin.text_sha256));
+        let calibration = Self {
+            folder: cache.join(name),
+            layers: model.hyperparameters.layers,
+            is_tied: model.tensor(Role::Output, None).is_none(),
+            origin,
+        };
+        if !calibration.file(None).exists() {
+            calibration.run(model, text, job)?;
+        }
+        Ok(calibration)
+    }
+
+    /// The second moments of what the matrix of this role and layer reads; nothing for what is no linear
+    /// map. An embedding is one when it is the output head too.
+    ///
+    /// # Errors
+    /// When the cache cannot be read.
+    pub fn hessian(
+        &self,
+        role: Role,
+        layer: Option<u32>,
+    ) -> Result<Option<Hessian>, CalibrateError> {
+        let input = Input::of(role).filter(|_| role != Role::Embedding || self.is_tied);
+        let Some(input) = input else {
+            return Ok(None);
+        };
+        let moments = store::load(&self.file(layer))?;
+        let found = moments.into_iter().find(|(i, _)| *i == input);
+        Ok(found.map(|(_, hessian)| hessian))
+    }
+
+    /// Bytes of its files.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> u64 {
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let sizes = files.flatten().filter_map(|file| file.metadata().ok());
+        sizes.map(|m| m.len()).sum()
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of a layer, or of the head.
+    fn file(&self, layer: Option<u32>) -> PathBuf {
+        self.folder.join(match layer {
+            Some(layer) => format!("layer-{layer:04}"),
+            None => "head".to_owned(),
+        })
+    }
+
+    /// The residual stream before the first block whose moments are missing.
+    fn stream_file(&self) -> PathBuf {
+        self.folder.join("stream")
+    }
+
+    fn run(
+        &self,
+        model: &Model,
+        text: &CalibrationText,
+        job: &Job<'_>,
+    ) -> Result<(), CalibrateError> {
+        let window = text.windows.first().map_or(0, Vec::len);
+        let frame = Frame::new(model, window);
+        let shape = &model.hyperparameters;
+        let widths = [
+            (Input::Attention, shape.hidden),
+            (Input::AttentionOutput, shape.query_width()),
+            (Input::FeedForward, shape.hidden),
+            (Input::Down, shape.feed_forward),
+        ];
+        let widths = widths.map(|(input, width)| (input, width as usize));
+        let rows = BATCH * window;
+        let steps = text.tokens().div_ceil(rows) as u64;
+        let total = u64::from(self.layers + 1) * steps;
+        let (first, mut x) = self.resume(model, text);
+        for layer in first..self.layers {
+            let block = Block::load(model, layer);
+            let mut sums = Sums::new(widths);
+            for (step, mut part) in x.axis_chunks_iter_mut(ndarray::Axis(0), rows).enumerate() {
+                job.report("Calibrating", u64::from(layer) * steps + step as u64, total)?;
+                let mut stream = part.to_owned();
+                block.forward(&frame, &mut stream, &mut |input, x| sums.add(input, x));
+                part.assign(&stream);
+                sums.tokens += stream.nrows();
+            }
+            store::save(&self.file(Some(layer)), &sums.finish())?;
+            self.keep_stream(layer + 1, &x)?;
+        }
+        let head = Head::load(model);
+        let mut sums = Sums::new([(Input::Output, shape.hidden as usize)]);
+        for part in x.axis_chunks_iter(ndarray::Axis(0), rows) {
+            job.report("Calibrating", total - 1, total)?;
+            sums.add(Input::Output, head.input(&frame, &part.to_owned()).view());
+            sums.tokens += part.nrows();
+        }
+        store::save(&self.file(None), &sums.finish())?;
+        // What is left of it only takes room.
+        drop(std::fs::remove_file(self.stream_file()));
+        Ok(job.report("Calibrating", total, total)?)
+    }
+
+    /// The first block that is still to be done, and the residual stream `[tokens, hidden]` before it.
+    fn resume(&self, model: &Model, text: &CalibrationText) -> (u32, Array2<f32>) {
+        let mut x = Array2::zeros((text.tokens(), model.hyperparameters.hidden as usize));
+        if let Some(layer) = self.kept_stream(&mut x) {
+            return (layer, x);
+        }
+        let window = text.windows.first().map_or(0, Vec::len);
+        for (index, tokens) in text.windows.iter().enumerate() {
+            let rows = s![index * window..(index + 1) * window, ..];
+            x.slice_mut(rows).assign(&model.embed(tokens));
+        }
+        (0, x)
+    }
+
+    /// Stores the layer, the stream and a checksum.
+    fn keep_stream(&self, layer: u32, x: &Array2<f32>) -> Result<(), CalibrateError> {
+        let mut bytes = Vec::with_capacity(x.len() * 4 + 8);
+        bytes.extend(layer.to_le_bytes());
+        x.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        store::write_whole(&self.stream_file(), &bytes)
+    }
+
+    /// Reads what [`Self::keep_stream`] stored into `x`; nothing when it is not there or not whole.
+    fn kept_stream(&self, x: &mut Array2<f32>) -> Option<u32> {
+        let bytes = std::fs::read(self.stream_file()).ok()?;
+        let (content, crc) = bytes.split_last_chunk::<4>()?;
+        let (layer, values) = content.split_first_chunk::<4>()?;
+        let is_whole =
+            values.len() == x.len() * 4 && crc32fast::hash(content) == u32::from_le_bytes(*crc);
+        let layer = u32::from_le_bytes(*layer);
+        if !is_whole || (0..layer).any(|layer| !self.file(Some(layer)).exists()) {
+            return None;
+        }
+        for (x, bytes) in x.iter_mut().zip(values.as_chunks().0) {
+            *x = f32::from_le_bytes(*bytes);
+        }
+        Some(layer)
     }
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod boards;
+mod calibrate;
 mod chat;
 mod compress;
 #[cfg(all(feature = "voice", feature = "flash"))]
@@ -57,6 +58,7 @@ struct Cli {
 enum Command {
     Bench(bench::BenchArgs),
     Boards(boards::BoardsArgs),
+    Calibrate(calibrate::CalibrateArgs),
     Chat(chat::ChatArgs),
     Compress(compress::CompressArgs),
     #[cfg(all(feature = "voice", feature = "flash"))]
@@ -97,6 +99,7 @@ pub fn main() -> Next {
         Some(command) => match command {
             Command::Bench(args) => bench::run(&args, &output),
             Command::Boards(args) => boards::run(&args, &output),
+            Command::Calibrate(args) => calibrate::run(&args, &output),
             Command::Chat(args) => chat::run(&args, &output),
             Command::Compress(args) => compress::run(&args, &output),
             #[cfg(all(feature = "voice", feature = "flash"))]

@@ -1,0 +1,204 @@
+//! Second moments on disk: one file for each block and one for the head.
+//!
+//! A file is `WHTLCAL1`, the number of matrices, then for each its input, its width, the tokens, the
+//! diagonal in f32 and the correlations below the diagonal in 16-bit steps of 1 / 32767, row by row;
+//! last the CRC-32 of all before it. Moments are correlations times the roots of the diagonal: 16 bits
+//! of those disturb the smallest eigenvalues far less than the damping that every solver adds.
+
+use super::{CalibrateError, Hessian};
+use crate::forward::Input;
+use ndarray::Array2;
+use rayon::prelude::*;
+use std::io::Write as _;
+use std::path::Path;
+
+const MAGIC: &[u8; 8] = b"WHTLCAL1";
+/// Steps from no correlation to a whole one.
+const STEPS: f32 = 32_767.0;
+/// Bytes of one matrix before its numbers.
+const MATRIX_HEADER: usize = 16;
+
+/// The moments of some inputs, as one file holds them.
+pub(super) type Moments = Vec<(Input, Hessian)>;
+
+const INPUTS: [Input; 5] = [
+    Input::Attention,
+    Input::AttentionOutput,
+    Input::FeedForward,
+    Input::Down,
+    Input::Output,
+];
+
+/// Writes a file of moments in one step: it is there whole, or not at all.
+pub(super) fn save(path: &Path, moments: &Moments) -> Result<(), CalibrateError> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend((moments.len() as u64).to_le_bytes());
+    for (input, hessian) in moments {
+        let n = hessian.moments.nrows();
+        let number = INPUTS.iter().position(|i| i == input).unwrap_or(0);
+        bytes.extend((number as u32).to_le_bytes());
+        bytes.extend((n as u32).to_le_bytes());
+        bytes.extend((hessian.tokens as u64).to_le_bytes());
+        let diagonal: Vec<f32> = hessian.mean_squares().to_vec();
+        diagonal.iter().for_each(|d| bytes.extend(d.to_le_bytes()));
+        let inverse: Vec<f32> = diagonal
+            .iter()
+            .map(|d| if *d > 0.0 { 1.0 / d.sqrt() } else { 0.0 })
+            .collect();
+        let rows: Vec<Vec<u8>> = (0..n)
+            .into_par_iter()
+            .map(|row| {
+                let correlation = |col: usize| {
+                    let value = hessian.moments[[row, col]] * inverse[row] * inverse[col];
+                    #[expect(clippy::cast_possible_truncation, reason = "saturates at one")]
+                    let steps = (value.clamp(-1.0, 1.0) * STEPS).round() as i16;
+                    steps.to_le_bytes()
+                };
+                (0..row).flat_map(correlation).collect()
+            })
+            .collect();
+        rows.iter().for_each(|row| bytes.extend(row));
+    }
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend(crc.to_le_bytes());
+    write_whole(path, &bytes)
+}
+
+/// Writes a file in one step.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CalibrateError> {
+    let failed = |source| CalibrateError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// Reads a file of moments; every length is checked against the file's before anything is allocated.
+pub(super) fn load(path: &Path) -> Result<Moments, CalibrateError> {
+    let bytes = std::fs::read(path).map_err(|source| CalibrateError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&bytes).ok_or_else(|| CalibrateError::Damaged {
+        path: path.to_owned(),
+    })
+}
+
+fn parse(bytes: &[u8]) -> Option<Moments> {
+    let (content, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let (magic, rest) = content.split_first_chunk::<8>()?;
+    let (count, mut rest) = rest.split_first_chunk::<8>()?;
+    if magic != MAGIC || u64::from_le_bytes(*count) > INPUTS.len() as u64 {
+        return None;
+    }
+    let mut moments = Vec::new();
+    for _ in 0..u64::from_le_bytes(*count) {
+        let (header, body) = rest.split_at_checked(MATRIX_HEADER)?;
+        let word = |at: usize| Some(u32::from_le_bytes(*header[at..].first_chunk()?));
+        let input = *INPUTS.get(word(0)? as usize)?;
+        let n = word(4)? as usize;
+        let tokens = u64::from_le_bytes(*header[8..].first_chunk()?);
+        let (diagonal, body) = body.split_at_checked(n.checked_mul(4)?)?;
+        let below = n.checked_mul(n.saturating_sub(1))?;
+        let (correlations, body) = body.split_at_checked(below)?;
+        rest = body;
+        let moments_of = unpack(n, diagonal, correlations);
+        moments.push((
+            input,
+            Hessian::new(moments_of, usize::try_from(tokens).ok()?),
+        ));
+    }
+    rest.is_empty().then_some(moments)
+}
+
+/// The symmetric matrix `[n, n]` of its diagonal and the correlations below it.
+fn unpack(n: usize, diagonal: &[u8], correlations: &[u8]) -> Array2<f32> {
+    let diagonal: Vec<f32> = diagonal
+        .as_chunks()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect();
+    let roots: Vec<f32> = diagonal.iter().map(|d| d.max(0.0).sqrt()).collect();
+    let mut matrix = Array2::zeros((n, n));
+    let rows = matrix
+        .as_slice_mut()
+        .expect("row-major")
+        .par_chunks_mut(n.max(1));
+    rows.enumerate().for_each(|(row, out)| {
+        let start = row * row.saturating_sub(1);
+        let steps = correlations[start..start + 2 * row].as_chunks().0;
+        for ((out, steps), root) in out.iter_mut().zip(steps).zip(&roots) {
+            *out = f32::from(i16::from_le_bytes(*steps)) / STEPS * roots[row] * root;
+        }
+        out[row] = diagonal[row];
+    });
+    crate::linear::mirror_lower(&mut matrix);
+    matrix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments() -> Moments {
+        let hessian = |n: usize, tokens| {
+            let mut matrix = Array2::from_shape_fn((n, n), |(r, c)| {
+                1.0 / (1.0 + (r as f32 - c as f32).abs()) * ((r + 1) * (c + 1)) as f32
+            });
+            matrix.row_mut(1).fill(0.0);
+            matrix.column_mut(1).fill(0.0);
+            Hessian::new(matrix, tokens)
+        };
+        vec![
+            (Input::Attention, hessian(5, 7)),
+            (Input::Down, hessian(9, 1000)),
+        ]
+    }
+
+    #[test]
+    fn moments_survive_the_disk_to_sixteen_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/layer");
+        save(&path, &moments()).unwrap();
+        let found = load(&path).unwrap();
+        for ((input, written), (expected, original)) in found.iter().zip(&moments()) {
+            assert_eq!((input, written.tokens), (expected, original.tokens));
+            assert_eq!(written.mean_squares(), original.mean_squares());
+            let largest = original.moments.iter().fold(0f32, |m, x| m.max(*x));
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < largest / 30_000.0;
+            assert!(written.moments.iter().zip(&original.moments).all(close));
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layer");
+        save(&path, &moments()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 0..bytes.len() {
+            assert!(parse(&bytes[..length]).is_none());
+        }
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 1;
+            assert!(parse(&wrong).is_none());
+        }
+        // A width that the file cannot hold, under a right checksum.
+        let mut wrong = bytes[..bytes.len() - 4].to_vec();
+        wrong[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
+        wrong.extend(crc32fast::hash(&wrong).to_le_bytes());
+        assert!(parse(&wrong).is_none());
+    }
+}

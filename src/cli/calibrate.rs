@@ -1,0 +1,101 @@
+//! `whittle calibrate`: what each linear map of a model reads on text, computed once and kept.
+
+use super::Output;
+use super::open::open_model;
+use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
+use crate::catalog::Cache;
+use crate::model::Model;
+use anyhow::Context as _;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Measure what each linear map of a model reads, for compression that spares what matters
+#[derive(Debug, clap::Args)]
+pub(super) struct CalibrateArgs {
+    /// Path or catalog name of a model
+    model: String,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+}
+
+/// What a calibrated command is calibrated on.
+#[derive(Debug, clap::Args)]
+pub(super) struct CalibrationArgs {
+    /// Text file to calibrate on instead of the text that comes along
+    #[arg(long, value_name = "T", conflicts_with = "calibration_chats")]
+    calibration_text: Option<PathBuf>,
+    /// Conversations to calibrate on, one a line: {"messages": [{"role": "user", "content": ".."}, ..]}
+    #[arg(long, value_name = "C.jsonl")]
+    calibration_chats: Option<PathBuf>,
+    /// Tokens of it to use, in windows of 512
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS)]
+    calibration_tokens: usize,
+}
+
+impl CalibrationArgs {
+    /// The text that was asked for, `more` tokens beyond the calibration's included.
+    pub(super) fn text(&self, model: &Model, more: usize) -> anyhow::Result<CalibrationText> {
+        let tokens = self.calibration_tokens.saturating_add(more);
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        Ok(match (&self.calibration_text, &self.calibration_chats) {
+            (Some(path), _) => CalibrationText::of_text(model, &name(path), &read(path)?, tokens)?,
+            (None, Some(path)) => {
+                CalibrationText::of_chats(model, &name(path), &read(path)?, tokens)?
+            }
+            (None, None) => CalibrationText::default_of(model, tokens)?,
+        })
+    }
+
+    /// The calibration of `model`, from the cache if it is there.
+    pub(super) fn compute(&self, model: &Model, output: &Output) -> anyhow::Result<Calibration> {
+        let text = self.text(model, 0)?;
+        let cache = folder()?;
+        Ok(output.with_bar(|job| Calibration::compute(model, &text, &cache, job))?)
+    }
+}
+
+/// Where calibrations are kept.
+pub(super) fn folder() -> anyhow::Result<PathBuf> {
+    Ok(Cache::from_environment()?.folder.join("calibrations"))
+}
+
+#[derive(Serialize)]
+struct Report {
+    text: String,
+    text_sha256: String,
+    tokens: usize,
+    bytes: u64,
+    seconds: f64,
+}
+
+pub(super) fn run(args: &CalibrateArgs, output: &Output) -> anyhow::Result<()> {
+    let model = open_model(&args.model, output)?;
+    let start = Instant::now();
+    let calibration = args.calibration.compute(&model, output)?;
+    let report = Report {
+        text: calibration.origin.text.clone(),
+        text_sha256: calibration.origin.text_sha256.clone(),
+        tokens: calibration.origin.tokens,
+        bytes: calibration.bytes_on_disk(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    output.emit(&report, |r| {
+        format!(
+            "{}: {} tokens of {}, {:.1} MB in the cache, {:.1} s",
+            model.name,
+            r.tokens,
+            r.text,
+            r.bytes as f64 / 1e6,
+            r.seconds
+        )
+    })
+}

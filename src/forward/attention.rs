@@ -1,0 +1,69 @@
+//! Causal attention within each window.
+
+use super::Frame;
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+
+/// What queries `[tokens, query_width]` find among the keys and values `[tokens, kv_width]` of their own
+/// window up to their own position; `[tokens, query_width]`.
+pub(super) fn attend(
+    frame: &Frame,
+    query: &Array2<f32>,
+    key: &Array2<f32>,
+    value: &Array2<f32>,
+) -> Array2<f32> {
+    let window = frame.window;
+    let heads = frame.shape.heads as usize;
+    let head_dim = frame.shape.head_dim as usize;
+    let shared = heads / frame.shape.kv_heads as usize;
+    let windows = query.nrows() / window;
+    let of = |x: &Array2<f32>, w: usize, head: usize| {
+        let columns = head * head_dim..(head + 1) * head_dim;
+        x.slice(s![w * window..(w + 1) * window, columns])
+            .to_owned()
+    };
+    let parts: Vec<Array2<f32>> = (0..windows * heads)
+        .into_par_iter()
+        .map(|index| {
+            let (w, head) = (index / heads, index % heads);
+            one_head(
+                of(query, w, head).view(),
+                of(key, w, head / shared).view(),
+                of(value, w, head / shared).view(),
+            )
+        })
+        .collect();
+    let mut out = Array2::zeros(query.dim());
+    for (index, part) in parts.iter().enumerate() {
+        let (w, head) = (index / heads, index % heads);
+        let columns = head * head_dim..(head + 1) * head_dim;
+        out.slice_mut(s![w * window..(w + 1) * window, columns])
+            .assign(part);
+    }
+    out
+}
+
+/// One head of one window: softmax(q kᵀ / √d) v, each `[window, head_dim]`.
+fn one_head(
+    query: ArrayView2<'_, f32>,
+    key: ArrayView2<'_, f32>,
+    value: ArrayView2<'_, f32>,
+) -> Array2<f32> {
+    let scale = 1.0 / (query.ncols() as f32).sqrt();
+    let mut scores = query.dot(&key.t());
+    for (position, mut row) in scores.rows_mut().into_iter().enumerate() {
+        let seen = row.iter().take(position + 1);
+        let top = seen.copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for (other, score) in row.iter_mut().enumerate() {
+            *score = if other <= position {
+                ((*score - top) * scale).exp()
+            } else {
+                0.0
+            };
+            sum += *score;
+        }
+        row /= sum;
+    }
+    scores.dot(&value)
+}
