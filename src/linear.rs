@@ -9,7 +9,9 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 /// Rows of a result that one thread computes.
-const TILE: usize = 128;
+const TILE: usize = 256;
+/// Columns of a product that one thread computes.
+const TILE_COLUMNS: usize = 512;
 
 /// `x · wᵀ`: what a linear map `w` `[outputs, inputs]` makes of the rows of `x` `[tokens, inputs]`;
 /// `[tokens, outputs]`.
@@ -21,17 +23,35 @@ pub fn times_transposed(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>) -> Array
     assert_eq!(x.ncols(), w.ncols(), "widths of a product");
     let (tokens, outputs) = (x.nrows(), w.nrows());
     let mut out = Array2::zeros((tokens, outputs));
+    let (x, w) = (view(x), view(w));
     if let Some(slice) = out.as_slice_mut().filter(|s| !s.is_empty()) {
-        let tiles = slice.par_chunks_mut(TILE * outputs).enumerate();
-        tiles.for_each(|(index, tile)| {
-            let rows = tile.len() / outputs;
-            let x = x.slice(ndarray::s![index * TILE..index * TILE + rows, ..]);
-            let tile = MatMut::from_row_major_slice_mut(tile, rows, outputs);
-            let (x, w) = (view(x), view(w).transpose());
-            matmul(tile, Accum::Replace, x, w, 1.0, Par::Seq);
+        let tiles = tiles(MatMut::from_row_major_slice_mut(slice, tokens, outputs));
+        tiles.into_par_iter().for_each(|(row, column, tile)| {
+            let x = x.subrows(row, tile.nrows());
+            let w = w.subrows(column, tile.ncols());
+            matmul(tile, Accum::Replace, x, w.transpose(), 1.0, Par::Seq);
         });
     }
     out
+}
+
+/// A matrix in tiles, each with its first row and column.
+fn tiles(matrix: MatMut<'_, f32>) -> Vec<(usize, usize, MatMut<'_, f32>)> {
+    let mut tiles = Vec::new();
+    let (mut rest, mut row) = (matrix, 0);
+    while rest.nrows() > 0 {
+        let height = rest.nrows().min(TILE);
+        let (mut band, below) = rest.split_at_row_mut(height);
+        let mut column = 0;
+        while band.ncols() > 0 {
+            let width = band.ncols().min(TILE_COLUMNS);
+            let (tile, right) = band.split_at_col_mut(width);
+            tiles.push((row, column, tile));
+            (band, column) = (right, column + width);
+        }
+        (rest, row) = (below, row + height);
+    }
+    tiles
 }
 
 /// Adds `xᵀ · x` of `x` `[tokens, n]` to the lower triangle of `sum` `[n, n]`; what stands above the
