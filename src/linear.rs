@@ -73,6 +73,29 @@ pub fn add_gram(x: ArrayView2<'_, f32>, sum: &mut Array2<f32>) {
     });
 }
 
+/// Adds `leftᵀ · right` of `left` `[k, m]` and `right` `[k, n]`, both row-major, to `sum` `[m, n]`, on
+/// the thread that calls.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn add_transposed_times(left: ArrayView2<'_, f32>, right: &[f32], sum: &mut [f32]) {
+    let (k, m) = left.dim();
+    if k == 0 || m == 0 {
+        return;
+    }
+    let n = right.len() / k;
+    let sum = MatMut::from_row_major_slice_mut(sum, m, n);
+    let right = MatRef::from_row_major_slice(right, k, n);
+    matmul(
+        sum,
+        Accum::Add,
+        view(left).transpose(),
+        right,
+        1.0,
+        Par::Seq,
+    );
+}
+
 /// Copies the lower triangle of a square matrix over the upper one.
 ///
 /// # Panics
@@ -143,6 +166,17 @@ mod tests {
             times_transposed(x.slice(s![..0, ..]), w.view()).dim(),
             (0, 90)
         );
+    }
+
+    #[test]
+    fn a_product_with_a_transposed_matrix_is_added() {
+        let (left, right) = (noise(70, 30, 7), noise(70, 20, 8));
+        let mut sum = noise(30, 20, 9);
+        let expected = &sum + &left.t().dot(&right);
+        let (right, slice) = (right.as_slice().unwrap(), sum.as_slice_mut().unwrap());
+        add_transposed_times(left.view(), right, slice);
+        add_transposed_times(left.slice(s![..0, ..]), &[], slice);
+        assert!(largest_difference(&sum, &expected) < 1e-4);
     }
 
     #[test]

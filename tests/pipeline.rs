@@ -221,10 +221,8 @@ fn a_tensor_is_replaced_while_the_model_speaks() {
     let coarse = Arc::new(compress_tensor(
         &model,
         tensor,
-        Setting {
-            precision: Precision::One,
-            sparsity: 0.0,
-        },
+        Setting::bits(Precision::One),
+        None,
     ));
 
     let question = Question {

@@ -115,7 +115,7 @@ fn serve(shared: &Shared, results: &SyncSender<Result<Requantized, String>>, ctx
                 model, matrices, ..
             } = &*request.loaded;
             let tensor = &model.tensors[matrices[request.matrix].tensor];
-            compress_tensor(model, tensor, request.setting)
+            compress_tensor(model, tensor, request.setting, None)
         }));
         let mut queue = lock(&shared.queue);
         queue.busy = None;

@@ -163,8 +163,10 @@ pub(super) fn change(
             precision,
             ..setting
         },
+        // A share in place of a pattern.
         Change::Sparsity(sparsity) => Setting {
             sparsity,
+            pattern: None,
             ..setting
         },
     };
@@ -178,11 +180,7 @@ pub(super) fn change(
     match &row.pattern {
         Some(pattern) if uniform => {
             drop_covered(recipe, loaded, row);
-            recipe.rules.push(Rule {
-                tensors: pattern.clone(),
-                bits: first.precision,
-                sparsity: first.sparsity,
-            });
+            recipe.rules.push(Rule::new(pattern.clone(), first));
         }
         Some(_) | None => {
             for &index in &row.members {

@@ -3,7 +3,7 @@
 use super::Output;
 use super::compress::peak_rss_bytes;
 use super::kv_bits;
-use crate::compress::CompressedTensor;
+use crate::compress::{CompressedTensor, Methods};
 use crate::packed::{LiveModel, PackedModel, WeightSource};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
@@ -239,6 +239,8 @@ fn largest(packed: &PackedModel) -> anyhow::Result<CompressedTensor> {
         bytes: entry.matrix.bytes().to_vec(),
         // Of the tensor of the file, to the byte.
         nmse: 0.0,
+        output_error: None,
+        methods: Methods::default(),
     })
 }
 

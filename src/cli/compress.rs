@@ -20,7 +20,8 @@ pub(super) struct CompressArgs {
     /// Preset or path of a recipe
     #[arg(long, value_name = "R")]
     recipe: String,
-    /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`
+    /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`;
+    /// method:nearest|search|gptq, pruner:magnitude|wanda|sparsegpt and pattern:N:M may follow
     #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
     set: Vec<String>,
     /// Fail unless every weight is packed as it is, as of a model that was trained for the recipe

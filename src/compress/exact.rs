@@ -10,26 +10,22 @@ use super::scales::{GroupScale, Scales, code_unit, largest_scale};
 use engine::encoding::{Encoding, Width};
 use engine::float::{f16_from_f32, f32_from_f16};
 
-/// Scales with which every weight of `row` is exact, `width` columns to a scale; `kept` are the
+/// Scales with which every weight of `row` is exact, `width` columns to a scale; `kept` tells the
 /// columns that a sparse row stores. Nothing for a row of zeros, which any scales hold.
 pub(super) fn scales(
     encoding: Encoding,
     width: usize,
     row: &[f32],
-    kept: &[usize],
+    kept: &[bool],
 ) -> Option<Scales> {
     let exponent = smallest_exponent(row)?;
-    let mut kept = kept.iter().copied().peekable();
     let mut groups = Vec::with_capacity(row.len().div_ceil(width));
     // Most rows of most models end at their first group.
-    for (index, part) in row.chunks(width).enumerate() {
-        let end = index * width + part.len();
-        let weights: Option<Vec<i64>> = if encoding.sparse_width().is_some() {
-            let stored = std::iter::from_fn(|| kept.next_if(|col| *col < end));
-            stored.map(|col| multiple(row[col], exponent)).collect()
-        } else {
-            part.iter().map(|w| multiple(*w, exponent)).collect()
-        };
+    for (part, kept) in row.chunks(width).zip(kept.chunks(width)) {
+        // Other encodings store what is pruned too, as zeros.
+        let is_stored = |kept: bool| kept || encoding.sparse_width().is_none();
+        let stored = part.iter().zip(kept).filter(|(_, kept)| is_stored(**kept));
+        let weights: Option<Vec<i64>> = stored.map(|(w, _)| multiple(*w, exponent)).collect();
         groups.push(Levels::new(encoding, &weights?)?);
     }
     let row_divisor = groups.iter().fold(0, |g, l| divisor(g, l.divisor));
@@ -359,7 +355,8 @@ mod tests {
             })
             .collect();
         if encoding.sparse_width().is_some() {
-            crate::compress::prune::magnitude(&mut row, kept);
+            let plan = crate::compress::Plan::nearest(encoding, cols, kept);
+            crate::compress::prune::prune(&plan, None, &mut row);
         }
         row
     }

@@ -3,21 +3,37 @@
 //! Pure: the same model and recipe give the same bytes on any number of threads. One tensor can be
 //! compressed alone, so that one slider costs one tensor.
 
+mod columns;
 mod exact;
+mod feedback;
+mod grid;
+mod plan;
 mod prune;
 mod quantize;
+mod refine;
+mod row;
 mod scales;
+mod search;
+mod solve;
+mod tensor;
+#[cfg(test)]
+mod testing;
 mod twin;
+mod write;
 
+use plan::Plan;
+
+pub use feedback::Feedback;
 pub use quantize::encode;
+pub use tensor::{
+    CompressedTensor, CompressedWeights, Methods, compress_tensor, compress_tensor_with,
+    compress_weights,
+};
 
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, Tensor};
-use crate::recipe::{Recipe, Setting};
-use engine::encoding::Encoding;
-use engine::matrix::Matrix;
+use crate::recipe::Recipe;
 use engine::shape::Role;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Weights that were to be packed as they are lie off the grid of their encoding.
@@ -33,47 +49,6 @@ pub struct OffGrid {
     pub encoding: &'static str,
     /// Sum of squared errors over sum of squared weights.
     pub nmse: f64,
-}
-
-/// One tensor in the engine's bytes, with the error that it suffered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CompressedTensor {
-    /// GGUF name.
-    pub name: String,
-    /// What it does.
-    pub role: Role,
-    /// Its layer, for roles that each layer has.
-    pub layer: Option<u32>,
-    /// Output width.
-    pub rows: usize,
-    /// Input width.
-    pub cols: usize,
-    /// What the recipe asked.
-    pub setting: Setting,
-    /// How it is stored.
-    pub encoding: Encoding,
-    /// Weights kept in each row.
-    pub kept: usize,
-    /// Its bytes: scales, masks and padding included.
-    pub bytes: Vec<u8>,
-    /// Sum of squared errors over sum of squared weights, against the source; 0 is lossless.
-    pub nmse: f64,
-}
-
-impl CompressedTensor {
-    /// The tensor as the engine reads it.
-    #[must_use]
-    pub fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.encoding, self.rows, self.cols, self.kept, &self.bytes)
-            .expect("encoded to this very length")
-    }
-
-    /// Whether every weight is what it was in the source.
-    #[must_use]
-    pub fn is_exact(&self) -> bool {
-        // A sum of squares of differences, none of which is so small that its square is 0.
-        self.nmse == 0.0
-    }
 }
 
 /// A model compressed by a recipe; tensors are shared, so that two candidates differ only where
@@ -171,100 +146,14 @@ pub fn recompress(
         let same = |t: &&Arc<CompressedTensor>| t.name == tensor.name && t.setting == setting;
         tensors.push(match ready.iter().find(same) {
             Some(tensor) => Arc::clone(tensor),
-            None => Arc::new(compress_tensor(model, tensor, setting)),
+            None => Arc::new(compress_tensor(model, tensor, setting, None)),
         });
         done += weights(tensor);
     }
-    tensors.push(Arc::new(frequencies(model)));
+    tensors.push(Arc::new(tensor::frequencies(model)));
     job.report("Compressing", total, total)?;
     Ok(CompressedModel {
         recipe: recipe.clone(),
         tensors,
     })
-}
-
-/// Compresses one tensor; what is not a matrix stays in 32-bit floats.
-#[must_use]
-pub fn compress_tensor(model: &Model, tensor: &Tensor, setting: Setting) -> CompressedTensor {
-    let Tensor {
-        rows,
-        cols,
-        role,
-        layer,
-        ..
-    } = *tensor;
-    let (setting, encoding) = if role.is_matrix() {
-        (setting, setting.encoding(rows, cols, Some(tensor.source)))
-    } else {
-        (Setting::REFERENCE, Encoding::F32)
-    };
-    let kept = setting.kept(cols);
-    let weights = model.values(tensor);
-    let bytes = match encoding {
-        Encoding::Twin(twin) => twin::repack(twin, cols, model.source_bytes(tensor)),
-        Encoding::F32
-        | Encoding::F16
-        | Encoding::Dense(_)
-        | Encoding::Ternary
-        | Encoding::OneOfFour
-        | Encoding::Sparse(_) => encode(encoding, cols, kept, &weights),
-    };
-    let mut compressed = CompressedTensor {
-        name: tensor.name.clone(),
-        role,
-        layer,
-        rows,
-        cols,
-        setting,
-        encoding,
-        kept,
-        bytes,
-        nmse: 0.0,
-    };
-    compressed.nmse = nmse(&compressed.matrix(), &weights);
-    compressed
-}
-
-/// The rotary frequencies: a table that the engine reads like any other tensor.
-fn frequencies(model: &Model) -> CompressedTensor {
-    let cols = model.rope_frequencies.len();
-    CompressedTensor {
-        name: Role::RopeFrequencies.gguf_name().into(),
-        role: Role::RopeFrequencies,
-        layer: None,
-        rows: 1,
-        cols,
-        setting: Setting::REFERENCE,
-        encoding: Encoding::F32,
-        kept: cols,
-        bytes: encode(Encoding::F32, cols, cols, &model.rope_frequencies),
-        nmse: 0.0,
-    }
-}
-
-/// Squared error of the packed weights over the squared weights; sums run row by row, in order.
-fn nmse(matrix: &Matrix<'_>, weights: &[f32]) -> f64 {
-    let rows: Vec<(f64, f64)> = weights
-        .par_chunks_exact(matrix.cols())
-        .enumerate()
-        .map_init(
-            || vec![0.0; matrix.cols()],
-            |row, (i, weights)| {
-                matrix.dequantize_row(i, row);
-                weights
-                    .iter()
-                    .zip(&*row)
-                    .fold((0.0, 0.0), |(error, size), (w, q)| {
-                        (
-                            error + f64::from(w - q).powi(2),
-                            size + f64::from(*w).powi(2),
-                        )
-                    })
-            },
-        )
-        .collect();
-    let (error, size) = rows
-        .into_iter()
-        .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    if size > 0.0 { error / size } else { 0.0 }
 }

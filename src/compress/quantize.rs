@@ -1,250 +1,204 @@
-//! Floats in, the engine's bytes out.
+//! Floats in, the engine's bytes out: chooses what each row is stored as and has it written.
 //!
 //! A row whose weights all lie on a grid of its encoding, as training for low bits leaves them, is
-//! stored without error; any other is rounded to nearest, against the scales that were stored.
+//! stored without error whatever the method; any other is rounded, against the scales that are stored.
 
-use super::scales::{GroupScale, Scales, Zeros, byte, nearest};
-use super::{exact, prune};
-use engine::codes::{Pick, write_code, write_pick, write_trits, write_value};
-use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Width};
-use engine::float::f16_from_f32;
+use super::feedback::{Factor, Feedback};
+use super::row::{Row, scaled_cols};
+use super::scales::{Zeros, nearest};
+use super::solve::{self, Solved};
+use super::{Plan, columns, exact, prune, search, write};
+use crate::recipe::Quantizer;
+use engine::encoding::{BLOCK_ROWS, Encoding};
+use engine::float::{f16_from_f32, f32_from_f16};
 use rayon::prelude::*;
 
-/// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps `kept` weights.
+/// How much scales may grow when they are fitted again to codes that make up for each other.
+const HEADROOM: f32 = 1.2;
+
+/// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps the `kept` largest weights,
+/// rounded to nearest.
 ///
 /// The same input gives the same bytes on any number of threads. Twins of llama.cpp's formats are
 /// not made of floats: `compress/twin.rs` makes them of the bytes of the source.
 #[must_use]
 pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
-    let rows = weights.len() / cols;
-    let mut bytes = vec![0; encoding.bytes(rows, cols, kept)];
+    let plan = Plan::nearest(encoding, cols, kept);
+    encode_as(&plan, None, weights).bytes
+}
+
+/// Bytes of a matrix, and how far they are from the weights.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    /// Sum of squared errors over sum of squared weights.
+    pub(super) nmse: f64,
+}
+
+/// A Hessian, and its factor where the methods of a plan go from column to column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guide<'a> {
+    pub(super) feedback: &'a Feedback<'a>,
+    pub(super) factor: Option<&'a Factor>,
+}
+
+/// Encodes a matrix `[rows, cols]`, row-major.
+pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, weights: &[f32]) -> Encoded {
+    let Plan { encoding, cols, .. } = *plan;
+    let rows = weights.len() / cols.max(1);
+    let mut bytes = vec![0; encoding.bytes(rows, cols, plan.kept)];
     if bytes.is_empty() {
-        return bytes;
+        return Encoded { bytes, nmse: 0.0 };
     }
-    match encoding {
-        Encoding::F32 => bytes
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .zip(weights)
-            .for_each(|(b, w)| *b = w.to_le_bytes()),
-        Encoding::F16 => {
-            let per_row = bytes
-                .par_chunks_exact_mut(2 * cols)
-                .zip(weights.par_chunks_exact(cols));
-            per_row.for_each(|(bytes, row)| {
-                let mut row = row.to_vec();
-                prune::magnitude(&mut row, kept);
-                bytes
-                    .as_chunks_mut::<2>()
-                    .0
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(b, w)| *b = f16_from_f32(w).to_le_bytes());
-            });
+    if encoding == Encoding::F32 {
+        for (bytes, w) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
+            *bytes = w.to_le_bytes();
         }
-        Encoding::Dense(_) | Encoding::Ternary | Encoding::OneOfFour | Encoding::Sparse(_) => {
-            let Some(record) = encoding.record() else {
-                return bytes;
+        return Encoded { bytes, nmse: 0.0 };
+    }
+    let block_bytes = match encoding.record() {
+        Some(_) => encoding.block_bytes(cols, plan.kept),
+        None => BLOCK_ROWS * cols * 2,
+    };
+    let factor = guide.and_then(|g| g.factor.map(|factor| (g.feedback, factor)));
+    let blocks = match factor {
+        Some(_) => columns::TILE / BLOCK_ROWS,
+        None => 1,
+    };
+    let parts = bytes
+        .par_chunks_mut(blocks * block_bytes)
+        .zip(weights.par_chunks(blocks * BLOCK_ROWS * cols));
+    let errors: Vec<Vec<(f64, f64)>> = parts
+        .map(|(bytes, weights)| {
+            let solved = match factor {
+                Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
+                None => alone(plan, guide.map(|g| g.feedback), weights),
             };
-            let blocks = bytes
-                .par_chunks_exact_mut(encoding.block_bytes(cols, kept))
-                .zip(weights.par_chunks(BLOCK_ROWS * cols));
-            blocks.for_each(|(bytes, rows)| {
-                let mut block = Block {
-                    encoding,
-                    record,
-                    cols,
-                    zeros: if kept < cols {
-                        Zeros::Needed
-                    } else {
-                        Zeros::Rounded
-                    },
-                    bytes,
-                };
-                let mut kept_codes = vec![Vec::new(); cols.div_ceil(4)];
-                for (lane, row) in rows.chunks_exact(cols).enumerate() {
-                    let mut row = row.to_vec();
-                    // A kept weight may be zero: what a sparse row keeps is told by its place.
-                    let columns = match encoding.sparse_width() {
-                        Some(_) => prune::kept_columns(&row, kept),
-                        None => Vec::new(),
+            match solved {
+                Solved::Rows(rows) => {
+                    write_rows(encoding, block_bytes, &rows, bytes);
+                    let mut values = vec![0.0; cols];
+                    let pairs = rows.iter().zip(weights.chunks_exact(cols));
+                    let error = |(row, weights): (&Row, &[f32])| {
+                        row.values(encoding, &mut values);
+                        squares(weights, &values)
                     };
-                    if encoding == Encoding::OneOfFour {
-                        prune::one_of_four(&mut row);
-                    } else {
-                        prune::magnitude(&mut row, kept);
+                    pairs.map(error).collect()
+                }
+                Solved::Halves(mut halves) => {
+                    for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&mut halves) {
+                        let half = f16_from_f32(*value);
+                        *bytes = half.to_le_bytes();
+                        *value = f32_from_f16(half);
                     }
-                    block.encode_row(lane, &row, &columns, &mut kept_codes);
+                    let pairs = weights.chunks_exact(cols).zip(halves.chunks_exact(cols));
+                    pairs.map(|(w, q)| squares(w, q)).collect()
                 }
-                if let Some(width) = encoding.sparse_width() {
-                    block.write_values(width, kept, &kept_codes);
-                }
-            });
+            }
+        })
+        .collect();
+    let (error, size) = errors
+        .into_iter()
+        .flatten()
+        .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let nmse = if size > 0.0 { error / size } else { 0.0 };
+    Encoded { bytes, nmse }
+}
+
+/// Rows of which none knows of the others, nor a column of those before it.
+fn alone(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32]) -> Solved {
+    let rows = weights.chunks_exact(plan.cols);
+    if plan.encoding.record().is_some() {
+        return Solved::Rows(rows.map(|weights| row(plan, feedback, weights)).collect());
+    }
+    let mut halves = weights.to_vec();
+    for row in halves.chunks_exact_mut(plan.cols) {
+        prune::prune(plan, feedback, row);
+    }
+    Solved::Halves(halves)
+}
+
+fn write_rows(encoding: Encoding, block_bytes: usize, rows: &[Row], bytes: &mut [u8]) {
+    let Some(record) = encoding.record() else {
+        return;
+    };
+    let blocks = bytes.chunks_exact_mut(block_bytes);
+    for (bytes, rows) in blocks.zip(rows.chunks(BLOCK_ROWS)) {
+        write::block(encoding, record, rows, bytes);
+    }
+}
+
+/// Squared error and squared weights of a row; sums run in order.
+fn squares(weights: &[f32], values: &[f32]) -> (f64, f64) {
+    let pairs = weights.iter().zip(values);
+    pairs.fold((0.0, 0.0), |(error, size), (w, q)| {
+        (
+            error + f64::from(w - q).powi(2),
+            size + f64::from(*w).powi(2),
+        )
+    })
+}
+
+/// What a row is stored as when its columns are rounded one by one; where a pass over columns follows,
+/// the scales and the mask with which it begins.
+pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32]) -> Row {
+    let encoding = plan.encoding;
+    let width = scaled_cols(encoding);
+    let mut pruned = weights.to_vec();
+    // Weights that are on a grid already have the zeros that they shall have.
+    if !plan.is_simple() {
+        let mask = prune::prune(&plan.simple(), None, &mut pruned);
+        if pruned == weights
+            && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
+        {
+            return Row::nearest(encoding, scales, &pruned, &mask);
         }
-        Encoding::Twin(_) => {}
+        pruned.copy_from_slice(weights);
     }
-    bytes
-}
-
-/// Sixteen rows on their way into bytes.
-struct Block<'a> {
-    encoding: Encoding,
-    record: Record,
-    cols: usize,
-    zeros: Zeros,
-    bytes: &'a mut [u8],
-}
-
-/// Codes kept in four columns of a block, in the order of rows and columns.
-type KeptCodes = [Vec<u8>];
-
-impl Block<'_> {
-    /// Columns that share a scale.
-    fn scaled_cols(&self) -> usize {
-        self.record.groups * GROUP
+    // A kept weight may be zero: what a sparse row keeps is told by its place.
+    let mask = prune::prune(plan, feedback, &mut pruned);
+    let zeros = if plan.kept < plan.cols {
+        Zeros::Needed
+    } else {
+        Zeros::Rounded
+    };
+    if plan.is_simple()
+        && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
+    {
+        return Row::nearest(encoding, scales, &pruned, &mask);
     }
-
-    /// The header of the record with this column, and the bytes of its group.
-    fn parts(&mut self, col: usize) -> (&mut [u8], &mut [u8]) {
-        let at = self.encoding.row_scale_bytes() + col / self.scaled_cols() * self.record.bytes();
-        let group = col % self.scaled_cols() / GROUP * self.record.group;
-        let record = &mut self.bytes[at..at + self.record.bytes()];
-        let (header, groups) = record.split_at_mut(self.record.header);
-        (header, &mut groups[group..group + self.record.group])
-    }
-
-    fn encode_row(
-        &mut self,
-        lane: usize,
-        row: &[f32],
-        columns: &[usize],
-        kept_codes: &mut KeptCodes,
-    ) {
-        let encoding = self.encoding;
-        let width = self.scaled_cols();
-        let scales = exact::scales(encoding, width, row, columns)
-            .unwrap_or_else(|| nearest(encoding, width, self.zeros, row));
-        self.write_scales(lane, &scales);
-        let mut columns = columns.iter().copied().peekable();
-        for (index, (part, group)) in row.chunks(width).zip(&scales.groups).enumerate() {
-            let start = index * width;
-            let step = scales.step(encoding, *group);
-            let positions: Vec<f32> = part
-                .iter()
-                .map(|w| if step > 0.0 { w / step } else { 0.0 })
+    let nearest = nearest(encoding, width, zeros, &pruned);
+    let scales = match plan.quantizer {
+        Quantizer::Nearest => nearest,
+        Quantizer::Search | Quantizer::Gptq => {
+            let importance: Vec<f32> = (0..plan.cols)
+                .map(|col| match feedback {
+                    _ if !mask[col] => 0.0,
+                    Some(feedback) => feedback.importance()[col],
+                    None => 1.0,
+                })
                 .collect();
-            match encoding {
-                Encoding::Dense(width) => {
-                    for (number, positions) in positions.chunks(GROUP).enumerate() {
-                        let (_, codes) = self.parts(start + number * GROUP);
-                        for (col, position) in positions.iter().enumerate() {
-                            let code = dense_code(width, *position, *group);
-                            write_code(codes, width, lane, col, code);
-                        }
-                    }
-                }
-                Encoding::Ternary => {
-                    let trit = |i: usize| {
-                        let position = positions.get(i).copied().unwrap_or(0.0);
-                        byte((position + 1.0).round().clamp(0.0, 2.0))
-                    };
-                    for first in (0..part.len()).step_by(GROUP) {
-                        for col in 0..4 {
-                            let trits = std::array::from_fn(|i| trit(first + 4 * i + col));
-                            write_trits(self.parts(start + first).1, lane, col, trits);
-                        }
-                    }
-                }
-                Encoding::OneOfFour => {
-                    for (chunk, four) in part.chunks(4).enumerate() {
-                        let column = four.iter().position(|w| *w != 0.0).unwrap_or(0);
-                        let is_negative = four[column] < 0.0;
-                        let pick = Pick {
-                            column,
-                            is_negative,
-                        };
-                        let (_, codes) = self.parts(start + 4 * chunk);
-                        write_pick(codes, lane, chunk % (GROUP / 4), pick);
-                    }
-                }
-                Encoding::Sparse(width) => {
-                    while let Some(col) = columns.next_if(|col| *col < start + part.len()) {
-                        let code = kept_code(width, positions[col - start]);
-                        kept_codes[col / 4].push(code);
-                        let place = 4 * lane + col % 4;
-                        let (_, bitmap) = self.parts(col);
-                        bitmap[col % GROUP / 4 * 8 + place / 8] |= 1 << (place % 8);
-                    }
-                }
-                Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => {}
-            }
+            let headroom = match plan.quantizer {
+                Quantizer::Nearest | Quantizer::Search => 1.0,
+                Quantizer::Gptq => HEADROOM,
+            };
+            search::scales(encoding, zeros, &pruned, &importance, headroom, nearest)
         }
-    }
-
-    /// Stores the scales of a row, and zero points where there are any.
-    fn write_scales(&mut self, lane: usize, scales: &Scales) {
-        self.bytes[2 * lane..2 * lane + 2].copy_from_slice(&scales.row.to_le_bytes());
-        let encoding = self.encoding;
-        let width = self.scaled_cols();
-        for (index, group) in scales.groups.iter().enumerate() {
-            let (header, _) = self.parts(index * width);
-            match encoding {
-                Encoding::Ternary => header[lane % 8] |= (group.scale - 1) << (lane / 8 * 4),
-                Encoding::F32
-                | Encoding::F16
-                | Encoding::Dense(_)
-                | Encoding::OneOfFour
-                | Encoding::Sparse(_)
-                | Encoding::Twin(_) => header[lane] = group.scale,
-            }
-            if encoding.has_zero_point() {
-                header[BLOCK_ROWS + lane] = group.zero_point;
-            }
-        }
-    }
-
-    /// Writes the values of all rows behind the records, four columns after four columns.
-    fn write_values(&mut self, width: Width, kept: usize, kept_codes: &KeptCodes) {
-        let records = self.cols.div_ceil(self.scaled_cols()) * self.record.bytes();
-        let at = self.encoding.row_scale_bytes() + records;
-        let values = &mut self.bytes[at..];
-        for (index, code) in kept_codes.iter().flatten().enumerate() {
-            write_value(values, width, BLOCK_ROWS * kept, index, *code);
-        }
-    }
+    };
+    Row::nearest(encoding, scales, &pruned, &mask)
 }
 
-/// The code nearest to `position` steps from zero.
-fn dense_code(width: Width, position: f32, group: GroupScale) -> u8 {
-    let code = |zero: f32, low: f32, top: f32| byte((position + zero).round().clamp(low, top));
-    match width {
-        Width::One => u8::from(position >= 0.0),
-        Width::Two | Width::Three | Width::Four => {
-            let top = f32::from((1u8 << width.bits()) - 1);
-            code(f32::from(group.zero_point) / 16.0, 0.0, top)
-        }
-        Width::Five => code(16.0, 0.0, 31.0),
-        Width::Six => code(32.0, 0.0, 63.0),
-        // -128 is not a level.
-        Width::Eight => code(128.0, 1.0, 255.0),
-    }
-}
-
-/// The code of a kept weight. Levels are odd, so that none is zero: code c stands for 2c - top.
-fn kept_code(width: Width, position: f32) -> u8 {
-    match width {
-        Width::Eight => byte((position + 128.0).round().clamp(1.0, 255.0)),
-        Width::One | Width::Two | Width::Three | Width::Four | Width::Five | Width::Six => {
-            let top = f32::from((1u8 << width.bits()) - 1);
-            byte(((position + top) / 2.0).round().clamp(0.0, top))
-        }
-    }
+/// Whether a row is stored without error.
+pub(super) fn is_exact(plan: &Plan, row: &Row, weights: &[f32]) -> bool {
+    let mut values = vec![0.0; weights.len()];
+    row.values(plan.encoding, &mut values);
+    values == weights
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::encoding::Width;
     use engine::matrix::Matrix;
 
     /// Smooth, signed, of very different size from group to group.

@@ -135,7 +135,7 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
 }
 
 /// The row scale, as a half, that gives the largest step the largest integer scale.
-fn row_scale(encoding: Encoding, steps: impl Iterator<Item = f32>) -> u16 {
+pub(super) fn row_scale(encoding: Encoding, steps: impl Iterator<Item = f32>) -> u16 {
     let largest = steps.fold(0.0, f32::max);
     let scale = largest / (f32::from(largest_scale(encoding)) * code_unit(encoding));
     f16_from_f32(scale.min(65_504.0))

@@ -216,10 +216,7 @@ mod tests {
     }
 
     fn on(board: &str, shape: &ModelShape, precision: Precision, options: &Options) -> Estimate {
-        let tensors = plan(shape, &|_, _| Setting {
-            precision,
-            sparsity: 0.0,
-        });
+        let tensors = plan(shape, &|_, _| Setting::bits(precision));
         let memory = RuntimeMemory::of(shape, options.context_tokens, options.cache);
         estimate(
             shape,

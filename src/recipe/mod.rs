@@ -3,9 +3,11 @@
 //! A recipe is a list of rules over tensor patterns; the last rule that matches a tensor decides.
 //! Tensors that no rule matches keep 16 bits. Recipes are small, comparable, and saved as TOML.
 
+mod method;
 mod pattern;
 mod setting;
 
+pub use method::{NOfM, Pruner, Quantizer};
 pub use pattern::{Layers, Pattern};
 pub use setting::{MAX_SPARSITY, Precision, Setting};
 
@@ -39,13 +41,27 @@ pub enum RecipeError {
     /// The sparsity is out of range.
     #[error("expected a sparsity from 0 to {MAX_SPARSITY}, found {0}")]
     Sparsity(f64),
+    /// No quantizer has this name.
+    #[error("expected a method of nearest, search or gptq, found `{0}`")]
+    Method(String),
+    /// No pruner has this name.
+    #[error("expected a pruner of magnitude, wanda or sparsegpt, found `{0}`")]
+    Pruner(String),
+    /// Not a number of kept weights and of columns.
+    #[error("expected a pattern N:M such as 2:4, with 0 < N < M and M up to {max}, found `{0}`", max = NOfM::MAX_COLUMNS)]
+    Structure(String),
+    /// A sparsity and a pattern.
+    #[error("expected a sparsity or a pattern, found both: {0} and {1}")]
+    Both(f64, NOfM),
     /// The pattern matches no kind of tensor.
     #[error(
         "expected a pattern such as `attention.*`, `feed-forward.down@0..4` or `blk.3.*`, found `{0}`"
     )]
     Pattern(String),
     /// A command-line setting is not of the right form.
-    #[error("expected PATTERN=bits:B,sparsity:S, found `{0}`")]
+    #[error(
+        "expected PATTERN=bits:B,sparsity:S,method:Q,pruner:P,pattern:N:M or some of these, found `{0}`"
+    )]
     Set(String),
     /// No preset or file has this name.
     #[error("no recipe named `{name}`: presets are {presets}, or give a path")]
@@ -73,32 +89,100 @@ pub struct Recipe {
 
 /// What a recipe asks of the tensors that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, try_from = "Written")]
 pub struct Rule {
     /// Which tensors.
     pub tensors: Pattern,
     /// Bits of each kept weight.
     pub bits: Precision,
-    /// Share of the weights of every row that become zero, 0 to 0.95.
-    #[serde(
-        default,
-        skip_serializing_if = "is_zero",
-        deserialize_with = "sparsity_in_range"
-    )]
+    /// Share of the weights of every row that become zero, 0 to 0.95; 0 beside a pattern.
+    #[serde(skip_serializing_if = "is_default")]
     pub sparsity: f64,
+    /// Kept weights of so many consecutive columns.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pattern: Option<NOfM>,
+    /// How kept weights are rounded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub method: Quantizer,
+    /// How the others are chosen.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pruner: Pruner,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(x: &f64) -> bool {
-    *x == 0.0
+/// A rule as it is written, before what must agree is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    tensors: Pattern,
+    bits: Precision,
+    #[serde(default)]
+    sparsity: f64,
+    pattern: Option<NOfM>,
+    #[serde(default)]
+    method: Quantizer,
+    #[serde(default)]
+    pruner: Pruner,
 }
 
-fn sparsity_in_range<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let sparsity = f64::deserialize(deserializer)?;
-    check_sparsity(sparsity).map_err(serde::de::Error::custom)
+impl TryFrom<Written> for Rule {
+    type Error = RecipeError;
+
+    fn try_from(written: Written) -> Result<Self, RecipeError> {
+        let Written {
+            tensors,
+            bits,
+            sparsity,
+            pattern,
+            method,
+            pruner,
+        } = written;
+        let sparsity = check_sparsity(sparsity)?;
+        match pattern {
+            Some(pattern) if sparsity > 0.0 => Err(RecipeError::Both(sparsity, pattern)),
+            Some(_) | None => Ok(Self {
+                tensors,
+                bits,
+                sparsity,
+                pattern,
+                method,
+                pruner,
+            }),
+        }
+    }
+}
+
+impl Rule {
+    /// Asks `setting` of `tensors`.
+    #[must_use]
+    pub fn new(tensors: Pattern, setting: Setting) -> Self {
+        Self {
+            tensors,
+            bits: setting.precision,
+            sparsity: match setting.pattern {
+                Some(_) => 0.0,
+                None => setting.sparsity,
+            },
+            pattern: setting.pattern,
+            method: setting.method,
+            pruner: setting.pruner,
+        }
+    }
+
+    /// What it asks of each tensor.
+    #[must_use]
+    pub fn setting(&self) -> Setting {
+        Setting {
+            precision: self.bits,
+            sparsity: self.pattern.map_or(self.sparsity, NOfM::sparsity),
+            pattern: self.pattern,
+            method: self.method,
+            pruner: self.pruner,
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn check_sparsity(sparsity: f64) -> Result<f64, RecipeError> {
@@ -181,18 +265,15 @@ impl Recipe {
         toml::to_string(self).expect("a recipe has no value that TOML lacks")
     }
 
-    /// Adds a rule written as `PATTERN=bits:B,sparsity:S`; either part may be left out.
+    /// Adds a rule written as `PATTERN=bits:B,sparsity:S,method:Q,pruner:P,pattern:N:M`; any part may be
+    /// left out.
     ///
     /// # Errors
     /// When the text has another form or a number is out of range.
     pub fn set(&mut self, text: &str) -> Result<(), RecipeError> {
         let wrong = || RecipeError::Set(text.into());
         let (pattern, settings) = text.split_once('=').ok_or_else(wrong)?;
-        let mut rule = Rule {
-            tensors: pattern.parse()?,
-            bits: Precision::Sixteen,
-            sparsity: 0.0,
-        };
+        let mut rule = Rule::new(pattern.parse()?, Setting::REFERENCE);
         for setting in settings.split(',') {
             let (key, value) = setting.split_once(':').ok_or_else(wrong)?;
             match key {
@@ -204,8 +285,14 @@ impl Recipe {
                     };
                     rule.sparsity = check_sparsity(share.map_err(|_| wrong())?)?;
                 }
+                "method" => rule.method = value.parse()?,
+                "pruner" => rule.pruner = value.parse()?,
+                "pattern" => rule.pattern = Some(value.parse()?),
                 _ => return Err(wrong()),
             }
+        }
+        if let (Some(pattern), true) = (rule.pattern, rule.sparsity > 0.0) {
+            return Err(RecipeError::Both(rule.sparsity, pattern));
         }
         self.rules.push(rule);
         Ok(())
@@ -219,21 +306,14 @@ impl Recipe {
             .iter()
             .rev()
             .find(|rule| rule.tensors.matches(role, layer, layers));
-        rule.map_or(Setting::REFERENCE, |rule| Setting {
-            precision: rule.bits,
-            sparsity: rule.sparsity,
-        })
+        rule.map_or(Setting::REFERENCE, Rule::setting)
     }
 
     /// Asks `setting` of one tensor, whatever the other rules say; replaces an earlier exception.
     pub fn except(&mut self, role: Role, layer: Option<u32>, setting: Setting) {
         let tensors = Pattern::one(role, layer);
         self.rules.retain(|rule| rule.tensors != tensors);
-        self.rules.push(Rule {
-            tensors,
-            bits: setting.precision,
-            sparsity: setting.sparsity,
-        });
+        self.rules.push(Rule::new(tensors, setting));
     }
 }
 
@@ -295,14 +375,7 @@ mod tests {
         recipe.set("blk.1.*=bits:3,sparsity:50%").unwrap();
         let bits = |layer| recipe.setting(Role::Down, Some(layer), 8).precision.bits();
         assert_eq!([bits(0), bits(1), bits(2)], [6.0, 3.0, 4.0].map(Some));
-        recipe.except(
-            Role::Down,
-            Some(1),
-            Setting {
-                precision: Precision::Eight,
-                sparsity: 0.0,
-            },
-        );
+        recipe.except(Role::Down, Some(1), Setting::bits(Precision::Eight));
         assert_eq!(
             recipe.setting(Role::Down, Some(1), 8).precision,
             Precision::Eight
@@ -310,6 +383,26 @@ mod tests {
         let rules = recipe.rules.len();
         recipe.except(Role::Down, Some(1), Setting::REFERENCE);
         assert_eq!(recipe.rules.len(), rules);
+    }
+
+    #[test]
+    fn methods_are_written_only_where_they_are_not_the_simplest() {
+        let mut recipe = Recipe::original();
+        recipe
+            .set("*=bits:3,method:gptq,pruner:sparsegpt,pattern:2:4")
+            .unwrap();
+        let setting = recipe.setting(Role::Down, Some(0), 2);
+        assert_eq!(setting.method, Quantizer::Gptq);
+        assert_eq!(setting.pruner, Pruner::SparseGpt);
+        assert_eq!((setting.sparsity, setting.kept(10)), (0.5, 6));
+        recipe.set("output=bits:8,sparsity:25%").unwrap();
+        let text = recipe.to_toml();
+        assert!(text.contains("method = \"gptq\"\n") && text.contains("pattern = \"2:4\"\n"));
+        assert_eq!(text.matches("method").count(), 1, "{text}");
+        assert_eq!(text.matches("sparsity").count(), 1, "{text}");
+        assert_eq!(Recipe::parse("again", &text).unwrap(), recipe);
+        recipe.except(Role::Down, Some(0), setting);
+        assert_eq!(recipe.setting(Role::Down, Some(0), 2), setting);
     }
 
     #[test]
@@ -326,7 +419,23 @@ mod tests {
         );
         assert_eq!(
             message("*=bits"),
-            "expected PATTERN=bits:B,sparsity:S, found `*=bits`"
+            "expected PATTERN=bits:B,sparsity:S,method:Q,pruner:P,pattern:N:M or some of these, found `*=bits`"
+        );
+        assert_eq!(
+            message("*=bits:3,method:best"),
+            "expected a method of nearest, search or gptq, found `best`"
+        );
+        assert_eq!(
+            message("*=bits:3,pruner:axe"),
+            "expected a pruner of magnitude, wanda or sparsegpt, found `axe`"
+        );
+        assert_eq!(
+            message("*=bits:3,pattern:4:4"),
+            "expected a pattern N:M such as 2:4, with 0 < N < M and M up to 32, found `4:4`"
+        );
+        assert_eq!(
+            message("*=bits:3,pattern:2:4,sparsity:0.5"),
+            "expected a sparsity or a pattern, found both: 0.5 and 2:4"
         );
         assert!(message("attentive=bits:4").contains("found `attentive`"));
         let message = Recipe::parse("mine", "name = 'x'\n[[rule]]\ntensors = '*'\nbits = 7")

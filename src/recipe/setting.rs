@@ -1,6 +1,6 @@
 //! What a recipe asks of one tensor: precision and sparsity, and the encoding that holds them.
 
-use super::RecipeError;
+use super::{NOfM, Pruner, Quantizer, RecipeError};
 use crate::model::SourceType;
 use engine::encoding::{BLOCK_ROWS, Encoding, Twin, Width};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -132,8 +132,15 @@ impl std::str::FromStr for Precision {
 pub struct Setting {
     /// Bits of each kept weight.
     pub precision: Precision,
-    /// Share of the weights of every row that become zero, 0 to 0.95.
+    /// Share of the weights of every row that become zero, 0 to 0.95; beside a pattern it is the
+    /// pattern's.
     pub sparsity: f64,
+    /// Kept weights of so many consecutive columns.
+    pub pattern: Option<NOfM>,
+    /// How kept weights are rounded.
+    pub method: Quantizer,
+    /// How the others are chosen.
+    pub pruner: Pruner,
 }
 
 /// Largest sparsity that a recipe may ask for.
@@ -141,14 +148,42 @@ pub const MAX_SPARSITY: f64 = 0.95;
 
 impl Setting {
     /// The source's own values in 16 bits.
-    pub const REFERENCE: Self = Self {
-        precision: Precision::Sixteen,
-        sparsity: 0.0,
-    };
+    pub const REFERENCE: Self = Self::bits(Precision::Sixteen);
+
+    /// Every weight with these bits, rounded to nearest.
+    #[must_use]
+    pub const fn bits(precision: Precision) -> Self {
+        Self::sparse(precision, 0.0)
+    }
+
+    /// The largest weights with these bits, rounded to nearest; a share of `sparsity` becomes zero.
+    #[must_use]
+    pub const fn sparse(precision: Precision, sparsity: f64) -> Self {
+        Self {
+            precision,
+            sparsity,
+            pattern: None,
+            method: Quantizer::Nearest,
+            pruner: Pruner::Magnitude,
+        }
+    }
+
+    /// The same with a pattern instead of a sparsity.
+    #[must_use]
+    pub fn with_pattern(self, pattern: NOfM) -> Self {
+        Self {
+            sparsity: pattern.sparsity(),
+            pattern: Some(pattern),
+            ..self
+        }
+    }
 
     /// Weights kept in each row of `cols`.
     #[must_use]
     pub fn kept(&self, cols: usize) -> usize {
+        if let Some(pattern) = self.pattern {
+            return pattern.kept_of_row(cols);
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -181,7 +216,10 @@ impl Setting {
             Precision::Six => Width::Six,
             Precision::Eight => Width::Eight,
         };
-        let is_one_of_four = (self.sparsity - 0.75).abs() < 1e-9;
+        let is_one_of_four = match self.pattern {
+            Some(pattern) => (pattern.kept(), pattern.columns()) == (1, 4),
+            None => (self.sparsity - 0.75).abs() < 1e-9,
+        };
         // A sign has no zero: with pruned weights between them, dense signs become ternary.
         let dense = match self.precision {
             Precision::One if is_one_of_four => return Encoding::OneOfFour,

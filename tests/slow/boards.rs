@@ -246,12 +246,8 @@ fn pack(model: &Model, recipe: &Recipe) -> PackedModel {
 
 /// Every precision without and with pruning, one after the other over the matrices of the model.
 fn every_setting(model: &Model) -> Recipe {
-    let settings = [0.0, 0.9].map(|sparsity| {
-        Precision::ALL.map(|precision| Setting {
-            precision,
-            sparsity,
-        })
-    });
+    let settings = [0.0, 0.9]
+        .map(|sparsity| Precision::ALL.map(|precision| Setting::sparse(precision, sparsity)));
     let mut recipe = Recipe::original();
     let matrices = model.tensors.iter().filter(|t| t.role.is_matrix());
     for (tensor, setting) in matrices.zip(settings.as_flattened().iter().cycle()) {
@@ -413,10 +409,7 @@ fn a_weight_takes_no_more_instructions_than_written_down() {
         for (precision, sparsity, integer_limit, float_limit) in INSTRUCTIONS {
             let mut recipe = Recipe::original();
             for tensor in model.tensors.iter().filter(|t| t.role.is_matrix()) {
-                let setting = Setting {
-                    precision,
-                    sparsity,
-                };
+                let setting = Setting::sparse(precision, sparsity);
                 recipe.except(tensor.role, tensor.layer, setting);
             }
             let packed = pack(&model, &recipe);

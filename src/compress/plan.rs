@@ -1,0 +1,120 @@
+//! How one matrix is compressed, when it is settled what its methods have to work with.
+
+use super::feedback::{Factor, Feedback};
+use super::solve;
+use crate::recipe::{NOfM, Pruner, Quantizer, Setting};
+use engine::encoding::Encoding;
+
+/// What is done to every row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Plan {
+    pub(super) encoding: Encoding,
+    pub(super) cols: usize,
+    /// Weights kept in each row.
+    pub(super) kept: usize,
+    /// Where they may stand.
+    pub(super) pattern: Option<NOfM>,
+    pub(super) quantizer: Quantizer,
+    pub(super) pruner: Pruner,
+}
+
+impl Plan {
+    /// The largest weights, rounded to nearest.
+    pub(super) fn nearest(encoding: Encoding, cols: usize, kept: usize) -> Self {
+        Self {
+            encoding,
+            cols,
+            kept,
+            pattern: match encoding {
+                Encoding::OneOfFour => NOfM::new(1, 4),
+                Encoding::F32
+                | Encoding::F16
+                | Encoding::Dense(_)
+                | Encoding::Ternary
+                | Encoding::Sparse(_)
+                | Encoding::Twin(_) => None,
+            },
+            quantizer: Quantizer::Nearest,
+            pruner: Pruner::Magnitude,
+        }
+    }
+
+    /// What `setting` asks of a matrix, as far as it can be done: without a Hessian GPTQ becomes a search
+    /// for scales, and Wanda and SparseGPT compare magnitudes; with one that has no factor SparseGPT
+    /// becomes Wanda.
+    pub(super) fn new<'a>(
+        setting: &Setting,
+        encoding: Encoding,
+        cols: usize,
+        feedback: Option<&'a Feedback<'a>>,
+    ) -> (Self, Option<&'a Factor>) {
+        let nearest = Self::nearest(encoding, cols, setting.kept(cols));
+        let mut plan = Self {
+            pattern: nearest.pattern.or(setting.pattern),
+            quantizer: setting.method,
+            pruner: setting.pruner,
+            ..nearest
+        };
+        if plan.kept == cols {
+            plan.pruner = Pruner::Magnitude;
+        }
+        let has_grid = encoding.record().is_some();
+        match encoding {
+            Encoding::F32 | Encoding::Twin(_) => plan.quantizer = Quantizer::Nearest,
+            // Floats have no scales to search; what is pruned can still be made up for.
+            Encoding::F16 if plan.kept == cols || plan.quantizer == Quantizer::Search => {
+                plan.quantizer = Quantizer::Nearest;
+            }
+            Encoding::F16
+            | Encoding::Dense(_)
+            | Encoding::Ternary
+            | Encoding::OneOfFour
+            | Encoding::Sparse(_) => {}
+        }
+        let Some(feedback) = feedback else {
+            plan.without_factor(has_grid);
+            plan.pruner = Pruner::Magnitude;
+            return (plan, None);
+        };
+        if !plan.needs_factor() {
+            return (plan, None);
+        }
+        let factor = feedback.factor(solve::order(&plan));
+        if factor.is_none() {
+            plan.without_factor(has_grid);
+        }
+        (plan, factor)
+    }
+
+    fn without_factor(&mut self, has_grid: bool) {
+        if self.quantizer == Quantizer::Gptq {
+            self.quantizer = if has_grid {
+                Quantizer::Search
+            } else {
+                Quantizer::Nearest
+            };
+        }
+        if self.pruner == Pruner::SparseGpt {
+            self.pruner = Pruner::Wanda;
+        }
+    }
+
+    /// Whether errors go from column to column.
+    pub(super) fn needs_factor(&self) -> bool {
+        self.quantizer == Quantizer::Gptq || self.pruner == Pruner::SparseGpt
+    }
+
+    /// Whether it is the plan that needs to know nothing of the inputs.
+    pub(super) fn is_simple(&self) -> bool {
+        self.quantizer == Quantizer::Nearest && self.pruner == Pruner::Magnitude
+    }
+
+    /// The plan of the same shape that needs to know nothing of the inputs.
+    pub(super) fn simple(&self) -> Self {
+        Self {
+            quantizer: Quantizer::Nearest,
+            pruner: Pruner::Magnitude,
+            ..*self
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What one row is to be stored as: chosen by a method, not bytes yet.
+
+use super::grid::{Grid, has_mask};
+use super::scales::Scales;
+use engine::encoding::{Encoding, GROUP};
+
+/// The scales, codes and mask of one row of `cols` weights.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    /// One for each group of columns that shares one.
+    pub(super) scales: Scales,
+    /// `[cols]`; beside a mask those of kept columns count only.
+    pub(super) codes: Vec<u8>,
+    /// `[cols]`: whether a column is kept; the others are zero where the encoding has zeros.
+    pub(super) kept: Vec<bool>,
+}
+
+impl Row {
+    /// Rounds `weights` `[cols]` to the grids of `scales`; those that are not kept must be zero.
+    pub(super) fn nearest(
+        encoding: Encoding,
+        scales: Scales,
+        weights: &[f32],
+        kept: &[bool],
+    ) -> Self {
+        let mut codes = Vec::with_capacity(weights.len());
+        for (part, group) in weights.chunks(scaled_cols(encoding)).zip(&scales.groups) {
+            let grid = Grid::new(encoding, &scales, *group);
+            codes.extend(part.iter().map(|w| grid.code(*w)));
+        }
+        Self {
+            scales,
+            codes,
+            kept: kept.to_vec(),
+        }
+    }
+
+    /// Writes the weights `[cols]` that the engine will read.
+    pub(super) fn values(&self, encoding: Encoding, out: &mut [f32]) {
+        let width = scaled_cols(encoding);
+        let parts = out.chunks_mut(width).zip(self.codes.chunks(width));
+        for ((out, codes), group) in parts.zip(&self.scales.groups) {
+            let grid = Grid::new(encoding, &self.scales, *group);
+            for (value, code) in out.iter_mut().zip(codes) {
+                *value = grid.value(*code);
+            }
+        }
+        if has_mask(encoding) {
+            for (value, kept) in out.iter_mut().zip(&self.kept) {
+                if !kept {
+                    *value = 0.0;
+                }
+            }
+        }
+    }
+}
+
+/// Columns that share a scale.
+pub(super) const fn scaled_cols(encoding: Encoding) -> usize {
+    match encoding.record() {
+        Some(record) => record.groups * GROUP,
+        None => GROUP,
+    }
+}
