@@ -56,6 +56,7 @@ pub mod packed;
 #[cfg(feature = "gui")]
 pub mod project;
 pub mod recipe;
+pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;
 pub mod workers;

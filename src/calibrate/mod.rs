@@ -197,8 +197,22 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// The second moments of what the matrix of this role and layer reads; nothing for what is no linear
-    /// map. An embedding is one when it is the output head too.
+    /// What the matrix of this role reads; nothing for what is no linear map. An embedding is one when it
+    /// is the output head too.
+    #[must_use]
+    pub fn input_of(&self, role: Role) -> Option<Input> {
+        Input::of(role).filter(|_| role != Role::Embedding || self.is_tied)
+    }
+
+    /// The second moments of what each linear map of a layer reads, or of what the output head reads.
+    ///
+    /// # Errors
+    /// When the cache cannot be read.
+    pub fn hessians(&self, layer: Option<u32>) -> Result<Vec<(Input, Hessian)>, CalibrateError> {
+        store::load(&self.file(layer))
+    }
+
+    /// The second moments of what one matrix reads; nothing for what is no linear map.
     ///
     /// # Errors
     /// When the cache cannot be read.
@@ -207,12 +221,10 @@ impl Calibration {
         role: Role,
         layer: Option<u32>,
     ) -> Result<Option<Hessian>, CalibrateError> {
-        let input = Input::of(role).filter(|_| role != Role::Embedding || self.is_tied);
-        let Some(input) = input else {
+        let Some(input) = self.input_of(role) else {
             return Ok(None);
         };
-        let moments = store::load(&self.file(layer))?;
-        let found = moments.into_iter().find(|(i, _)| *i == input);
+        let found = self.hessians(layer)?.into_iter().find(|(i, _)| *i == input);
         Ok(found.map(|(_, hessian)| hessian))
     }
 

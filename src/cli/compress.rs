@@ -1,8 +1,9 @@
 //! `whittle compress`: a model and a recipe in, a packed file out.
 
 use super::Output;
+use super::calibrate::CalibrationArgs;
 use super::open::open_model;
-use crate::compress::{CompressedModel, compress};
+use crate::compress::{CompressedModel, compress_calibrated};
 use crate::packed::{PackedModel, PrefixChoice, PrefixText, WeightSource as _};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
@@ -24,6 +25,8 @@ pub(super) struct CompressArgs {
     /// method:nearest|search|gptq, pruner:magnitude|wanda|sparsegpt and pattern:N:M may follow
     #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
     set: Vec<String>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
     /// Fail unless every weight is packed as it is, as of a model that was trained for the recipe
     #[arg(long)]
     exact: bool,
@@ -79,7 +82,13 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     let recipe = open_recipe(&args.recipe, &args.set)?;
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
-    let compressed = output.with_bar(|job| compress(&model, &recipe, job))?;
+    let calibration = if recipe.is_calibrated() {
+        Some(args.calibration.compute(&model, output)?)
+    } else {
+        None
+    };
+    let compressed = output
+        .with_bar(|job| compress_calibrated(&model, &recipe, calibration.as_ref(), &[], job))?;
     if args.exact {
         compressed.require_exact()?;
     }

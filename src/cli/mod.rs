@@ -24,6 +24,7 @@ mod sampling;
 mod studio;
 #[cfg(feature = "voice")]
 mod talk;
+mod tune;
 
 pub use output::Output;
 #[cfg(feature = "gui")]
@@ -70,6 +71,7 @@ enum Command {
     Models(models::ModelsArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
+    Tune(tune::TuneArgs),
     #[cfg(feature = "flash")]
     Flash(flash::FlashArgs),
     #[cfg(feature = "flash")]
@@ -111,6 +113,7 @@ pub fn main() -> Next {
             Command::Models(args) => models::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),
+            Command::Tune(args) => tune::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Flash(args) => flash::run(&args, &output),
             #[cfg(feature = "flash")]

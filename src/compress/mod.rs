@@ -3,6 +3,7 @@
 //! Pure: the same model and recipe give the same bytes on any number of threads. One tensor can be
 //! compressed alone, so that one slider costs one tensor.
 
+mod calibrated;
 mod columns;
 mod exact;
 mod feedback;
@@ -23,6 +24,7 @@ mod write;
 
 use plan::Plan;
 
+pub use calibrated::{CompressError, compress_calibrated};
 pub use feedback::Feedback;
 pub use quantize::encode;
 pub use tensor::{
@@ -31,7 +33,7 @@ pub use tensor::{
 };
 
 use crate::job::{Cancelled, Job};
-use crate::model::{Model, Tensor};
+use crate::model::Model;
 use crate::recipe::Recipe;
 use engine::shape::Role;
 use std::sync::Arc;
@@ -136,24 +138,9 @@ pub fn recompress(
     ready: &[Arc<CompressedTensor>],
     job: &Job<'_>,
 ) -> Result<CompressedModel, Cancelled> {
-    let weights = |t: &Tensor| (t.rows * t.cols) as u64;
-    let total = model.tensors.iter().map(weights).sum();
-    let mut done = 0;
-    let mut tensors = Vec::with_capacity(model.tensors.len() + 1);
-    for tensor in &model.tensors {
-        job.report("Compressing", done, total)?;
-        let setting = recipe.setting(tensor.role, tensor.layer, model.hyperparameters.layers);
-        let same = |t: &&Arc<CompressedTensor>| t.name == tensor.name && t.setting == setting;
-        tensors.push(match ready.iter().find(same) {
-            Some(tensor) => Arc::clone(tensor),
-            None => Arc::new(compress_tensor(model, tensor, setting, None)),
-        });
-        done += weights(tensor);
+    match compress_calibrated(model, recipe, None, ready, job) {
+        Ok(compressed) => Ok(compressed),
+        // Without a calibration nothing is read.
+        Err(CompressError::Cancelled(_) | CompressError::Calibrate(_)) => Err(Cancelled),
     }
-    tensors.push(Arc::new(tensor::frequencies(model)));
-    job.report("Compressing", total, total)?;
-    Ok(CompressedModel {
-        recipe: recipe.clone(),
-        tensors,
-    })
 }

@@ -309,6 +309,12 @@ impl Recipe {
         rule.map_or(Setting::REFERENCE, Rule::setting)
     }
 
+    /// Whether a rule weighs errors by what a calibration knows of the inputs.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        self.rules.iter().any(|rule| rule.setting().is_calibrated())
+    }
+
     /// Asks `setting` of one tensor, whatever the other rules say; replaces an earlier exception.
     pub fn except(&mut self, role: Role, layer: Option<u32>, setting: Setting) {
         let tensors = Pattern::one(role, layer);

@@ -168,6 +168,22 @@ impl Setting {
         }
     }
 
+    /// Every weight with these bits, rounded as well as a calibration allows.
+    #[must_use]
+    pub const fn calibrated(precision: Precision) -> Self {
+        Self {
+            method: Quantizer::Gptq,
+            ..Self::bits(precision)
+        }
+    }
+
+    /// Whether it weighs errors by what a calibration knows of the inputs.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        let is_pruned = self.sparsity > 0.0;
+        self.method != Quantizer::Nearest || (is_pruned && self.pruner != Pruner::Magnitude)
+    }
+
     /// The same with a pattern instead of a sparsity.
     #[must_use]
     pub fn with_pattern(self, pattern: NOfM) -> Self {
@@ -242,6 +258,25 @@ impl Setting {
         } else {
             dense
         }
+    }
+}
+
+impl std::fmt::Display for Setting {
+    /// As `--set` takes it: `bits:3,sparsity:0.5,method:gptq`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "bits:{}", self.precision.name())?;
+        match self.pattern {
+            Some(pattern) => write!(f, ",pattern:{pattern}")?,
+            None if self.sparsity > 0.0 => write!(f, ",sparsity:{}", self.sparsity)?,
+            None => {}
+        }
+        if self.method != Quantizer::default() {
+            write!(f, ",method:{}", self.method.name())?;
+        }
+        if self.pruner != Pruner::default() {
+            write!(f, ",pruner:{}", self.pruner.name())?;
+        }
+        Ok(())
     }
 }
 

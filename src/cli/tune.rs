@@ -1,0 +1,221 @@
+//! `whittle tune`: a budget in, a recipe out.
+
+use super::Output;
+use super::calibrate::CalibrationArgs;
+use super::estimate::board;
+use super::open::open_model;
+use crate::calibrate::{Calibration, CalibrationText};
+use crate::estimate::Options;
+use crate::evaluate::tasks;
+use crate::tune::{BoardGoal, Passed, TuneOptions, Tuned, Tuner};
+use crate::workers::Processor;
+use anyhow::Context as _;
+use clap::ArgGroup;
+use serde::Serialize;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Find the best recipe for a number of bytes, a board, or tasks
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("goal").args(["bytes", "bits_per_weight", "board", "tasks"]).required(true).multiple(true)))]
+pub(super) struct TuneArgs {
+    /// Path or catalog name of a model
+    model: String,
+    /// Most bytes of the whole packed file: 70000000 or 70MB
+    #[arg(long, value_name = "N", value_parser = byte_count, conflicts_with = "bits_per_weight")]
+    bytes: Option<u64>,
+    /// Most bits for each weight of the matrices, scales and masks counted
+    #[arg(long, value_name = "B")]
+    bits_per_weight: Option<f64>,
+    /// Board that must hold the model: the id of a built-in one, or a board file
+    #[arg(long, value_name = "ID|FILE")]
+    board: Option<String>,
+    /// Least speed on that board, in the middle of its estimate
+    #[arg(long, value_name = "T", requires = "board")]
+    min_tokens_per_second: Option<f64>,
+    /// Tasks that must hold: then the fewest bytes that keep them
+    #[arg(long, value_name = "T.jsonl", requires = "min_pass")]
+    tasks: Option<String>,
+    /// Least share of the tasks: 95%
+    #[arg(long, value_name = "P", value_parser = share, requires = "tasks")]
+    min_pass: Option<f64>,
+    /// Recipe to write
+    #[arg(long, value_name = "R.toml")]
+    out: PathBuf,
+    /// Table of bytes and expected divergence to write beside it
+    #[arg(long, value_name = "F.csv")]
+    front: Option<PathBuf>,
+    /// Exchanges between tensors that are tried and measured
+    #[arg(long, value_name = "N", default_value_t = TuneOptions::default().exchanges)]
+    exchanges: usize,
+    /// Seed of their order
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Tokens to measure with, beyond those of the calibration
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    measure_tokens: usize,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+}
+
+fn byte_count(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return Err("expected a number of bytes, or one in kB, MB or GB".into()),
+    };
+    let number = digits.trim().parse::<f64>();
+    let number = number.map_err(|_| "expected a number of bytes such as 70MB")?;
+    if (0.0..=1e15).contains(&(number * unit)) {
+        Ok((number * unit) as u64)
+    } else {
+        Err("expected from 0 to 1000000 GB".into())
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
+        None => text.parse(),
+    };
+    match share {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a share such as 95% or 0.95".into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    recipe: PathBuf,
+    bytes: u64,
+    predicted_kl: f64,
+    allocated_kl: f64,
+    measured_kl: f64,
+    positions: usize,
+    exchanges_tried: usize,
+    exchanges_kept: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budgets_tried: Option<usize>,
+    seconds: f64,
+}
+
+pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
+    let model = open_model(&args.model, output)?;
+    let start = Instant::now();
+    let calibration = args.calibration.compute(&model, output)?;
+    // What follows the calibration's tokens in the same text.
+    let text = args.calibration.text(&model, args.measure_tokens)?;
+    let tokens = after(&text, &calibration);
+    let options = TuneOptions {
+        exchanges: args.exchanges,
+        seed: args.seed,
+        ..TuneOptions::default()
+    };
+    let tuner =
+        output.with_bar(|job| Tuner::measure(&model, &calibration, &tokens, &options, job))?;
+    if let Some(path) = &args.front {
+        let rows = tuner.whole_front(64);
+        let line = |p: &crate::tune::Point| format!("{},{:.6}\n", p.bytes, p.predicted_kl);
+        let table: String = rows.iter().map(line).collect();
+        write(path, &format!("bytes,predicted_kl\n{table}"))?;
+    }
+    let largest = largest(args, &tuner)?;
+    let (tuned, passed) = match (&args.tasks, args.min_pass) {
+        (Some(set), Some(min_pass)) => {
+            let tasks = output.with_bar(|job| tasks::load(set, job))?;
+            let processor = Processor::new(None)?;
+            let (tuned, passed) = output.with_bar(|job| {
+                tuner.tune_for_tasks(largest, &tasks, min_pass, &processor.host(), job)
+            })?;
+            (tuned, Some(passed))
+        }
+        _ => (output.with_bar(|job| tuner.tune(largest, job))?, None),
+    };
+    write(&args.out, &tuned.recipe.to_toml())?;
+    print(args, &tuned, passed, start, output)
+}
+
+/// The tokens of `text` that the calibration did not take.
+fn after(text: &CalibrationText, calibration: &Calibration) -> Vec<u32> {
+    let tokens = text.windows.concat();
+    let taken = calibration.origin.tokens.min(tokens.len());
+    tokens[taken..].to_vec()
+}
+
+/// The most bytes that all limits allow.
+fn largest(args: &TuneArgs, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
+    let mut largest = tuner.range().1;
+    if let Some(bytes) = args.bytes {
+        largest = largest.min(bytes);
+    }
+    if let Some(bits) = args.bits_per_weight {
+        anyhow::ensure!(bits > 0.0, "expected bits per weight above 0, found {bits}");
+        largest = largest.min(tuner.bytes_at(bits));
+    }
+    if let Some(name) = &args.board {
+        largest = largest.min(tuner.bytes_for(&BoardGoal {
+            board: board(name)?,
+            options: Options::default(),
+            min_tokens_per_second: args.min_tokens_per_second,
+        })?);
+    }
+    Ok(largest)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+fn print(
+    args: &TuneArgs,
+    tuned: &Tuned,
+    passed: Option<Passed>,
+    start: Instant,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let report = Report {
+        recipe: args.out.clone(),
+        bytes: tuned.bytes,
+        predicted_kl: tuned.predicted_kl,
+        allocated_kl: tuned.allocated_kl,
+        measured_kl: tuned.measured_kl,
+        positions: tuned.positions,
+        exchanges_tried: tuned.exchanges.0,
+        exchanges_kept: tuned.exchanges.1,
+        task_share: passed.map(|p| p.share),
+        budgets_tried: passed.map(|p| p.tried),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    output.emit(&report, |r| {
+        let mut text = format!(
+            "{}: at most {} bytes packed\nKL on {} positions of the tune's own text: predicted {:.4}, measured {:.4}, after {} of {} exchanges {:.4}\n",
+            r.recipe.display(),
+            r.bytes,
+            r.positions,
+            r.predicted_kl,
+            r.allocated_kl,
+            r.exchanges_kept,
+            r.exchanges_tried,
+            r.measured_kl,
+        );
+        if let (Some(share), Some(tried)) = (r.task_share, r.budgets_tried) {
+            text += &format!(
+                "{:.1} % of the tasks hold; {tried} budgets were tried\n",
+                share * 100.0
+            );
+        }
+        text + &format!("{:.1} s", r.seconds)
+    })
+}
