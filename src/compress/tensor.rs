@@ -438,7 +438,7 @@ mod tests {
         ];
         for (setting, encoding) in settings.into_iter().chain(patterns) {
             let errors = Pruner::ALL.map(|pruner| {
-                let setting = with(Quantizer::Nearest, pruner, setting);
+                let setting = with(Quantizer::Search, pruner, setting);
                 let compressed = compress_weights(&weights, cols, setting, Some(&feedback));
                 assert_eq!(compressed.encoding.name(), encoding);
                 let values = values(&compressed, rows, cols);
@@ -455,7 +455,7 @@ mod tests {
             });
             // Where little is pruned, rounding decides.
             assert!(errors[1] < 1.05 * errors[0], "{setting:?}: {errors:?}");
-            assert!(errors[2] < 0.9 * errors[1], "{setting:?}: {errors:?}");
+            assert!(errors[2] < errors[1], "{setting:?}: {errors:?}");
             let setting = with(Quantizer::Gptq, Pruner::SparseGpt, setting);
             let best = compress_weights(&weights, cols, setting, Some(&feedback));
             assert!(best.output_error.unwrap() < errors[2], "{setting:?}");
