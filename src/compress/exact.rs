@@ -18,16 +18,25 @@ pub(super) fn scales(
     row: &[f32],
     kept: &[bool],
 ) -> Option<Scales> {
-    let exponent = smallest_exponent(row)?;
-    let mut groups = Vec::with_capacity(row.len().div_ceil(width));
-    // Most rows of most models end at their first group.
-    for (part, kept) in row.chunks(width).zip(kept.chunks(width)) {
-        // Other encodings store what is pruned too, as zeros.
-        let is_stored = |kept: bool| kept || encoding.sparse_width().is_none();
+    // Other encodings store what is pruned too, as zeros.
+    let is_stored = |kept: bool| kept || encoding.sparse_width().is_none();
+    let levels = |(part, kept): (&[f32], &[bool]), exponent: i32| {
         let stored = part.iter().zip(kept).filter(|(_, kept)| is_stored(**kept));
         let weights: Option<Vec<i64>> = stored.map(|(w, _)| multiple(*w, exponent)).collect();
-        groups.push(Levels::new(encoding, &weights?)?);
+        Levels::new(encoding, &weights?)
+    };
+    let parts = || row.chunks(width).zip(kept.chunks(width));
+    // Most rows of most models end at their first group, which is on no grid whatever the others are.
+    if let Some((first, exponent)) = parts()
+        .next()
+        .zip(smallest_exponent(&row[..width.min(row.len())]))
+    {
+        levels(first, exponent)?;
     }
+    let exponent = smallest_exponent(row)?;
+    let groups: Vec<Levels> = parts()
+        .map(|part| levels(part, exponent))
+        .collect::<Option<_>>()?;
     let row_divisor = groups.iter().fold(0, |g, l| divisor(g, l.divisor));
     let most = groups.iter().map(|l| l.divisor / row_divisor).max()?;
     if most > MOST_PARTS {

@@ -431,7 +431,7 @@ mod tests {
         let patterns = [
             (pattern(Precision::Four, 2, 4), "sparse4"),
             (pattern(Precision::Two, 4, 8), "sparse2"),
-            (pattern(Precision::Eight, 7, 8), "dense8"),
+            (pattern(Precision::Four, 15, 16), "dense4"),
             (pattern(Precision::One, 1, 4), "1of4"),
             (pattern(Precision::One, 3, 4), "ternary"),
             (pattern(Precision::Sixteen, 3, 7), "f16"),

@@ -27,6 +27,7 @@ use crate::job::{Cancelled, Job};
 use engine::format::Dialogue;
 use engine::shape::{Hyperparameters, Role};
 pub(crate) use map::Bytes;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -158,9 +159,8 @@ impl Model {
     #[must_use]
     pub fn values(&self, tensor: &Tensor) -> Vec<f32> {
         let mut values = vec![0.0; tensor.rows * tensor.cols];
-        for (row, out) in values.chunks_exact_mut(tensor.cols).enumerate() {
-            self.row(tensor, row, out);
-        }
+        let rows = values.par_chunks_exact_mut(tensor.cols).enumerate();
+        rows.for_each(|(row, out)| self.row(tensor, row, out));
         values
     }
 

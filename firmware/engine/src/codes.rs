@@ -51,6 +51,7 @@ pub(crate) fn read_code(codes: &[u8], width: Width, lane: usize, col: usize) -> 
 ///
 /// # Panics
 /// When `codes` is not the codes of a group of this width.
+#[inline]
 pub fn write_code(codes: &mut [u8], width: Width, lane: usize, col: usize, code: u8) {
     let (mut at, mut below) = (0, 0);
     for bits in planes(width) {
