@@ -33,6 +33,7 @@ impl Grid {
 
     /// The code whose value is nearest to `weight`, of two as near the one further from zero; 0 for
     /// what is not a number.
+    #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -55,6 +56,7 @@ impl Grid {
     }
 
     /// What a code stands for.
+    #[inline]
     pub(super) fn value(&self, code: u8) -> f32 {
         self.step * (f32::from(code) - self.zero)
     }

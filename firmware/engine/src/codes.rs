@@ -11,6 +11,7 @@ use crate::encoding::{GROUP, GROUP_WEIGHTS, Width};
 /// A plane holds eight chunks of four columns by sixteen rows, 64 codes each. With `bits` bits a byte
 /// holds `8 / bits` chunks, `bits` chunks apart.
 #[must_use]
+#[inline]
 pub const fn plane_byte(col: usize, lane: usize, bits: usize) -> (usize, usize) {
     let chunk = col / 4;
     (
@@ -20,6 +21,7 @@ pub const fn plane_byte(col: usize, lane: usize, bits: usize) -> (usize, usize) 
 }
 
 /// The planes of a width, low bits first: their bits, and nothing more as zero.
+#[inline]
 pub(crate) const fn planes(width: Width) -> [usize; 2] {
     match width {
         Width::One => [1, 0],
