@@ -211,6 +211,9 @@ mod tests {
         (0..order.len()).map(|k| inverse_of(&left(k))).collect()
     }
 
+    /// Whether the column of a turn is kept, by what columns cost at that time.
+    type Keep<'a> = dyn FnMut(usize, &dyn Fn(usize) -> f64) -> bool + 'a;
+
     /// GPTQ and SparseGPT as their papers write them: the inverse of the Hessian of the columns that are
     /// left, one column after the other, one row, no blocks. `kept` chooses, when a column is reached,
     /// what is kept of it and of others by their costs `w² / [H⁻¹]` at that time.
@@ -219,7 +222,7 @@ mod tests {
         inverses: &[Array2<f64>],
         weights: &[f32],
         nearest: &dyn Fn(usize, f32) -> f32,
-        kept: &mut dyn FnMut(usize, &dyn Fn(usize) -> f64) -> bool,
+        kept: &mut Keep<'_>,
     ) -> Vec<f32> {
         let n = weights.len();
         let order = &factor.order;
@@ -325,7 +328,7 @@ mod tests {
             let weights = row(&tile.weights, r);
             let mut chosen = Vec::new();
             let mut kept = |turn: usize, cost: &dyn Fn(usize) -> f64| {
-                if turn % BLOCK == 0 {
+                if turn.is_multiple_of(BLOCK) {
                     let mut block: Vec<usize> = (turn..140.min(turn + BLOCK)).collect();
                     block.sort_by(|a, b| cost(*b).total_cmp(&cost(*a)));
                     chosen = block[..counts[turn / BLOCK][r]].to_vec();
@@ -360,7 +363,7 @@ mod tests {
                 let weights = row(&tile.weights, r);
                 let mut chosen = Vec::new();
                 let mut kept = |turn: usize, cost: &dyn Fn(usize) -> f64| {
-                    if turn % pattern.columns() == 0 {
+                    if turn.is_multiple_of(pattern.columns()) {
                         let mut few: Vec<usize> = (turn..turn + pattern.columns()).collect();
                         few.sort_by(|a, b| cost(*b).total_cmp(&cost(*a)));
                         chosen = few[..pattern.kept()].to_vec();

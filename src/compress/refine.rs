@@ -116,8 +116,8 @@ impl Span<'_> {
 
     /// One error changes: the slopes of all columns follow.
     fn change(&mut self, col: usize, by: &Lane) {
-        for r in 0..TILE {
-            self.changes[col][r] += by[r];
+        for (sum, by) in self.changes[col].iter_mut().zip(by) {
+            *sum += by;
         }
         for other in 0..self.slopes.len() {
             let curvature = self.curvature(other, col);
