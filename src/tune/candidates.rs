@@ -133,7 +133,7 @@ pub(super) fn measure(
 }
 
 /// Rows that the error of a setting is measured on.
-const SAMPLED_ROWS: usize = 256;
+const SAMPLED_ROWS: usize = 128;
 
 /// Whole blocks of rows from all over a tensor, `[rows, cols]`; all of a small one.
 fn sampled_rows(model: &Model, tensor: &Tensor) -> Vec<f32> {

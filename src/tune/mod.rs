@@ -32,6 +32,9 @@ use reference::{Reference, WINDOW};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
+/// Windows that single tensors are probed on: what one costs need not be known to the per cent.
+const PROBE_WINDOWS: usize = 2;
+
 /// Why there is no recipe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -207,16 +210,17 @@ impl<'a> Tuner<'a> {
             .collect();
         let path = calibration.folder().join(format!("tune-{key}.jsonl"));
         let mut journal = Journal::open(&path)?;
-        let reference = Reference::compute(model, tokens, window, job)?;
+        let probed = tokens[..whole.min(PROBE_WINDOWS * window)].to_vec();
         let tensors = candidates::measure(
             model,
             calibration,
-            &reference,
+            &Reference::compute(model, probed, window, job)?,
             &options.settings,
             probe(&options.settings),
             &mut journal,
             job,
         )?;
+        let reference = Reference::compute(model, tokens, window, job)?.for_whole_models();
         Ok(Self {
             model,
             calibration,

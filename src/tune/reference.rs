@@ -88,6 +88,13 @@ impl<'a> Reference<'a> {
         Ok(reference)
     }
 
+    /// The same without what only changes of single tensors need.
+    pub(super) fn for_whole_models(mut self) -> Self {
+        self.streams = Vec::new();
+        self.blocks = Vec::new();
+        self
+    }
+
     /// Positions that are scored.
     pub(super) fn positions(&self) -> usize {
         self.scored.len()
