@@ -3,6 +3,8 @@
 //! Block layouts follow `ggml-common.h` and the arithmetic `ggml-quants.c` (`dequantize_row_*`) of
 //! llama.cpp, in the same order of operations, so that values equal its values to the bit.
 
+mod ternary;
+
 /// How a tensor's values are stored in the file it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(
@@ -36,18 +38,24 @@ pub enum SourceType {
     Q5_K,
     /// 6 bits, 8-bit scales for 16 values.
     Q6_K,
+    /// -1, 0 and 1 in 1.6 bits, a scale for 256 values.
+    TQ1_0,
+    /// -1, 0 and 1 in 2 bits, a scale for 256 values.
+    TQ2_0,
 }
 
-use SourceType::{BF16, F16, F32, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+use SourceType::{
+    BF16, F16, F32, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0, TQ1_0, TQ2_0,
+};
 
 impl SourceType {
     /// Every type.
-    pub const ALL: [Self; 13] = [
-        F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K,
+    pub const ALL: [Self; 15] = [
+        F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0,
     ];
 
     pub(super) const LIST: &'static str =
-        "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
+        "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0";
 
     /// Its name: "Q4_1".
     #[must_use]
@@ -66,6 +74,8 @@ impl SourceType {
             Q4_K => "Q4_K",
             Q5_K => "Q5_K",
             Q6_K => "Q6_K",
+            TQ1_0 => "TQ1_0",
+            TQ2_0 => "TQ2_0",
         }
     }
 
@@ -75,7 +85,7 @@ impl SourceType {
         match self {
             F32 | F16 | BF16 => 1,
             Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1 => 32,
-            Q2_K | Q3_K | Q4_K | Q5_K | Q6_K => 256,
+            Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | TQ1_0 | TQ2_0 => 256,
         }
     }
 
@@ -95,6 +105,8 @@ impl SourceType {
             Q4_K => 144,
             Q5_K => 176,
             Q6_K => 210,
+            TQ1_0 => 54,
+            TQ2_0 => 66,
         }
     }
 
@@ -126,6 +138,8 @@ impl SourceType {
             13 => Q5_K,
             14 => Q6_K,
             30 => BF16,
+            34 => TQ1_0,
+            35 => TQ2_0,
             other => return Err(unsupported_name(other)),
         })
     }
@@ -146,8 +160,6 @@ fn unsupported_name(number: u32) -> String {
         23 => "IQ4_XS",
         28 => "F64",
         29 => "IQ1_M",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
         39 => "MXFP4",
         _ => return format!("number {number}"),
     };
@@ -180,6 +192,8 @@ pub(super) fn dequantize(source: SourceType, bytes: &[u8], out: &mut [f32]) {
         Q4_K => q4_k,
         Q5_K => q5_k,
         Q6_K => q6_k,
+        TQ1_0 => ternary::tq1_0,
+        TQ2_0 => ternary::tq2_0,
     };
     let blocks = bytes.chunks_exact(source.block_bytes());
     for (block, y) in blocks.zip(out.chunks_exact_mut(source.block_values())) {
@@ -454,6 +468,21 @@ mod tests {
                 let q = low + 16 * bits(b, 8 * (128 + half * 32 + l) + 2 * layer, 2);
                 d(208) * f32::from(b[192 + i / 16] as i8) * (f32::from(q) - 32.0)
             }
+            TQ1_0 => {
+                // A byte holds values a number of bytes apart, its first digit the lowest.
+                let (start, bytes) = match i {
+                    0..160 => (0, 32),
+                    160..240 => (32, 16),
+                    _ => (48, 4),
+                };
+                let of_part = i - [0, 160, 240][usize::from(i >= 160) + usize::from(i >= 240)];
+                let mut fraction = u32::from(b[start + of_part % bytes]);
+                for _ in 0..of_part / bytes {
+                    fraction = fraction * 3 % 256;
+                }
+                ((fraction * 3 / 256) as f32 - 1.0) * d(52)
+            }
+            TQ2_0 => (pair(0) - 1.0) * d(64),
         }
     }
 
@@ -493,7 +522,7 @@ mod tests {
     #[test]
     fn every_block_type_equals_the_values_of_gguf_py() {
         type Golden = (SourceType, &'static [usize], [f32; 4], f64);
-        let golden: [Golden; 10] = [
+        let golden: [Golden; 12] = [
             (Q8_0, &[0], [42.5, 61.0, -45.5, -24.0], -4040.0),
             (Q4_0, &[0], [-1.5, 1.0, -1.5, 0.0], -259.0),
             (Q4_1, &[0, 2], [7.75, 2.25, 4.75, 6.25], 2123.5),
@@ -504,6 +533,8 @@ mod tests {
             (Q4_K, &[0, 2], [157.75, -12.75, 211.5, 24.25], 3_786_420.0),
             (Q5_K, &[0, 2], [405.75, -12.75, 523.5, 54.25], 8_013_724.0),
             (Q6_K, &[208], [-715.5, 848.0, -175.5, -30.0], 392_210.0),
+            (TQ1_0, &[52], [-0.5, -0.5, 0.0, -0.5], -65.5),
+            (TQ2_0, &[64], [1.0, -0.5, 1.0, -0.5], 8622.5),
         ];
         for (source, scales, some, sum) in golden {
             let mut block: Vec<u8> = (0..source.block_bytes())

@@ -296,7 +296,9 @@ fn twin_of(source: SourceType, rows: usize) -> Option<Twin> {
         | SourceType::Q5_1
         | SourceType::Q2_K
         | SourceType::Q3_K
-        | SourceType::Q5_K => return None,
+        | SourceType::Q5_K
+        | SourceType::TQ1_0
+        | SourceType::TQ2_0 => return None,
     };
     rows.is_multiple_of(BLOCK_ROWS).then_some(twin)
 }
