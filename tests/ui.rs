@@ -19,6 +19,7 @@ use whittle::app::{
     Candidate, DialogAnswer, Dialogs, Purpose, Severity, Speaker, Start, Studio, Utterance,
 };
 use whittle::job::Job;
+use whittle::model::Model;
 use whittle::packed::{PackedModel, WeightSource as _};
 use whittle::project::Project;
 use whittle::recipe::{Precision, Recipe, Setting};
@@ -369,6 +370,22 @@ fn an_exported_model_opens_and_has_the_size_that_the_meter_said() {
     let notices = &window.state().state.view.notices;
     assert_eq!(notices.len(), 1);
     assert_eq!(notices[0].severity, Severity::Info);
+}
+
+#[test]
+fn an_exported_gguf_file_is_a_model_with_the_same_shape() {
+    let (folder, mut window) = tiny_window();
+    click(&mut window, "Export…");
+    click(&mut window, "Browse for GGUF path");
+    settle(&mut window);
+    click(&mut window, "Export GGUF to path");
+    settle(&mut window);
+    let model = Model::load(&folder.path().join("out.whittle"), &Job::silent()).unwrap();
+    assert_eq!(model.hyperparameters.layers, 2);
+    assert_eq!(
+        window.state().state.view.notices[0].severity,
+        Severity::Info
+    );
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Studio {
             Command::Redo => self.redo(),
             Command::Evaluate => self.evaluate(ctx),
             Command::Tasks(set) => self.ask_tasks(set, ctx),
-            Command::Export(path) => self.export(path, ctx),
+            Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
+            Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
             Command::SaveProject(path) => {
                 let project = self.state.project.clone();
                 let save = Running::start("Save project", ctx, move |_| {
@@ -130,10 +131,16 @@ impl Studio {
             Popup::Export => {
                 if let Some(loaded) = self.state.loaded() {
                     let recipe = self.state.view.active.recipe(&self.state.project);
-                    let name = format!("{}-{}.whittle", loaded.shape.name, recipe.name);
+                    let name = format!("{}-{}", loaded.shape.name, recipe.name);
                     let name = name.replace(['/', '\\'], "-");
-                    if self.state.view.export_path.is_empty() {
-                        self.state.view.export_path = name;
+                    let view = &mut self.state.view;
+                    for (path, extension) in [
+                        (&mut view.export_path, "whittle"),
+                        (&mut view.gguf_path, "gguf"),
+                    ] {
+                        if path.is_empty() {
+                            *path = format!("{name}.{extension}");
+                        }
                     }
                 }
             }
@@ -240,14 +247,21 @@ impl Studio {
         }));
     }
 
-    fn export(&mut self, path: PathBuf, ctx: &Context) {
+    fn export(&mut self, path: PathBuf, kind: work::ExportAs, ctx: &Context) {
         let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
             return;
         };
         let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
         let title = format!("Export {}", path.display());
         self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
-            work::export(&loaded, &recipe, &ready, (cache, &processor), path, job)
+            work::export(
+                &loaded,
+                &recipe,
+                &ready,
+                (cache, &processor),
+                (path, kind),
+                job,
+            )
         }));
         self.state.view.popup = Popup::Closed;
     }

@@ -29,6 +29,8 @@ pub enum Command {
     Tasks(String),
     /// Writes the active candidate as a packed model.
     Export(PathBuf),
+    /// Writes the active candidate as a GGUF file.
+    ExportGguf(PathBuf),
     /// Writes the project.
     SaveProject(PathBuf),
     /// Lists serial ports.

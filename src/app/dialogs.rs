@@ -14,6 +14,8 @@ pub enum Purpose {
     Open,
     /// Where to write the packed model.
     Export,
+    /// Where to write the GGUF file.
+    ExportGguf,
     /// Where to write the project.
     SaveProject,
     /// The firmware for a board.
@@ -49,6 +51,12 @@ impl Dialogs for SystemDialogs {
                 dialog
                     .set_title("Export the packed model")
                     .add_filter("Packed models", &["whittle"])
+                    .save_file(),
+            ),
+            Purpose::ExportGguf => wait_for(
+                dialog
+                    .set_title("Export a GGUF file")
+                    .add_filter("GGUF files", &["gguf"])
                     .save_file(),
             ),
             Purpose::SaveProject => wait_for(

@@ -158,6 +158,7 @@ impl Studio {
         match purpose {
             Purpose::Open => self.apply(Command::Open(text), ctx),
             Purpose::Export => self.state.view.export_path = text,
+            Purpose::ExportGguf => self.state.view.gguf_path = text,
             Purpose::SaveProject => self.state.view.project_path = text,
             Purpose::Firmware => self.state.project.firmware = Some(path),
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),

@@ -220,6 +220,8 @@ pub struct View {
     pub open_path: String,
     /// Path field for the packed model.
     pub export_path: String,
+    /// Where to export a GGUF file.
+    pub gguf_path: String,
     /// Path field for the project.
     pub project_path: String,
     /// Serial port, or "fake".
@@ -272,6 +274,7 @@ impl State {
                 popup: Popup::Closed,
                 open_path: String::new(),
                 export_path: String::new(),
+                gguf_path: String::new(),
                 project_path: "project.toml".into(),
                 port: String::new(),
                 #[cfg(feature = "flash")]

@@ -8,6 +8,7 @@ use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
 use crate::evaluate::{evaluate, tasks, windows};
 use crate::job::Job;
 use crate::model::Model;
+use crate::packed::export::{Values, to_gguf};
 use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText};
 use crate::project::Project;
 use crate::recipe::Recipe;
@@ -171,18 +172,32 @@ pub(super) fn pack(
     Ok(packed)
 }
 
-/// Packs a recipe's model and writes it to a file.
+/// What a model is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExportAs {
+    /// The packed file.
+    Packed,
+    /// GGUF, for llama.cpp and what builds on it.
+    Gguf,
+}
+
+/// Packs a recipe's model and writes it to a file; returns its path and length.
 pub(super) fn export(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Tensors,
     run: (CachePrecision, &Processor),
-    path: PathBuf,
+    (path, kind): (PathBuf, ExportAs),
     job: &Job<'_>,
 ) -> Result<(PathBuf, u64), Failure> {
     let packed = pack(loaded, recipe, ready, run, job)?;
-    packed.save(&path)?;
-    let bytes = packed.bytes().len() as u64;
+    let bytes = match kind {
+        ExportAs::Packed => {
+            packed.save(&path)?;
+            packed.bytes().len() as u64
+        }
+        ExportAs::Gguf => to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes,
+    };
     Ok((path, bytes))
 }
 

@@ -12,6 +12,7 @@ mod compress;
 mod demo;
 mod estimate;
 mod eval;
+mod export;
 mod fetch;
 #[cfg(feature = "flash")]
 mod flash;
@@ -66,6 +67,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Estimate(estimate::EstimateArgs),
     Eval(eval::EvalArgs),
+    Export(export::ExportArgs),
     Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
@@ -108,6 +110,7 @@ pub fn main() -> Next {
             Command::Demo(args) => demo::run(&args, &output),
             Command::Estimate(args) => estimate::run(&args, &output),
             Command::Eval(args) => eval::run(&args, &output),
+            Command::Export(args) => export::run(&args, &output),
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),

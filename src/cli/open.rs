@@ -16,7 +16,7 @@ pub(super) fn open_model(spec: &str, output: &Output) -> anyhow::Result<Model> {
 }
 
 /// The file or folder of a model; a name of the catalog stands for what was fetched or is built in.
-fn model_path(spec: &str, output: &Output) -> anyhow::Result<PathBuf> {
+pub(super) fn model_path(spec: &str, output: &Output) -> anyhow::Result<PathBuf> {
     let path = Path::new(spec);
     let catalog = Catalog::builtin();
     let Some(entry) = catalog.entry(spec).filter(|_| !path.exists()) else {

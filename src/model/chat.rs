@@ -134,6 +134,18 @@ impl ChatTemplate {
         })
     }
 
+    /// The model's own template; nothing for one that has none.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match self.source {
+            TemplateSource::Model => {
+                let template = self.environment.templates().next();
+                template.map(|(_, template)| template.source().to_owned())
+            }
+            TemplateSource::Plain => None,
+        }
+    }
+
     /// Writes a conversation out.
     ///
     /// # Errors

@@ -48,7 +48,10 @@ pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Mod
         rope_frequencies,
         tokenizer,
         chat,
-        dialogue: Dialogue::Conversation,
+        dialogue: match gguf.text("whittle.dialogue")? {
+            Some("commands") => Dialogue::Commands,
+            Some(_) | None => Dialogue::Conversation,
+        },
         provenance,
         file_bytes: bytes.len() as u64,
         files: vec![bytes],

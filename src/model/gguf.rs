@@ -17,6 +17,8 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 #[derive(Debug)]
 pub(super) struct Gguf<'a> {
     metadata: HashMap<&'a str, Value<'a>>,
+    /// Keys with the bytes of their types and values, in file order.
+    pub(super) entries: Vec<(&'a str, &'a [u8])>,
     /// In file order.
     pub(super) tensors: Vec<TensorInfo<'a>>,
 }
@@ -99,10 +101,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Gguf<'_>, ModelError> {
     let metadata_count = reader.u64("the number of metadata entries")?;
     let metadata_count = reader.count(metadata_count, 13, "metadata entries")?;
     let mut metadata = HashMap::new();
+    let mut entries = Vec::new();
     for _ in 0..metadata_count {
         let key = reader.string("a metadata key")?;
+        let start = reader.position;
         let kind = reader.u32(key)?;
         let value = reader.value(kind, 0)?;
+        entries.push((key, &bytes[start..reader.position]));
         if metadata.insert(key, value).is_some() {
             return Err(ModelError::malformed(
                 format_args!("metadata key {key}"),
@@ -114,6 +119,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Gguf<'_>, ModelError> {
     let tensor_count = reader.count(tensor_count, 24, "tensors")?;
     let mut gguf = Gguf {
         metadata,
+        entries,
         tensors: Vec::new(),
     };
     let alignment = gguf.alignment()?;

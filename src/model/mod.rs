@@ -59,6 +59,15 @@ pub struct Model {
     files: Vec<Bytes>,
 }
 
+/// What a GGUF file says beside the tensors.
+#[derive(Debug, Clone)]
+pub struct GgufHeader<'a> {
+    /// Metadata in file order: keys, and the bytes of each type and value.
+    pub entries: Vec<(&'a str, &'a [u8])>,
+    /// Bytes of `rope_freqs.weight`, 32-bit floats, where the file has it.
+    pub rope_divisors: Option<&'a [u8]>,
+}
+
 /// One tensor of a loaded model.
 #[derive(Debug)]
 pub struct Tensor {
@@ -162,6 +171,22 @@ impl Model {
         let rows = values.par_chunks_exact_mut(tensor.cols).enumerate();
         rows.for_each(|(row, out)| self.row(tensor, row, out));
         values
+    }
+
+    /// What its GGUF file says beside the tensors; nothing for a model out of a folder.
+    ///
+    /// # Errors
+    /// When the file was changed since the model was loaded.
+    pub fn gguf_header(&self) -> Result<Option<GgufHeader<'_>>, ModelError> {
+        let Some(file) = self.files.first().filter(|f| f.starts_with(b"GGUF")) else {
+            return Ok(None);
+        };
+        let gguf = gguf::parse(file)?;
+        let divisors = gguf.tensors.iter().find(|t| t.name == "rope_freqs.weight");
+        Ok(Some(GgufHeader {
+            rope_divisors: divisors.map(|t| &file[t.offset..t.offset + t.bytes]),
+            entries: gguf.entries,
+        }))
     }
 
     /// SHA-256 of the weights file in hexadecimal; of the shards one after another, in the order of

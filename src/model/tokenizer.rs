@@ -186,6 +186,34 @@ impl Tokenizer {
         }
     }
 
+    /// A token as a vocabulary file spells it: `Ġthe`, `▁the`, `<0x0A>`, `<|im_end|>`.
+    #[must_use]
+    pub fn token_text(&self, token: u32) -> String {
+        let bytes = self.token_bytes(token);
+        let kind = self.token_kind(token);
+        let as_it_is = || String::from_utf8_lossy(bytes).into_owned();
+        match (self.tables.kind, kind) {
+            (_, TokenKind::Control) | (BpeKind::ByteLevel { .. }, TokenKind::UserDefined) => {
+                as_it_is()
+            }
+            (BpeKind::ByteLevel { .. }, _) => bytes
+                .iter()
+                .copied()
+                .map(byte_level::char_from_byte)
+                .collect(),
+            (BpeKind::SentencePiece { .. }, TokenKind::Byte) => {
+                bytes.iter().map(|byte| format!("<0x{byte:02X}>")).collect()
+            }
+            (BpeKind::SentencePiece { .. }, _) => as_it_is().replace(' ', "▁"),
+        }
+    }
+
+    /// The end token that the model's files declare.
+    #[must_use]
+    pub fn declared_eos(&self) -> Option<u32> {
+        self.declared_eos
+    }
+
     /// What a token is for.
     #[must_use]
     pub fn token_kind(&self, token: u32) -> TokenKind {

@@ -1,6 +1,7 @@
 //! One byte string in the engine's format: what runs, is exported, is flashed.
 
 mod chat;
+pub mod export;
 pub mod intent;
 mod live;
 mod prefix;

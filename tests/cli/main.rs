@@ -7,6 +7,7 @@
 mod built_in;
 mod compress;
 mod eval;
+mod export;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 

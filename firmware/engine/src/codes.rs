@@ -34,7 +34,12 @@ pub(crate) const fn planes(width: Width) -> [usize; 2] {
     }
 }
 
-pub(crate) fn read_code(codes: &[u8], width: Width, lane: usize, col: usize) -> u8 {
+/// Reads one code of a group.
+///
+/// # Panics
+/// When `codes` is shorter than the codes of a group of this width.
+#[must_use]
+pub fn read_code(codes: &[u8], width: Width, lane: usize, col: usize) -> u8 {
     let mut code = 0;
     let (mut at, mut below) = (0, 0);
     for bits in planes(width) {

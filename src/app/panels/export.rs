@@ -1,4 +1,4 @@
-//! Where to write the packed model, and the project.
+//! Where to write the packed model, a GGUF file of it, and the project.
 
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
@@ -22,6 +22,13 @@ pub(in crate::app) fn export_ui(ctx: &Context, state: &mut State, commands: &mut
         let path = &mut state.view.export_path;
         if path_ui(ui, path, "Export path", "Export", Purpose::Export, commands) {
             commands.push(Command::Export(PathBuf::from(path.trim())));
+        }
+        ui.add_space(10.0);
+        ui.label(theme::head("GGUF for llama.cpp: the same values, in its formats where they hold them, else in 16 bits"));
+        let path = &mut state.view.gguf_path;
+        let purpose = Purpose::ExportGguf;
+        if path_ui(ui, path, "GGUF path", "Export GGUF", purpose, commands) {
+            commands.push(Command::ExportGguf(PathBuf::from(path.trim())));
         }
         ui.add_space(10.0);
         ui.label(theme::head("Project: model, both recipes, board"));

@@ -25,7 +25,7 @@ fn layers(bytes: &[u8], d: f32, y: &mut [f32]) {
     let mut power = 1_u8;
     for y in y.chunks_exact_mut(bytes.len()) {
         for (y, byte) in y.iter_mut().zip(bytes) {
-            let trit = u16::from(byte.wrapping_mul(power)) * 3 >> 8;
+            let trit = (u16::from(byte.wrapping_mul(power)) * 3) >> 8;
             *y = (f32::from(trit) - 1.0) * d;
         }
         power = power.wrapping_mul(3);

@@ -15,22 +15,22 @@ pub(super) fn byte_from_char(c: char) -> Option<u8> {
     }
 }
 
+/// The character that stands for a byte, by the definition.
+pub(super) fn char_from_byte(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let others_before = (0..byte).filter(|&b| !printable(b)).count();
+    u32::try_from(others_before)
+        .ok()
+        .and_then(|n| char::from_u32(0x100 + n))
+        .expect("at most 68 characters from U+0100, all of them letters")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The character that stands for a byte, by the definition.
-    fn char_from_byte(byte: u8) -> char {
-        let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        if printable(byte) {
-            return char::from(byte);
-        }
-        let others_before = (0..byte).filter(|&b| !printable(b)).count();
-        u32::try_from(others_before)
-            .ok()
-            .and_then(|n| char::from_u32(0x100 + n))
-            .expect("at most 68 characters from U+0100, all of them letters")
-    }
 
     #[test]
     fn every_byte_has_its_own_character() {

@@ -1,0 +1,235 @@
+//! A packed model for other programs: GGUF for llama.cpp, safetensors for Python.
+//!
+//! Twins of llama.cpp's formats go out bit for bit, as they came in. Values of Whittle's own formats are
+//! products that few other formats hold: where one does it is taken, else 16-bit floats are, and the
+//! [`Exported`] says how much they round. Tokenizer and chat template come from the model that was packed,
+//! since a packed file keeps only what the engine needs of them.
+
+mod gguf;
+mod metadata;
+mod safetensors;
+mod twin;
+mod values;
+
+use super::{PackError, PackedModel, TextSections, WeightSource as _};
+use crate::job::{Cancelled, Job};
+use crate::model::{Model, ModelError};
+use engine::format::Section;
+use engine::shape::{Hyperparameters, Role, RopePairs};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use values::{HeadOrder, Outgoing, Rounding};
+
+/// Floats of an exported file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatType {
+    /// 16 bits: half the bytes; Whittle's own formats may round.
+    F16,
+    /// 32 bits: every value as it is.
+    F32,
+}
+
+/// Which values a GGUF file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// In llama.cpp's formats where they are exact, else as 16-bit floats.
+    AsStored,
+    /// All as floats, so that llama.cpp rounds no activation to 8 bits.
+    Dequantized(FloatType),
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Exported {
+    /// Bytes of the file with the weights.
+    pub bytes: u64,
+    /// Each tensor with its type.
+    pub tensors: Vec<(String, &'static str)>,
+    /// Values that 16-bit floats changed.
+    pub rounded_values: u64,
+    /// Largest change over the value, of values of at least 2^-14; 16-bit floats keep fewer digits of
+    /// smaller ones.
+    pub largest_relative_rounding: f64,
+}
+
+/// Why a packed model cannot be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The packed file and the model do not belong together.
+    #[error("expected the model that was packed, found {found}: {what} differs")]
+    OtherModel {
+        /// Its name.
+        found: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The rotary frequencies cannot be written in the file's terms.
+    #[error("the rotary frequencies follow no base, which {0} needs")]
+    Frequencies(&'static str),
+    /// The system cannot write a file.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The model cannot be read again.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its text sections cannot be made.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The work was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Writes a GGUF file that llama.cpp runs; `model` is what was packed.
+///
+/// # Errors
+/// When the model is another one, or the file cannot be written; then an older file at the path is
+/// untouched.
+pub fn to_gguf(
+    packed: &PackedModel,
+    model: &Model,
+    values: Values,
+    path: &Path,
+    job: &Job<'_>,
+) -> Result<Exported, ExportError> {
+    check_model(packed, model)?;
+    // How llama.cpp pairs the elements of a head depends on the architecture alone.
+    let pairs = match model.architecture.as_str() {
+        "llama" => RopePairs::Adjacent,
+        _ => RopePairs::Halves,
+    };
+    let tensors = outgoing(packed, values, pairs);
+    let metadata = metadata::of(packed, model)?;
+    write(path, |file| {
+        gguf::write(&metadata, &tensors, file, path, job)
+    })
+}
+
+/// Writes a Hugging Face folder: `config.json` and `model.safetensors`, and beside them what
+/// `tokenizer_folder` holds of the tokenizer, where the packed model came out of a folder.
+///
+/// # Errors
+/// As [`to_gguf`], and when the folder cannot be made.
+pub fn to_safetensors(
+    packed: &PackedModel,
+    model: &Model,
+    float: FloatType,
+    tokenizer_folder: Option<&Path>,
+    folder: &Path,
+    job: &Job<'_>,
+) -> Result<Exported, ExportError> {
+    check_model(packed, model)?;
+    let config = safetensors::config(packed, model, float)?;
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ExportError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    let path = folder.join("config.json");
+    write(&path, |file| {
+        file.write_all(config.as_bytes()).map_err(failed(&path))
+    })?;
+    for name in safetensors::TOKENIZER_FILES {
+        let Some(source) = tokenizer_folder
+            .map(|f| f.join(name))
+            .filter(|f| f.exists())
+        else {
+            continue;
+        };
+        let bytes = std::fs::read(&source).map_err(|error| ModelError::Read {
+            path: source,
+            source: error,
+        })?;
+        let path = folder.join(name);
+        write(&path, |file| file.write_all(&bytes).map_err(failed(&path)))?;
+    }
+    let tensors = outgoing(packed, Values::Dequantized(float), RopePairs::Halves);
+    let path = folder.join("model.safetensors");
+    write(&path, |file| safetensors::write(&tensors, file, &path, job))
+}
+
+/// Refuses a model whose shape or vocabulary is not the packed one's.
+fn check_model(packed: &PackedModel, model: &Model) -> Result<(), ExportError> {
+    let other = |what| ExportError::OtherModel {
+        found: model.name.clone(),
+        what,
+    };
+    let unpaired = |shape: &Hyperparameters| Hyperparameters {
+        rope_pairs: RopePairs::Adjacent,
+        ..*shape
+    };
+    if unpaired(packed.shape()) != unpaired(&model.hyperparameters) {
+        return Err(other("the shape"));
+    }
+    if packed.view().section(Section::Vocabulary) != TextSections::new(model)?.vocabulary {
+        return Err(other("the vocabulary"));
+    }
+    Ok(())
+}
+
+fn outgoing(packed: &PackedModel, values: Values, pairs: RopePairs) -> Vec<Outgoing<'_>> {
+    let order = HeadOrder::new(packed.shape(), pairs);
+    packed
+        .view()
+        .entries()
+        .filter(|entry| entry.role != Role::RopeFrequencies)
+        .map(|entry| Outgoing::new(&entry, values, order))
+        .collect()
+}
+
+/// Writes all tensors through `take` and sums up what became of them.
+fn put_tensors<E: From<Cancelled>>(
+    tensors: &[Outgoing<'_>],
+    job: &Job<'_>,
+    mut take: impl FnMut(&Outgoing<'_>, &[u8]) -> Result<(), E>,
+) -> Result<Rounding, E> {
+    let total = tensors.iter().map(Outgoing::bytes).sum();
+    let (mut done, mut rounding) = (0, Rounding::default());
+    for tensor in tensors {
+        let of_tensor = tensor.each_part(|part| {
+            job.report("Exporting", done, total)?;
+            done += part.len() as u64;
+            take(tensor, part)
+        })?;
+        rounding = rounding.and(of_tensor);
+    }
+    job.report("Exporting", total, total)?;
+    Ok(rounding)
+}
+
+fn exported(tensors: &[Outgoing<'_>], rounding: Rounding, bytes: u64) -> Exported {
+    Exported {
+        bytes,
+        tensors: tensors
+            .iter()
+            .map(|t| (t.name.to_owned(), t.stored.name()))
+            .collect(),
+        rounded_values: rounding.changed,
+        largest_relative_rounding: rounding.largest,
+    }
+}
+
+/// Writes a file beside its place and puts it there once it is whole.
+fn write<T>(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<T, ExportError>,
+) -> Result<T, ExportError> {
+    let failed = |source| ExportError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    let mut file = BufWriter::new(part);
+    let result = content(&mut file)?;
+    let part = file.into_inner().map_err(|e| failed(e.into_error()))?;
+    part.as_file().sync_all().map_err(failed)?;
+    part.persist(path).map_err(|e| failed(e.error))?;
+    Ok(result)
+}
