@@ -76,6 +76,12 @@ bench-peers:
 	cargo build --release
 	sh scripts/bench-peers.sh $(TARGET)/release/whittle
 
+# Quality beside llama.cpp: its own files and ours, judged by it on the same text.
+.PHONY: quality-peers
+quality-peers:
+	cargo build --release
+	sh scripts/quality-peers.sh $(TARGET)/release/whittle
+
 # The small assistant that comes along, trained from scratch.
 .PHONY: hearth
 hearth:

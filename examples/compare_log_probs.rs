@@ -2,12 +2,10 @@
 //!
 //!     compare_log_probs MODEL TEXT BASE WINDOWS
 //!
-//! BASE holds 16-bit floats `[windows, 255, vocab]`: the log-probabilities of the second half of each
-//! window of 512 tokens, as a program on llama.cpp's library writes them for the F16 file of the same
-//! dequantized weights. Prints the mean KL(base || engine) and the share of equal top tokens.
+//! BASE holds 32-bit floats `[windows, 255, vocab]`: the log-probabilities of the second half of each
+//! window of 512 tokens, as `quality base` (`benches/peers/quality.cpp`) writes them for the same file. Prints the mean KL(base || engine) and the share of equal top tokens.
 
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
-use engine::float::f32_from_f16;
 use engine::sampler::argmax;
 use engine::session::Session;
 use std::path::Path;
@@ -41,7 +39,7 @@ fn main() -> Result<(), Failure> {
     let base = std::fs::read(base)?;
     let vocab = live.shape().vocab as usize;
     let scored = WINDOW / 2 - 1;
-    if base.len() < windows.len() * scored * vocab * 2 {
+    if base.len() < windows.len() * scored * vocab * 4 {
         return Err(format!(
             "{} bytes are too few for {} windows",
             base.len(),
@@ -57,7 +55,7 @@ fn main() -> Result<(), Failure> {
     let mut arena = vec![0; ArenaLayout::new(live.shape(), limits).words()];
     let mut logits = vec![0.0; scored * vocab];
     let (mut kl, mut same, mut positions) = (0.0, 0, 0);
-    for (window, base) in windows.iter().zip(base.chunks_exact(scored * vocab * 2)) {
+    for (window, base) in windows.iter().zip(base.chunks_exact(scored * vocab * 4)) {
         let mut result = Ok(());
         live.lend(&mut |weights| {
             result = Session::new(weights.shape(), limits, &mut arena).and_then(|mut s| {
@@ -70,12 +68,12 @@ fn main() -> Result<(), Failure> {
             });
         });
         result?;
-        for (base, own) in base.chunks_exact(vocab * 2).zip(logits.chunks_exact(vocab)) {
+        for (base, own) in base.chunks_exact(vocab * 4).zip(logits.chunks_exact(vocab)) {
             let base: Vec<f32> = base
-                .as_chunks::<2>()
+                .as_chunks::<4>()
                 .0
                 .iter()
-                .map(|b| f32_from_f16(u16::from_le_bytes(*b)))
+                .map(|b| f32::from_le_bytes(*b))
                 .collect();
             let (b, o) = (log_sum_exp(&base), log_sum_exp(own));
             let term = |(x, y): (&f32, &f32)| {
