@@ -57,6 +57,7 @@ pub mod packed;
 pub mod project;
 pub mod recipe;
 pub mod tune;
+pub mod report;
 #[cfg(feature = "voice")]
 pub mod voice;
 pub mod workers;

@@ -465,6 +465,38 @@ fn an_evaluation_belongs_to_its_recipe() {
         evaluated.result.kl_mean, evaluated.result.kl_mean_standard_error
     );
     assert!(window.query_by_label(&label).is_some(), "no {label}");
+    assert!(
+        evaluated
+            .basis
+            .reference_precision
+            .ends_with("bits a weight")
+    );
+
+    // What was measured is in the page on it.
+    let page = folder.path().join("page.html");
+    click(&mut window, "Export…");
+    window.state_mut().state.view.report_path = page.display().to_string();
+    window.run_steps(2);
+    window.check_accessibility();
+    click(&mut window, "Report to path");
+    settle(&mut window);
+    let page = std::fs::read_to_string(page).unwrap();
+    let mean = window
+        .state()
+        .state
+        .derived
+        .bench(Candidate::A)
+        .evaluation
+        .as_ref();
+    let mean = format!("{:.5}", mean.unwrap().result.kl_mean);
+    for text in [
+        mean.as_str(),
+        "evaluation.txt of Whittle",
+        "esp32-c3",
+        "<svg",
+    ] {
+        assert!(page.contains(text), "no {text} in the page");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::work;
 use crate::packed::intent::SpokenText;
 use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
+use crate::report::{Quality, TaskQuality};
 use eframe::egui::Context;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -49,6 +50,7 @@ impl Studio {
             Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
+            Command::Report(path) => self.report(path, ctx),
             Command::SaveProject(path) => {
                 let project = self.state.project.clone();
                 let save = Running::start("Save project", ctx, move |_| {
@@ -137,6 +139,7 @@ impl Studio {
                     for (path, extension) in [
                         (&mut view.export_path, "whittle"),
                         (&mut view.gguf_path, "gguf"),
+                        (&mut view.report_path, "html"),
                     ] {
                         if path.is_empty() {
                             *path = format!("{name}.{extension}");
@@ -262,6 +265,37 @@ impl Studio {
                 (path, kind),
                 job,
             )
+        }));
+        self.state.view.popup = Popup::Closed;
+    }
+
+    fn report(&mut self, path: PathBuf, ctx: &Context) {
+        let active = self.state.view.active;
+        let Some((loaded, recipe, ready)) = self.candidate(active) else {
+            return;
+        };
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
+        let bench = self.state.derived.bench(active);
+        // What was measured of an earlier recipe is not of this one.
+        let evaluation = bench.evaluation.as_ref();
+        let evaluation = evaluation.filter(|e| e.is_of(&recipe, cache));
+        let tasks = bench.tasks.as_ref().filter(|t| t.is_of(&recipe, cache));
+        let measured = work::Measured {
+            quality: evaluation.map(|e| Quality {
+                evaluation: e.result.clone(),
+                basis: e.basis.clone(),
+                chosen: None,
+            }),
+            tasks: tasks.map(|t| TaskQuality {
+                tasks: t.set.clone(),
+                report: t.report.clone(),
+            }),
+            estimates: bench.estimates.clone(),
+        };
+        let title = format!("Report {}", path.display());
+        self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
+            let run = (cache, &*processor);
+            work::report(&loaded, &recipe, &ready, run, (measured, path), job)
         }));
         self.state.view.popup = Popup::Closed;
     }

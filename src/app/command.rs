@@ -31,6 +31,8 @@ pub enum Command {
     Export(PathBuf),
     /// Writes the active candidate as a GGUF file.
     ExportGguf(PathBuf),
+    /// Writes a page on the active candidate.
+    Report(PathBuf),
     /// Writes the project.
     SaveProject(PathBuf),
     /// Lists serial ports.

@@ -8,8 +8,8 @@ use super::state::TurnTokens;
 use crate::board::Board;
 use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, ModelShape, Options, RuntimeMemory, TensorPlan, estimate, plan};
-use crate::evaluate::Evaluation;
 use crate::evaluate::tasks::TaskReport;
+use crate::evaluate::{Basis, Evaluation};
 use crate::model::Model;
 use crate::packed::{Conversation, LiveModel, PackError, TextSections, file_bytes};
 use crate::project::Project;
@@ -136,6 +136,16 @@ pub struct Evaluated {
     pub cache: CachePrecision,
     /// The result.
     pub result: Evaluation,
+    /// What it was computed from.
+    pub basis: Basis,
+}
+
+impl Evaluated {
+    /// Whether the result is of this recipe, with keys and values kept so.
+    #[must_use]
+    pub fn is_of(&self, recipe: &Recipe, cache: CachePrecision) -> bool {
+        self.recipe == *recipe && self.cache == cache
+    }
 }
 
 /// What held of a set of tasks, and what was asked.

@@ -16,6 +16,8 @@ pub enum Purpose {
     Export,
     /// Where to write the GGUF file.
     ExportGguf,
+    /// Where to write the report.
+    Report,
     /// Where to write the project.
     SaveProject,
     /// The firmware for a board.
@@ -57,6 +59,12 @@ impl Dialogs for SystemDialogs {
                 dialog
                     .set_title("Export a GGUF file")
                     .add_filter("GGUF files", &["gguf"])
+                    .save_file(),
+            ),
+            Purpose::Report => wait_for(
+                dialog
+                    .set_title("Write the report")
+                    .add_filter("Pages", &["html"])
                     .save_file(),
             ),
             Purpose::SaveProject => wait_for(

@@ -159,6 +159,7 @@ impl Studio {
             Purpose::Open => self.apply(Command::Open(text), ctx),
             Purpose::Export => self.state.view.export_path = text,
             Purpose::ExportGguf => self.state.view.gguf_path = text,
+            Purpose::Report => self.state.view.report_path = text,
             Purpose::SaveProject => self.state.view.project_path = text,
             Purpose::Firmware => self.state.project.firmware = Some(path),
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),

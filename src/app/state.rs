@@ -222,6 +222,8 @@ pub struct View {
     pub export_path: String,
     /// Where to export a GGUF file.
     pub gguf_path: String,
+    /// Where to write the report.
+    pub report_path: String,
     /// Path field for the project.
     pub project_path: String,
     /// Serial port, or "fake".
@@ -275,6 +277,7 @@ impl State {
                 open_path: String::new(),
                 export_path: String::new(),
                 gguf_path: String::new(),
+                report_path: String::new(),
                 project_path: "project.toml".into(),
                 port: String::new(),
                 #[cfg(feature = "flash")]

@@ -5,13 +5,15 @@ use super::derived::{Evaluated, Loaded, Tasked};
 use super::jobs::Failure;
 use crate::catalog::{Cache, Catalog, fetch, ready};
 use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
-use crate::evaluate::{evaluate, tasks, windows};
+use crate::estimate::Estimate;
+use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, windows};
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::export::{Values, to_gguf};
-use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText};
+use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
 use crate::project::Project;
 use crate::recipe::Recipe;
+use crate::report::{Quality, Report, TaskQuality, html};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
@@ -126,10 +128,22 @@ pub(super) fn measure(
     let original = Recipe::original();
     let reference = live(loaded, &recompress(&loaded.model, &original, ready, job)?)?;
     let result = evaluate(&tuned, cache, &reference, &tokens, &processor.host(), job)?;
+    let text = NamedText {
+        name: "evaluation.txt of Whittle",
+        text: EVALUATION_TEXT,
+    };
+    let basis = Basis::new(
+        (None, sha256_hex(recipe.to_toml().as_bytes())),
+        cache,
+        (&loaded.model, loaded.model.sha256(job)?),
+        text,
+        processor,
+    );
     let evaluated = Evaluated {
         recipe,
         cache,
         result,
+        basis,
     };
     Ok((candidate, evaluated))
 }
@@ -199,6 +213,38 @@ pub(super) fn export(
         ExportAs::Gguf => to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes,
     };
     Ok((path, bytes))
+}
+
+/// What the window has measured of a candidate already, for its report.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) quality: Option<Quality>,
+    pub(super) tasks: Option<TaskQuality>,
+    pub(super) estimates: Vec<Estimate>,
+}
+
+/// Packs a recipe's model and writes a page on it, with what was measured before.
+pub(super) fn report(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Tensors,
+    run: (CachePrecision, &Processor),
+    (measured, path): (Measured, PathBuf),
+    job: &Job<'_>,
+) -> Result<(PathBuf, u64), Failure> {
+    let packed = pack(loaded, recipe, ready, run, job)?;
+    let name = format!("{}, {}", loaded.model.name, recipe.name);
+    let mut report = Report::new(&name, &packed)?;
+    report.tensors = tensor_errors(&packed, &loaded.model, job)?;
+    Measured {
+        quality: report.quality,
+        tasks: report.tasks,
+        estimates: report.estimates,
+    } = measured;
+    let page = html(&report)?;
+    std::fs::write(&path, &page)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok((path, page.len() as u64))
 }
 
 /// What a board is written with.

@@ -6,13 +6,12 @@ use super::kv_bits;
 use super::open::open_model;
 use crate::board::Board;
 use crate::estimate::{
-    Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate, plan,
+    Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate,
+    estimate_file, plan, planned,
 };
-use crate::packed::{PackedModel, WeightSource as _};
+use crate::packed::PackedModel;
 use anyhow::Context as _;
 use engine::arena::CachePrecision;
-use engine::format::{Entry, Section};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -96,40 +95,8 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
     print(&shape, &tensors, &args.options, output)
 }
 
-fn is_packed(path: &Path) -> bool {
+pub(super) fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "whittle")
-}
-
-/// What a packed file really holds.
-fn planned(
-    packed: &PackedModel,
-    name: &str,
-    cache: CachePrecision,
-) -> (ModelShape, Vec<TensorPlan>) {
-    let view = packed.view();
-    // At other bits the prefix lies in the file and is no use.
-    let prefix = packed.prefix().filter(|p| p.precision() == cache);
-    let prefix_bytes = prefix.map_or(0, |_| view.section(Section::Prefix).len());
-    let tensor = |e: Entry<'_>| TensorPlan {
-        role: e.role,
-        layer: e.role.is_per_layer().then_some(e.layer),
-        rows: e.matrix.rows(),
-        cols: e.matrix.cols(),
-        encoding: e.matrix.encoding(),
-        kept: e.kept,
-        bytes: e.matrix.bytes().len() as u64,
-    };
-    let optional = view.entries().map(|e| e.role).filter(|r| r.is_optional());
-    let shape = ModelShape {
-        name: name.to_owned(),
-        hyperparameters: *view.shape(),
-        optional: optional.collect::<BTreeSet<_>>().into_iter().collect(),
-        metadata_bytes: (view.metadata_bytes() - prefix_bytes) as u64,
-        prefix_tokens: prefix.map_or(0, |p| p.positions()),
-        // What is packed has been stored already.
-        sources: BTreeMap::new(),
-    };
-    (shape, view.entries().map(tensor).collect())
 }
 
 /// Estimates `tensors` on the boards that the options name and prints the table.
@@ -174,6 +141,26 @@ pub(super) fn boards(name: &str) -> anyhow::Result<Vec<Board>> {
     Ok(vec![board(name)?])
 }
 
+/// Estimates a packed file on each board that is named, for a turn of a voice dialogue.
+pub(super) fn estimate_packed(
+    packed: &PackedModel,
+    name: &str,
+    ids: &[String],
+    cache: CachePrecision,
+) -> anyhow::Result<Vec<Estimate>> {
+    let options = Options {
+        cache,
+        ..Options::default()
+    };
+    let mut estimates = Vec::new();
+    for id in ids {
+        for board in boards(id)? {
+            estimates.push(estimate_file(packed, name, &board, &options));
+        }
+    }
+    Ok(estimates)
+}
+
 /// A built-in board by its id, or a board file.
 pub(super) fn board(name: &str) -> anyhow::Result<Board> {
     if let Some(board) = Board::find(name) {
@@ -195,7 +182,7 @@ pub(super) fn board(name: &str) -> anyhow::Result<Board> {
 }
 
 /// One line a board: expected value with its bounds, `?` where a board's number is unknown.
-fn table(estimates: &[Estimate]) -> String {
+pub(super) fn table(estimates: &[Estimate]) -> String {
     let mut text = format!(
         "{:<16} {:<4} {:>12} {:>12} {:>20} {:>20} {:>20} {:>22}\n",
         "board", "fits", "flash", "RAM", "tokens/s", "first token s", "reply s", "J/token"
@@ -225,7 +212,7 @@ fn table(estimates: &[Estimate]) -> String {
     text
 }
 
-fn range(range: Option<&Range>) -> String {
+pub(super) fn range(range: Option<&Range>) -> String {
     range.map_or_else(
         || "?".to_owned(),
         |r| format!("{} ({}-{})", short(r.mid), short(r.low), short(r.high)),
@@ -233,7 +220,7 @@ fn range(range: Option<&Range>) -> String {
 }
 
 /// Three significant digits, without exponents.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let decimals = match value {
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,

@@ -4,43 +4,36 @@ mod tasks;
 
 use super::Output;
 use super::kv_bits;
+use super::measure::{Against, ExtentArgs, open_packed};
 use super::open::open_model;
-use crate::compress::compress;
-use crate::evaluate::{evaluate, windows};
-use crate::packed::{LiveModel, PackedModel, TextSections};
-use crate::recipe::Recipe;
+use crate::evaluate::{Independent, TensorError, tensor_errors};
+use crate::report::Quality;
 use crate::workers::Processor;
-use anyhow::Context as _;
 use clap::ArgGroup;
 use engine::arena::CachePrecision;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// Measure the quality of a packed model, against its source or by tasks
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("measure").args(["text", "tasks"]).required(true)))]
+#[command(group(ArgGroup::new("measure").args(["text", "tasks", "layers"]).multiple(true).required(true)))]
+#[command(group(ArgGroup::new("against").args(["text", "layers"]).multiple(true).conflicts_with("tasks").requires("reference")))]
+#[command(group(ArgGroup::new("extent").args(["tokens", "quick", "full"]).requires("text")))]
 pub(super) struct EvalArgs {
     /// Packed file
     file: PathBuf,
     /// Path or catalog name of the source model
-    #[arg(
-        long,
-        value_name = "MODEL",
-        required_unless_present = "tasks",
-        conflicts_with = "tasks"
-    )]
+    #[arg(long, value_name = "MODEL", conflicts_with = "tasks")]
     reference: Option<String>,
     /// Text file to score
     #[arg(long, value_name = "T")]
     text: Option<PathBuf>,
-    /// Tokens of it to use, in windows of 512
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 4096,
-        conflicts_with = "tasks"
-    )]
-    tokens: usize,
+    #[command(flatten)]
+    extent: ExtentArgs,
+    /// List the squared error of each tensor against the source, the largest first
+    #[arg(long)]
+    layers: bool,
     #[command(flatten)]
     tasks: tasks::TaskArgs,
     /// Threads that compute; if not given all cores, from four on all but one
@@ -51,47 +44,110 @@ pub(super) struct EvalArgs {
     kv_bits: CachePrecision,
 }
 
+/// What `whittle eval` reports of a text and of tensors.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    quality: Option<Quality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<TensorError>>,
+}
+
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
-    match (&args.reference, &args.text) {
-        (Some(reference), Some(text)) => compare(args, reference, text, output),
-        _ => tasks::run(args, output),
+    match &args.reference {
+        Some(reference) => compare(args, reference, output),
+        None => tasks::run(args, output),
     }
 }
 
-fn compare(args: &EvalArgs, reference: &str, text: &Path, output: &Output) -> anyhow::Result<()> {
-    let text =
-        std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
-    let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
-    let model = open_model(reference, output)?;
-    let windows = windows(&model, &text, args.tokens)?;
-    let original = output.with_bar(|job| compress(&model, &Recipe::original(), job))?;
-    let reference = LiveModel::new(
-        model.hyperparameters,
-        Arc::new(TextSections::new(&model)?),
-        &original,
-    )?;
-    let processor = Processor::new(args.threads)?;
-    let evaluation = output.with_bar(|job| {
-        evaluate(
-            &packed,
-            args.kv_bits,
-            &reference,
-            &windows,
-            &processor.host(),
-            job,
-        )
-    })?;
-    output.emit(&evaluation, |e| {
-        format!(
-            "{} tokens: perplexity {:.3} (reference {:.3}), KL {:.5} ± {:.5}, 99th percentile {:.4}, same top token {:.2} %\nreference: {} dequantized to 16 bits",
-            e.tokens,
-            e.perplexity,
-            e.reference_perplexity,
-            e.kl_mean,
-            e.kl_mean_standard_error,
-            e.kl_p99,
-            e.same_top * 100.0,
-            model.provenance.source_precision
-        )
+fn compare(args: &EvalArgs, reference: &str, output: &Output) -> anyhow::Result<()> {
+    let packed = open_packed(&args.file, output)?;
+    let mut report = Report {
+        quality: None,
+        layers: None,
+    };
+    let against = match &args.text {
+        None => None,
+        Some(text) => Some(Against::open(reference, text, args.extent, output)?),
+    };
+    if let Some(against) = &against {
+        let processor = Processor::new(args.threads)?;
+        let scored = against.score(&[&packed], args.kv_bits, &processor, output)?;
+        report.quality = scored.into_iter().next().map(|(_, quality)| quality);
+    }
+    if args.layers {
+        let opened;
+        let model = match &against {
+            Some(against) => &against.model,
+            None => {
+                opened = open_model(reference, output)?;
+                &opened
+            }
+        };
+        report.layers = Some(output.with_bar(|job| tensor_errors(&packed, model, job))?);
+    }
+    output.emit(&report, |report| {
+        let mut text = report.layers.as_deref().map_or_else(String::new, layers);
+        text += &report.quality.as_ref().map_or_else(String::new, quality);
+        text
     })
+}
+
+/// The lines that people read.
+pub(super) fn quality(quality: &Quality) -> String {
+    let (e, basis) = (&quality.evaluation, &quality.basis);
+    let independent = match e.independent {
+        Independent::Windows => "windows as independent",
+        Independent::Positions => "positions as independent: too small for a single window",
+    };
+    format!(
+        "{} tokens in {} windows; ± is one standard error, with {independent}\n\
+         perplexity {:.3} ± {:.3} (reference {:.3} ± {:.3}), ln ratio {:.5} ± {:.5}\n\
+         KL {:.5} ± {:.5}, median {:.5}, 95th percentile {:.4}, 99th percentile {:.4}, largest {:.3}\n\
+         same top token {:.2} ± {:.2} %, RMS Δp {:.2} ± {:.2} %\n\
+         reference: {}, {}, dequantized to 16 bits\n\
+         text: {} ({}), computed by {} {}\n",
+        e.tokens,
+        e.windows,
+        e.perplexity,
+        e.perplexity_standard_error,
+        e.reference_perplexity,
+        e.reference_perplexity_standard_error,
+        e.ln_perplexity_ratio,
+        e.ln_perplexity_ratio_standard_error,
+        e.kl_mean,
+        e.kl_mean_standard_error,
+        e.kl_median,
+        e.kl_p95,
+        e.kl_p99,
+        e.kl_max,
+        e.same_top * 100.0,
+        e.same_top_standard_error * 100.0,
+        e.delta_p_rms * 100.0,
+        e.delta_p_rms_standard_error * 100.0,
+        basis.reference,
+        basis.reference_precision,
+        basis.text,
+        &basis.text_sha256[..12],
+        basis.engine,
+        basis.simd_level,
+    )
+}
+
+fn layers(errors: &[TensorError]) -> String {
+    let mut text = String::new();
+    for e in errors {
+        let error = if e.nmse == 0.0 {
+            "exact".to_owned()
+        } else {
+            format!("error {:.2e}  squared {:.3e}", e.nmse, e.squared_error)
+        };
+        writeln!(
+            text,
+            "{:28} {:>6} -> {:<8} {:6.2} bits {:>11} B  {error}",
+            e.name, e.source, e.encoding, e.bits_per_weight, e.bytes
+        )
+        .expect("writing to a string cannot fail");
+    }
+    text
 }

@@ -1,17 +1,21 @@
 //! `whittle info`: what a model is made of.
 
+mod packed;
+
 use super::Output;
+use super::estimate::is_packed;
 use super::open::open_model;
 use crate::model::{Model, TemplateSource, Tensor};
 use engine::format::Dialogue;
 use engine::shape::Role;
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Show a model's architecture, size and tensors
 #[derive(Debug, clap::Args)]
 pub(super) struct InfoArgs {
-    /// A GGUF file, or a Hugging Face folder
+    /// A GGUF file, a Hugging Face folder, a name of the catalog, or a packed file
     model: String,
 }
 
@@ -52,6 +56,10 @@ struct TensorInfo {
 }
 
 pub(super) fn run(args: &InfoArgs, output: &Output) -> anyhow::Result<()> {
+    let path = Path::new(&args.model);
+    if is_packed(path) {
+        return packed::run(path, output);
+    }
     let model = open_model(&args.model, output)?;
     output.emit(&info(&model), text)
 }

@@ -17,9 +17,12 @@ mod fetch;
 #[cfg(feature = "flash")]
 mod flash;
 mod info;
+mod measure;
 mod models;
 mod open;
 mod output;
+mod report;
+mod reproduce;
 mod sampling;
 #[cfg(feature = "gui")]
 mod studio;
@@ -71,6 +74,8 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Info(info::InfoArgs),
     Models(models::ModelsArgs),
+    Report(report::ReportArgs),
+    Reproduce(reproduce::ReproduceArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
     Tune(tune::TuneArgs),
@@ -114,6 +119,8 @@ pub fn main() -> Next {
             Command::Fetch(args) => fetch::run(&args, &output),
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
+            Command::Report(args) => report::run(&args, &output),
+            Command::Reproduce(args) => reproduce::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),
             Command::Tune(args) => tune::run(&args, &output),

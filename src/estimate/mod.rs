@@ -6,6 +6,7 @@
 //! nothing, and the number's name.
 
 mod memory;
+mod of_file;
 mod roofline;
 mod shape;
 
@@ -13,6 +14,7 @@ pub use memory::{
     APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Limit, MODEL_ALIGNMENT_BYTES,
     RuntimeMemory, SECTOR_BYTES, Scarce, Store, model_bytes,
 };
+pub use of_file::{estimate_file, planned};
 pub use roofline::{Head, Range, Work};
 pub use shape::{ModelShape, ShapeError, TensorPlan, plan};
 

@@ -5,6 +5,8 @@ pub mod export;
 pub mod intent;
 mod live;
 mod prefix;
+mod provenance;
+mod reproduce;
 mod text;
 mod write;
 
@@ -13,13 +15,17 @@ pub use chat::{
 };
 pub use live::LiveModel;
 pub use prefix::{PrefixChoice, PrefixText};
+pub use provenance::{ENGINE_VERSION, FittedTo, Provenance, sha256_hex};
+pub use reproduce::{Difference, Part, differences};
 pub use text::TextSections;
 
 use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
 use crate::model::{Bytes, Model, ModelError};
+use crate::recipe::Recipe;
+use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{FormatError, Packed, Prefix, TENSOR_ALIGNMENT, Text};
+use engine::format::{FormatError, Packed, Prefix, Section, TENSOR_ALIGNMENT, Text};
 use engine::matrix::Matrix;
 use engine::shape::Hyperparameters;
 use engine::weights::{Weights, WeightsError, table_index, table_len};
@@ -33,6 +39,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
+    /// A text in the file is not what it should be.
+    #[error("{what} of the packed file: {message}")]
+    Text {
+        /// `recipe` or `provenance`.
+        what: &'static str,
+        /// Where and why.
+        message: String,
+    },
     /// The chat template or a text of it.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -117,7 +131,8 @@ impl PackedModel {
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
         let text = TextSections::new(model)?;
-        Self::assemble(model, compressed, &text, &[], job)
+        let provenance = Provenance::of(model, &compressed.recipe, job)?;
+        Self::assemble(model, compressed, &text, &provenance, &[], job)
     }
 
     /// As [`Self::pack`], with the keys and values of the text with which conversations begin. A system
@@ -133,25 +148,63 @@ impl PackedModel {
         host: &Host<'_>,
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
+        let provenance = Provenance::of(model, &compressed.recipe, job)?;
+        Self::pack_as(model, compressed, choice, &provenance, host, job)
+    }
+
+    /// Packs as this file was packed: with its prefix, and with what it says of where the model lay.
+    /// The same model, compressed by the same recipe and engine, gives the same bytes.
+    ///
+    /// # Errors
+    /// As [`Self::pack_with_prefix`], and when its provenance cannot be read.
+    pub fn pack_again(
+        &self,
+        model: &Model,
+        compressed: &CompressedModel,
+        host: &Host<'_>,
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
+        let provenance =
+            Provenance::of(model, &compressed.recipe, job)?.told_as(self.provenance()?);
+        let prefix = self.prefix();
+        let opening: Option<Vec<u32>> = prefix.map(|p| p.tokens().collect());
+        let choice = PrefixChoice {
+            text: opening
+                .as_deref()
+                .map_or(PrefixText::None, PrefixText::Tokens),
+            cache: prefix.map_or(CachePrecision::Sixteen, |p| p.precision()),
+        };
+        Self::pack_as(model, compressed, choice, &provenance, host, job)
+    }
+
+    fn pack_as(
+        model: &Model,
+        compressed: &CompressedModel,
+        choice: PrefixChoice<'_>,
+        provenance: &Provenance,
+        host: &Host<'_>,
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
         let mut text = TextSections::new(model)?;
-        let plain = Self::assemble(model, compressed, &text, &[], job)?;
+        let plain = Self::assemble(model, compressed, &text, provenance, &[], job)?;
         let Some(opening) = prefix::opening(&plain.text(), choice.text)? else {
             return Ok(plain);
         };
         let section = prefix::section(&plain, host, &opening, choice.cache)?;
         text.open_with(&opening);
-        Self::assemble(model, compressed, &text, &section, job)
+        Self::assemble(model, compressed, &text, provenance, &section, job)
     }
 
     fn assemble(
         model: &Model,
         compressed: &CompressedModel,
         text: &TextSections,
+        provenance: &Provenance,
         prefix: &[u8],
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
-        let source = provenance(model, job)?;
         let shape = &model.hyperparameters;
+        let source = provenance.to_toml()?;
         let bytes = write::assemble(shape, compressed, text, &source, prefix, job)?;
         Self::check("packed model", Bytes::Held(bytes))
     }
@@ -240,6 +293,45 @@ impl PackedModel {
         &self.bytes
     }
 
+    /// The recipe that it was made by.
+    ///
+    /// # Errors
+    /// When the section is no recipe.
+    pub fn recipe(&self) -> Result<Recipe, PackError> {
+        let text = self.toml("recipe", Section::Recipe)?;
+        Recipe::parse("of the packed file", text).map_err(|e| PackError::Text {
+            what: "recipe",
+            message: e.to_string(),
+        })
+    }
+
+    /// What it was made from.
+    ///
+    /// # Errors
+    /// When the section is not one.
+    pub fn provenance(&self) -> Result<Provenance, PackError> {
+        Provenance::parse(self.toml("provenance", Section::Provenance)?)
+    }
+
+    fn toml(&self, what: &'static str, section: Section) -> Result<&str, PackError> {
+        let bytes = self.view().section(section);
+        std::str::from_utf8(bytes).map_err(|e| PackError::Text {
+            what,
+            message: format!("expected UTF-8, found another byte at {}", e.valid_up_to()),
+        })
+    }
+
+    /// Bits for each weight of the matrices: every scale, mask and table of theirs counted.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        let matrices = || self.view().entries().filter(|e| e.role.is_matrix());
+        let bytes: usize = matrices().map(|e| e.matrix.bytes().len()).sum();
+        let weights: usize = matrices().map(|e| e.matrix.rows() * e.matrix.cols()).sum();
+        #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+        let bits = bytes as f64 * 8.0 / weights.max(1) as f64;
+        bits
+    }
+
     /// Writes it to a file, atomically.
     ///
     /// # Errors
@@ -292,24 +384,4 @@ pub fn file_bytes(metadata_bytes: usize, tensors: impl IntoIterator<Item = usize
     tensors.into_iter().fold(metadata_bytes, |end, bytes| {
         end.next_multiple_of(TENSOR_ALIGNMENT) + bytes
     })
-}
-
-fn provenance(model: &Model, job: &Job<'_>) -> Result<String, PackError> {
-    #[derive(serde::Serialize)]
-    struct Provenance<'a> {
-        name: &'a str,
-        file: &'a str,
-        sha256: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        licence: Option<&'a str>,
-        precision: &'a str,
-    }
-    let source = Provenance {
-        name: &model.name,
-        file: &model.provenance.file_name,
-        sha256: model.sha256(job)?,
-        licence: model.provenance.licence.as_deref(),
-        precision: &model.provenance.source_precision,
-    };
-    Ok(toml::to_string(&source).expect("a table of texts is TOML"))
 }

@@ -18,6 +18,8 @@ pub enum PrefixText<'a> {
     OfTemplate,
     /// With this system text.
     System(&'a str),
+    /// With exactly these tokens, as those of another packed file of the model.
+    Tokens(&'a [u32]),
     /// With the chat template's opening, which is computed in each conversation.
     None,
 }
@@ -42,6 +44,7 @@ pub(super) fn opening(
 ) -> Result<Option<Vec<u32>>, ChatError> {
     match choice {
         PrefixText::None => Ok(None),
+        PrefixText::Tokens(tokens) => Ok(Some(tokens.to_vec())),
         PrefixText::OfTemplate => Ok(default_opening(text)),
         PrefixText::System(system) => {
             let (open, close) = text.chat.system.ok_or(ChatError::NoSystemRole)?;

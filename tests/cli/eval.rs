@@ -27,10 +27,100 @@ fn eval_compares_with_the_source() {
             "kl_mean_standard_error",
             "kl_p99",
             "same_top",
+            "kl_median",
+            "kl_p95",
+            "kl_max",
+            "delta_p_rms",
+            "ln_perplexity_ratio",
+            "ln_perplexity_ratio_standard_error",
         ],
     );
+    has_keys(
+        &report["basis"],
+        &[
+            "candidate_sha256",
+            "recipe_sha256",
+            "reference_sha256",
+            "reference_precision",
+            "text",
+            "text_sha256",
+            "simd_level",
+            "engine",
+        ],
+    );
+    assert_eq!(report["independent"], "positions");
     assert_eq!(report["tokens"], 255);
     assert!(report["kl_mean"].as_f64().unwrap() < 0.01, "{report}");
+}
+
+#[test]
+fn eval_fills_a_time_and_says_what_it_chose() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let eval = ["eval", "tiny.whittle", "--reference", "tiny.gguf"];
+    let quick = ["--text", "text.txt", "--quick"];
+    let report = bench.json(&[&eval[..], &quick].concat());
+    let chosen = &report["chosen"];
+    // The text is short: all of it fits.
+    assert_eq!(chosen["whole_text"], true, "{report}");
+    assert_eq!(chosen["windows"], report["windows"]);
+    assert_eq!(report["independent"], "windows");
+    let tokens = chosen["tokens"].to_string();
+    let again = ["--text", "text.txt", "--tokens", &tokens];
+    let again = bench.json(&[&eval[..], &again].concat());
+    assert_eq!(again["kl_mean"], report["kl_mean"]);
+    let told = bench.run(&[&eval[..], &quick].concat());
+    let (out, error) = (told.stdout, String::from_utf8(told.stderr).unwrap());
+    assert!(
+        error.contains("chose ") && error.contains("repeats it"),
+        "{error}"
+    );
+    let out = String::from_utf8(out).unwrap();
+    for expected in ["ln ratio", "RMS Δp", "reference: tiny, F", "bits a weight"] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+}
+
+#[test]
+fn eval_lists_the_error_of_each_tensor_the_worst_first() {
+    let bench = Bench::new();
+    let packed = compress(&bench, "balanced-4bit");
+    let layers = [
+        "eval",
+        "tiny.whittle",
+        "--reference",
+        "tiny.gguf",
+        "--layers",
+    ];
+    let report = bench.json(&layers);
+    let tensors = report["layers"].as_array().unwrap();
+    let errors: Vec<f64> = tensors
+        .iter()
+        .map(|t| t["nmse"].as_f64().unwrap())
+        .collect();
+    assert!(
+        errors.is_sorted_by(|a, b| a >= b) && errors[0] > 0.0,
+        "{errors:?}"
+    );
+    // The same as packing said, to the bit.
+    for tensor in tensors {
+        has_keys(
+            tensor,
+            &[
+                "encoding",
+                "source",
+                "bits_per_weight",
+                "bytes",
+                "squared_error",
+            ],
+        );
+        let mut all = packed["tensors"].as_array().unwrap().iter();
+        let same = all.find(|t| t["name"] == tensor["name"]).unwrap();
+        assert_eq!(tensor["nmse"], same["nmse"], "{tensor}");
+    }
+    let wrong = ["--layers", "--tasks", "home"];
+    bench.failure(&[&["eval", "tiny.whittle"], &wrong[..]].concat(), 2);
+    bench.failure(&["eval", "tiny.whittle", "--layers"], 2);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod built_in;
 mod compress;
 mod eval;
 mod export;
+mod measured;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 

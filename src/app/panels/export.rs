@@ -1,4 +1,4 @@
-//! Where to write the packed model, a GGUF file of it, and the project.
+//! Where to write the packed model, a GGUF file of it, a report on it, and the project.
 
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
@@ -29,6 +29,14 @@ pub(in crate::app) fn export_ui(ctx: &Context, state: &mut State, commands: &mut
         let purpose = Purpose::ExportGguf;
         if path_ui(ui, path, "GGUF path", "Export GGUF", purpose, commands) {
             commands.push(Command::ExportGguf(PathBuf::from(path.trim())));
+        }
+        ui.add_space(10.0);
+        ui.label(theme::head(
+            "Report: bytes, errors, boards, provenance, and what was measured of the recipe",
+        ));
+        let path = &mut state.view.report_path;
+        if path_ui(ui, path, "Report path", "Report", Purpose::Report, commands) {
+            commands.push(Command::Report(PathBuf::from(path.trim())));
         }
         ui.add_space(10.0);
         ui.label(theme::head("Project: model, both recipes, board"));

@@ -205,7 +205,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
         return;
     };
     let result = &evaluated.result;
-    let is_current = evaluated.recipe == *recipe && evaluated.cache == cache;
+    let is_current = evaluated.is_of(recipe, cache);
     let color = if is_current {
         theme::TEXT
     } else {
@@ -215,13 +215,27 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
     let text = format!("KL {mean:.4} ± {error:.4}");
     let mut hint = format!(
         "KL divergence from the source in 16 bits, nats per token, ± its standard error\n\
-         99th percentile {:.3}\nsame top token {:.1} %\nperplexity {:.2}, source {:.2}\n\
-         {} tokens scored",
+         median {:.4}, 95th percentile {:.3}, 99th {:.3}\n\
+         same top token {:.1} ± {:.1} %, RMS Δp {:.1} %\n\
+         perplexity {:.2} ± {:.2}, source {:.2}, ln ratio {:.4} ± {:.4}\n\
+         {} tokens scored in {} windows of {}\n\
+         reference: {}, {}",
+        result.kl_median,
+        result.kl_p95,
         result.kl_p99,
         result.same_top * 100.0,
+        result.same_top_standard_error * 100.0,
+        result.delta_p_rms * 100.0,
         result.perplexity,
+        result.perplexity_standard_error,
         result.reference_perplexity,
-        result.tokens
+        result.ln_perplexity_ratio,
+        result.ln_perplexity_ratio_standard_error,
+        result.tokens,
+        result.windows,
+        evaluated.basis.text,
+        evaluated.basis.reference,
+        evaluated.basis.reference_precision
     );
     if !is_current {
         hint += "\nof an earlier recipe or KV precision: evaluate again";

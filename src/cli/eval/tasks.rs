@@ -56,7 +56,7 @@ struct Spoken {
 
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
     let set = args.tasks.set.as_deref();
-    let set = set.context("expected --tasks, or --text and --reference")?;
+    let set = set.context("expected --tasks, or --reference with --text or --layers")?;
     let tasks = output.with_bar(|job| tasks::load(set, job))?;
     // What cannot be written is said before the work, not after it.
     let lines = args.tasks.lines.as_deref().map(Lines::create).transpose()?;

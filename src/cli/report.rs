@@ -1,0 +1,77 @@
+//! `whittle report`: all that is known of a packed file, as a page of its own.
+
+use super::Output;
+use super::estimate::estimate_packed;
+use super::kv_bits;
+use super::measure::{Against, ExtentArgs, ask, open_packed, shown, stem, write_whole};
+use super::open::open_model;
+use crate::evaluate::tensor_errors;
+use crate::report::{Report, html};
+use crate::workers::Processor;
+use engine::arena::CachePrecision;
+use std::path::PathBuf;
+
+/// Write a page on a packed file: bytes, errors, quality, tasks, boards, provenance
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// Packed file
+    file: PathBuf,
+    /// Path or catalog name of the model that it was made of
+    #[arg(long, value_name = "MODEL")]
+    reference: String,
+    /// Text file to score
+    #[arg(long, value_name = "T")]
+    text: Option<PathBuf>,
+    #[command(flatten)]
+    extent: ExtentArgs,
+    /// Set or file of tasks to ask
+    #[arg(long, value_name = "T.jsonl")]
+    tasks: Option<String>,
+    /// Ids of built-in boards, board files, or "all"
+    #[arg(long, value_name = "ID|FILE|all", num_args = 1..)]
+    board: Vec<String>,
+    /// Page to write
+    #[arg(long, value_name = "R.html", required_unless_present = "json")]
+    out: Option<PathBuf>,
+    /// Threads that compute; if not given all cores, from four on all but one
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Bits of an element of keys and values: 16, 8 or 4
+    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
+    kv_bits: CachePrecision,
+}
+
+pub(super) fn run(args: &ReportArgs, output: &Output) -> anyhow::Result<()> {
+    let packed = open_packed(&args.file, output)?;
+    let name = stem(&args.file);
+    let mut report = Report::new(&name, &packed)?;
+    report.estimates = estimate_packed(&packed, &name, &args.board, args.kv_bits)?;
+    let processor = Processor::new(args.threads)?;
+    let against = match &args.text {
+        Some(text) => Some(Against::open(&args.reference, text, args.extent, output)?),
+        None => None,
+    };
+    let opened;
+    let model = match &against {
+        Some(against) => &against.model,
+        None => {
+            opened = open_model(&args.reference, output)?;
+            &opened
+        }
+    };
+    report.tensors = output.with_bar(|job| tensor_errors(&packed, model, job))?;
+    if let Some(against) = &against {
+        let scored = against.score(&[&packed], args.kv_bits, &processor, output)?;
+        report.quality = scored.into_iter().next().map(|(_, quality)| quality);
+    }
+    if let Some(tasks) = &args.tasks {
+        report.tasks = Some(ask(&packed, tasks, args.kv_bits, &processor, output)?);
+    }
+    if let Some(path) = &args.out {
+        write_whole(path, &html(&report)?)?;
+    }
+    output.emit(&report, |report| {
+        let path = args.out.as_deref().map(shown).unwrap_or_default();
+        format!("{path}: report on {}, {} bytes", report.file, report.bytes)
+    })
+}
