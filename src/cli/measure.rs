@@ -12,7 +12,7 @@ use crate::report::{Quality, TaskQuality};
 use crate::workers::Processor;
 use anyhow::Context as _;
 use engine::arena::CachePrecision;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How much of the text is scored.
@@ -181,8 +181,23 @@ pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// What a settings file names: a file beside it, or else what it would be on the command line.
+pub(super) fn beside(settings: &Path, spec: &str) -> String {
+    let path = settings.parent().unwrap_or(Path::new("")).join(spec);
+    if path.exists() {
+        shown(&path)
+    } else {
+        spec.to_owned()
+    }
+}
+
 /// The name of a packed file without its ending.
 pub(super) fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
+}
+
+/// Opens packed files, in order.
+pub(super) fn open_all(paths: &[PathBuf], output: &Output) -> anyhow::Result<Vec<PackedModel>> {
+    paths.iter().map(|path| open_packed(path, output)).collect()
 }

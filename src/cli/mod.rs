@@ -7,6 +7,8 @@ mod bench;
 mod boards;
 mod calibrate;
 mod chat;
+mod check;
+mod compare;
 mod compress;
 #[cfg(all(feature = "voice", feature = "flash"))]
 mod demo;
@@ -26,6 +28,7 @@ mod reproduce;
 mod sampling;
 #[cfg(feature = "gui")]
 mod studio;
+mod sweep;
 #[cfg(feature = "voice")]
 mod talk;
 mod tune;
@@ -65,6 +68,8 @@ enum Command {
     Boards(boards::BoardsArgs),
     Calibrate(calibrate::CalibrateArgs),
     Chat(chat::ChatArgs),
+    Check(check::CheckArgs),
+    Compare(compare::CompareArgs),
     Compress(compress::CompressArgs),
     #[cfg(all(feature = "voice", feature = "flash"))]
     Demo(demo::DemoArgs),
@@ -76,6 +81,7 @@ enum Command {
     Models(models::ModelsArgs),
     Report(report::ReportArgs),
     Reproduce(reproduce::ReproduceArgs),
+    Sweep(sweep::SweepArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
     Tune(tune::TuneArgs),
@@ -110,6 +116,8 @@ pub fn main() -> Next {
             Command::Boards(args) => boards::run(&args, &output),
             Command::Calibrate(args) => calibrate::run(&args, &output),
             Command::Chat(args) => chat::run(&args, &output),
+            Command::Check(args) => check::run(&args, &output),
+            Command::Compare(args) => compare::run(&args, &output),
             Command::Compress(args) => compress::run(&args, &output),
             #[cfg(all(feature = "voice", feature = "flash"))]
             Command::Demo(args) => demo::run(&args, &output),
@@ -120,6 +128,7 @@ pub fn main() -> Next {
             Command::Info(args) => info::run(&args, &output),
             Command::Models(args) => models::run(&args, &output),
             Command::Report(args) => report::run(&args, &output),
+            Command::Sweep(args) => sweep::run(&args, &output),
             Command::Reproduce(args) => reproduce::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),

@@ -1,11 +1,14 @@
 //! What is known of a packed file, on one page: its bytes, its errors, its quality, its cost on boards.
 //!
 //! [`Report::new`] gathers what the file itself says; measurements are filled in by who has them.
-//! [`html()`] writes a page that needs nothing else.
+//! [`html()`] writes a page that needs nothing else. [`limits`] holds a file against numbers that it must
+//! keep, [`sweep`] measures many recipes.
 
 mod html;
+pub mod limits;
 mod pictures;
 mod sizes;
+pub mod sweep;
 
 pub use html::{HtmlError, html};
 pub use sizes::{SizePart, sizes};

@@ -1,6 +1,7 @@
-//! Commands that put measurements together: report, reproduce.
+//! Commands that put measurements together: compare, check, sweep, report, reproduce.
 
-use super::{Bench, has_keys};
+use super::{Bench, compress, has_keys};
+use serde_json::Value;
 
 /// Packs the tiny model by a recipe.
 fn pack(bench: &Bench, recipe: &str, out: &str) {
@@ -111,6 +112,161 @@ fn what_is_not_the_same_is_named() {
         name.trim_end_matches('\0')
     );
     check(&weight, &[&name]);
+}
+
+#[test]
+fn files_are_compared_on_the_same_windows_with_the_error_of_their_difference() {
+    let bench = Bench::new();
+    pack(&bench, "balanced-4bit", "a.whittle");
+    pack(&bench, "seed-extreme", "b.whittle");
+    let start = [
+        "compare",
+        "a.whittle",
+        "b.whittle",
+        "--board",
+        "esp32-c3",
+        "esp32-p4",
+    ];
+    let report = bench.json(&[&start[..], &AGAINST].concat());
+    let files = report["files"].as_array().unwrap();
+    let number = |value: &Value| value.as_f64().unwrap();
+    let kl = |file: &Value| number(&file["quality"]["kl_mean"]);
+    let difference = &files[1]["kl_difference"];
+    let expected = kl(&files[1]) - kl(&files[0]);
+    assert!(
+        (number(&difference["mean"]) - expected).abs() < 1e-9,
+        "{difference}"
+    );
+    assert!(number(&difference["standard_error"]) > 0.0);
+    assert_eq!(files[0]["kl_difference"], Value::Null);
+    assert_eq!(files[1]["boards"].as_array().unwrap().len(), 2);
+    let basis = &files[1]["quality"]["basis"];
+    has_keys(
+        basis,
+        &[
+            "candidate_sha256",
+            "recipe_sha256",
+            "reference_sha256",
+            "text_sha256",
+        ],
+    );
+    let tensor = &report["tensors"][0];
+    assert_ne!(
+        tensor["files"][0]["encoding"],
+        tensor["files"][1]["encoding"]
+    );
+    assert!(number(&tensor["files"][1]["nmse"]) > number(&tensor["files"][0]["nmse"]));
+    let text = bench.run(&[&start[..3], &AGAINST].concat());
+    let text = String::from_utf8(text.stdout).unwrap();
+    for expected in [
+        "KL less the first's",
+        "token_embd.weight",
+        "tensors are the same bytes in all files",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    // Alone, without a reference.
+    let report = bench.json(&["compare", "a.whittle", "a.whittle"]);
+    assert_eq!(report["files"][0]["quality"], Value::Null);
+    bench.failure(&["compare", "a.whittle"], 2);
+}
+
+#[test]
+fn a_file_is_held_against_limits_and_every_broken_one_is_named() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    std::fs::create_dir(bench.path("ci")).unwrap();
+    std::fs::copy(bench.path("text.txt"), bench.path("ci/near.txt")).unwrap();
+    std::fs::write(
+        bench.path("ci/t.jsonl"),
+        "{\"prompt\": \"hello\", \"pattern\": \".*\"}",
+    )
+    .unwrap();
+    let limits = |kl: f64, bytes: u64, speed: f64| {
+        let text = format!(
+            "max_kl = {kl}\nmax_bytes = {bytes}\nmin_same_top = 0.0\nmax_perplexity_ratio = 9.0\n\
+             reference = 'tiny.gguf'\ntext = 'near.txt'\ntokens = 512\nmin_task_pass = 1.0\n\
+             tasks = 't.jsonl'\nmax_bits_per_weight = 16\n\
+             [[board]]\nid = 'esp32-c3'\nfits = true\nmin_tokens_per_second = {speed}\n\
+             max_ram_bytes = 1_000_000"
+        );
+        std::fs::write(bench.path("ci/limits.toml"), text).unwrap();
+    };
+    let check = ["check", "tiny.whittle", "--limits", "ci/limits.toml"];
+    limits(5.0, 10_000_000, 0.001);
+    let report = bench.json(&check);
+    assert_eq!(report["held"], true, "{report}");
+    assert_eq!(report["limits"].as_array().unwrap().len(), 9);
+    let kl = &report["limits"][2];
+    assert_eq!(
+        (&kl["limit"], kl["standard_error"].is_number()),
+        (&"max_kl".into(), true)
+    );
+
+    limits(1e-9, 1000, 1e9);
+    let output = bench.run(&check);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected = "breaks max_bytes, max_kl, min_tokens_per_second of esp32-c3";
+    assert!(error.contains(expected), "{error}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.lines().count(), 9, "{told}");
+    assert_eq!(told.matches("BROKEN").count(), 3, "{told}");
+    std::fs::write(bench.path("ci/limits.toml"), "max_size = 3").unwrap();
+    assert!(
+        bench
+            .failure(&check, 1)
+            .contains("unknown field `max_size`")
+    );
+}
+
+#[test]
+fn a_sweep_has_a_row_for_each_point_and_goes_on_where_it_was_broken_off() {
+    let bench = Bench::new();
+    let grid = "model = 'tiny.gguf'\nrecipe = 'balanced-4bit'\nrecipes = ['reference-8bit']\n\
+                text = 'text.txt'\ntokens = 512\nboards = ['esp32-c3']\n\
+                [[axis]]\ntensors = 'feed-forward.*'\nbits = [2, 4]\nsparsity = [0, 0.5]";
+    std::fs::write(bench.path("grid.toml"), grid).unwrap();
+    let done = bench.json(&["sweep", "grid.toml"]);
+    assert_eq!((&done["points"], &done["skipped"]), (&5.into(), &0.into()));
+    let rows = |bench: &Bench| std::fs::read_to_string(bench.path("grid.jsonl")).unwrap();
+    let first = rows(&bench);
+    let parsed: Vec<Value> = first
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(parsed.len(), 5);
+    assert_eq!(parsed[1]["set"], "feed-forward.*=bits:2,sparsity:0.5");
+    assert!(parsed[1]["kl_mean"].as_f64() > parsed[4]["kl_mean"].as_f64());
+    let csv = std::fs::read_to_string(bench.path("grid.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 6);
+    assert!(csv.starts_with("point,model,recipe,set,bytes"), "{csv}");
+
+    // Broken off in the middle of the third row.
+    let third = first.match_indices('\n').nth(2).unwrap().0;
+    std::fs::write(bench.path("grid.jsonl"), &first[..third - 9]).unwrap();
+    std::fs::remove_file(bench.path("grid.csv")).unwrap();
+    let done = bench.json(&["sweep", "grid.toml"]);
+    assert_eq!((&done["points"], &done["skipped"]), (&5.into(), &2.into()));
+    let told = String::from_utf8(bench.run(&["sweep", "grid.toml"]).stdout).unwrap();
+    assert!(told.contains("5 points, 5 of them from before"), "{told}");
+    let points = |text: &str| -> Vec<Value> {
+        let row = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        text.lines().map(|l| row(l)["kl_mean"].clone()).collect()
+    };
+    assert_eq!(points(&rows(&bench)), points(&first));
+
+    // The same file may keep the rows of another grid; the table has its own only.
+    std::fs::write(bench.path("grid.toml"), grid.replace("512", "1024")).unwrap();
+    let done = bench.json(&["sweep", "grid.toml"]);
+    assert_eq!(done["skipped"], 0);
+    assert_eq!(rows(&bench).lines().count(), 10);
+    std::fs::write(bench.path("grid.toml"), format!("max_points = 4\n{grid}")).unwrap();
+    let message = bench.failure(&["sweep", "grid.toml"], 1);
+    assert!(
+        message.contains("the grid has 5 points, at most 4"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,0 +1,375 @@
+//! Many recipes, each compressed, evaluated and estimated: the grid, and the rows it makes.
+//!
+//! [`Grid::load`] reads the grid and refuses one that is too large, [`Grid::points`] lists its recipes,
+//! [`Journal`] keeps the rows so that a sweep goes on where it was broken off.
+
+mod journal;
+
+pub use journal::{Journal, csv};
+
+use crate::packed::sha256_hex;
+use crate::recipe::{Pattern, Precision, Recipe, RecipeError};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Largest grid file that is read.
+const MAX_FILE_BYTES: u64 = 1 << 16;
+/// Points of a grid that does not say how many it may have.
+pub const MAX_POINTS: usize = 256;
+
+/// Why a sweep cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The grid is none.
+    #[error("grid {path} is not valid: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// The grid has too many points.
+    #[error(
+        "the grid has {points} points, at most {most} are allowed: take values away, or raise max_points"
+    )]
+    Points {
+        /// What it has.
+        points: usize,
+        /// What it may have.
+        most: usize,
+    },
+    /// A recipe of the grid is none.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A line of the results is no row.
+    #[error("{path}, line {line}: expected a row of a sweep: {message}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        message: String,
+    },
+}
+
+/// What is tried.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// Path or catalog name of the model.
+    pub model: String,
+    /// Preset or file that the axes vary; its own point where there are no axes.
+    #[serde(default)]
+    pub recipe: Option<String>,
+    /// Presets or files that are points as they are.
+    #[serde(default)]
+    pub recipes: Vec<String>,
+    /// What is varied; every combination is a point.
+    #[serde(default, rename = "axis")]
+    pub axes: Vec<Axis>,
+    /// Text to score.
+    #[serde(default)]
+    pub text: Option<PathBuf>,
+    /// Tokens of it.
+    #[serde(default = "tokens")]
+    pub tokens: usize,
+    /// Ids of boards, or board files.
+    #[serde(default)]
+    pub boards: Vec<String>,
+    /// Set or file of tasks.
+    #[serde(default)]
+    pub tasks: Option<String>,
+    /// Bits of an element of keys and values.
+    #[serde(default = "kv_bits")]
+    pub kv_bits: usize,
+    /// Points that the grid may have.
+    #[serde(default = "max_points")]
+    pub max_points: usize,
+}
+
+fn tokens() -> usize {
+    2048
+}
+
+fn kv_bits() -> usize {
+    16
+}
+
+fn max_points() -> usize {
+    MAX_POINTS
+}
+
+/// What is varied of some tensors: each precision with each sparsity.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    /// Which tensors.
+    pub tensors: Pattern,
+    /// Bits of each kept weight.
+    pub bits: Vec<Precision>,
+    /// Share of the weights of a row that become zero.
+    #[serde(default = "dense")]
+    pub sparsity: Vec<f64>,
+}
+
+fn dense() -> Vec<f64> {
+    vec![0.0]
+}
+
+impl Axis {
+    /// Its settings as `Recipe::set` takes them.
+    fn settings(&self) -> Vec<String> {
+        let pattern = String::from(self.tensors.clone());
+        let one = |bits: &Precision, sparsity: &f64| {
+            format!("{pattern}=bits:{},sparsity:{sparsity}", bits.name())
+        };
+        let all = self
+            .bits
+            .iter()
+            .flat_map(|b| self.sparsity.iter().map(move |s| one(b, s)));
+        all.collect()
+    }
+}
+
+/// One recipe of a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Name of the recipe it starts from.
+    pub base: String,
+    /// What the axes change in it, as `Recipe::set` takes it.
+    pub set: Vec<String>,
+    /// Both together.
+    pub recipe: Recipe,
+}
+
+/// What was found at one point; absent is what the grid did not ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "as in `Evaluation`, `TaskReport` and `Estimate`"
+)]
+pub struct Row {
+    /// Hash of all that decides the row.
+    pub point: String,
+    pub model: String,
+    pub recipe: String,
+    /// What the axes changed, separated by spaces.
+    pub set: String,
+    pub bytes: usize,
+    pub bits_per_weight: f64,
+    pub tokens: Option<usize>,
+    pub kl_mean: Option<f64>,
+    pub kl_mean_standard_error: Option<f64>,
+    pub kl_p99: Option<f64>,
+    pub same_top: Option<f64>,
+    pub perplexity: Option<f64>,
+    pub reference_perplexity: Option<f64>,
+    pub ln_perplexity_ratio: Option<f64>,
+    pub ln_perplexity_ratio_standard_error: Option<f64>,
+    pub tasks_held: Option<f64>,
+    pub tasks_low: Option<f64>,
+    pub tasks_high: Option<f64>,
+    pub boards: Vec<BoardRow>,
+    pub seconds: f64,
+}
+
+/// What a point costs on one board.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in `Estimate`")]
+pub struct BoardRow {
+    pub id: String,
+    pub fits: bool,
+    pub flash_bytes: u64,
+    pub ram_bytes: u64,
+    pub tokens_per_second: Option<f64>,
+}
+
+impl Grid {
+    /// Reads a grid.
+    ///
+    /// # Errors
+    /// When it cannot be read, has a key that there is not, no point, or too many.
+    pub fn load(path: &Path) -> Result<Self, SweepError> {
+        let read = |source| SweepError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        };
+        let syntax = |message: String| SweepError::Syntax {
+            path: path.into(),
+            message,
+        };
+        if std::fs::metadata(path).map_err(read)?.len() > MAX_FILE_BYTES {
+            return Err(syntax(format!("expected at most {MAX_FILE_BYTES} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let grid: Self = toml::from_str(&text)
+            .map_err(|e| syntax(e.to_string().trim_end().replace('\n', " ")))?;
+        if let Some(message) = grid.lack() {
+            return Err(syntax(message.into()));
+        }
+        let (points, most) = (grid.count(), grid.max_points);
+        if points > most {
+            return Err(SweepError::Points { points, most });
+        }
+        Ok(grid)
+    }
+
+    fn lack(&self) -> Option<&'static str> {
+        if self.recipe.is_none() && self.recipes.is_empty() {
+            Some("expected a recipe, or recipes")
+        } else if self.recipe.is_none() && !self.axes.is_empty() {
+            Some("an axis needs the recipe that it varies")
+        } else if self
+            .axes
+            .iter()
+            .any(|a| a.bits.is_empty() || a.sparsity.is_empty())
+        {
+            Some("expected at least one value of bits and of sparsity in each axis")
+        } else {
+            None
+        }
+    }
+
+    /// How many points it has; saturates.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let varied = self.axes.iter().fold(1_usize, |points, axis| {
+            points.saturating_mul(axis.bits.len().saturating_mul(axis.sparsity.len()))
+        });
+        let varied = if self.recipe.is_some() { varied } else { 0 };
+        varied.saturating_add(self.recipes.len())
+    }
+
+    /// Its points, in the order of the file; the last axis changes fastest.
+    ///
+    /// # Errors
+    /// When a recipe cannot be read, or a sparsity is out of range.
+    pub fn points(&self) -> Result<Vec<Point>, SweepError> {
+        let mut points = Vec::new();
+        if let Some(base) = &self.recipe {
+            let recipe = Recipe::open(base)?;
+            points.push(Point {
+                base: recipe.name.clone(),
+                set: Vec::new(),
+                recipe,
+            });
+        }
+        for axis in &self.axes {
+            let mut varied = Vec::new();
+            for point in &points {
+                for setting in axis.settings() {
+                    let mut point = point.clone();
+                    point.recipe.set(&setting)?;
+                    point.set.push(setting);
+                    varied.push(point);
+                }
+            }
+            points = varied;
+        }
+        for name in &self.recipes {
+            let recipe = Recipe::open(name)?;
+            points.push(Point {
+                base: recipe.name.clone(),
+                set: Vec::new(),
+                recipe,
+            });
+        }
+        Ok(points)
+    }
+}
+
+impl Point {
+    /// The hash of this point among all; `measured` says, in one text, all else that decides its row.
+    #[must_use]
+    pub fn hash(&self, measured: &str) -> String {
+        let text = format!("{measured}\n{}", self.recipe.to_toml());
+        sha256_hex(text.as_bytes())[..16].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(text: &str) -> Grid {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn every_combination_is_a_point_and_recipes_are_points_as_they_are() {
+        let grid = grid(
+            "model = 'm'\nrecipe = 'balanced-4bit'\nrecipes = ['small-3bit']\n\
+             [[axis]]\ntensors = 'feed-forward.*'\nbits = [2, 3]\nsparsity = [0, 0.5]\n\
+             [[axis]]\ntensors = 'embedding'\nbits = ['source', 1.58]",
+        );
+        let points = grid.points().unwrap();
+        assert_eq!((points.len(), grid.count()), (9, 9));
+        assert_eq!(
+            points[2].set,
+            [
+                "feed-forward.*=bits:2,sparsity:0.5",
+                "embedding=bits:source,sparsity:0"
+            ]
+        );
+        assert_eq!(points[8].recipe, Recipe::open("small-3bit").unwrap());
+        let mut hashes: Vec<_> = points.iter().map(|p| p.hash("x")).collect();
+        hashes.push(points[0].hash("y"));
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 10);
+    }
+
+    #[test]
+    fn the_grid_in_the_readme_is_one() {
+        let readme = include_str!("../../README.md");
+        let start = readme.find("model = \"hearth\"\nrecipe = ").unwrap();
+        let example = grid(readme[start..].split("```").next().unwrap());
+        assert_eq!((example.count(), example.points().unwrap().len()), (8, 8));
+    }
+
+    #[test]
+    fn a_grid_that_is_too_large_or_lacks_something_is_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grid.toml");
+        let check = |text: &str, expected: &str| {
+            std::fs::write(&path, text).unwrap();
+            let message = Grid::load(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        };
+        let axis = "[[axis]]\ntensors = '*'\nbits = [1, 2, 3, 4, 5, 6, 8, 16]\n";
+        let start = "model = 'm'\nrecipe = 'balanced-4bit'\n";
+        check(
+            &format!("{start}{}", axis.repeat(3)),
+            "has 512 points, at most 256",
+        );
+        check(
+            &format!("{start}{}", axis.repeat(80)),
+            "points, at most 256",
+        );
+        check("model = 'm'", "expected a recipe");
+        check(
+            &format!("model = 'm'\nrecipes = ['x']\n{axis}"),
+            "needs the recipe",
+        );
+        check(
+            &format!("{start}[[axis]]\ntensors = '*'\nbits = []"),
+            "at least one value",
+        );
+        check(&format!("{start}colour = 'red'"), "unknown field `colour`");
+        check("model = 3", "grid ");
+    }
+}
