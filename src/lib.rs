@@ -56,8 +56,8 @@ pub mod packed;
 #[cfg(feature = "gui")]
 pub mod project;
 pub mod recipe;
-pub mod tune;
 pub mod report;
+pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;
 pub mod workers;

@@ -255,6 +255,7 @@ fn a_tensor_is_replaced_while_the_model_speaks() {
 fn copy_of(compressed: &CompressedModel) -> CompressedModel {
     let tensors = compressed.tensors.iter();
     CompressedModel {
+        calibration: compressed.calibration.clone(),
         recipe: compressed.recipe.clone(),
         tensors: tensors.map(|t| Arc::new((**t).clone())).collect(),
     }

@@ -36,7 +36,11 @@ pub(super) struct CalibrationArgs {
 impl CalibrationArgs {
     /// The text that was asked for, `more` tokens beyond the calibration's included.
     pub(super) fn text(&self, model: &Model, more: usize) -> anyhow::Result<CalibrationText> {
-        let tokens = self.calibration_tokens.saturating_add(more);
+        self.text_of(model, self.calibration_tokens.saturating_add(more))
+    }
+
+    /// So many tokens of the text that was asked for.
+    pub(super) fn text_of(&self, model: &Model, tokens: usize) -> anyhow::Result<CalibrationText> {
         let read = |path: &Path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
         };

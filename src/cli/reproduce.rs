@@ -1,16 +1,18 @@
 //! `whittle reproduce`: makes a packed file again from its source and compares the bytes.
 
 use super::Output;
+use super::calibrate::{CalibrationArgs, folder};
 use super::measure::{open_packed, shown};
 use super::open::open_model;
-use crate::compress::{CompressedModel, compress};
+use crate::calibrate::Calibration;
+use crate::compress::{CompressedModel, compress, compress_calibrated};
 use crate::model::Model;
 use crate::packed::{Difference, ENGINE_VERSION, FittedTo, differences};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use anyhow::{bail, ensure};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Make a packed file again from its source, by the recipe in it, and compare the bytes
 #[derive(Debug, clap::Args)]
@@ -20,6 +22,8 @@ pub(super) struct ReproduceArgs {
     /// Path or catalog name of the model that it was made of
     #[arg(long, value_name = "MODEL")]
     model: String,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
 }
 
 /// What `whittle reproduce` reports.
@@ -49,7 +53,7 @@ pub(super) fn run(args: &ReproduceArgs, output: &Output) -> anyhow::Result<()> {
     );
     let compressed = match &provenance.calibration {
         None => output.with_bar(|job| compress(&model, &recipe, job))?,
-        Some(text) => rebuild_calibrated(&args.file, &model, &recipe, text, output)?,
+        Some(text) => rebuild_calibrated(args, &model, &recipe, text, output)?,
     };
     let processor = Processor::new(None)?;
     let again =
@@ -82,20 +86,27 @@ pub(super) fn run(args: &ReproduceArgs, output: &Output) -> anyhow::Result<()> {
     )
 }
 
-/// Compresses as a file was compressed whose weights were fitted to a text: the one place to change
-/// once such a text can be found by its hash.
+/// Compresses as a file was compressed whose weights were fitted to a text.
 fn rebuild_calibrated(
-    file: &Path,
-    _model: &Model,
-    _recipe: &Recipe,
-    text: &FittedTo,
-    _output: &Output,
+    args: &ReproduceArgs,
+    model: &Model,
+    recipe: &Recipe,
+    fitted: &FittedTo,
+    output: &Output,
 ) -> anyhow::Result<CompressedModel> {
-    bail!(
-        "{} was fitted to {} tokens of the text {} (SHA-256 {}), which is not at hand",
-        file.display(),
-        text.tokens,
-        text.text,
+    let tokens = usize::try_from(fitted.tokens)?;
+    let text = args.calibration.text_of(model, tokens)?;
+    ensure!(
+        text.sha256 == fitted.sha256,
+        "{} was fitted to {} tokens of the text {} (SHA-256 of the tokens {}), and {} has others ({}): name it with --calibration-text or --calibration-chats",
+        args.file.display(),
+        fitted.tokens,
+        fitted.text,
+        fitted.sha256,
+        text.name,
         text.sha256
-    )
+    );
+    let cache = folder()?;
+    let calibration = output.with_bar(|job| Calibration::compute(model, &text, &cache, job))?;
+    Ok(output.with_bar(|job| compress_calibrated(model, recipe, Some(&calibration), &[], job))?)
 }

@@ -81,8 +81,10 @@ pub fn compress_calibrated(
     let mut tensors: Vec<_> = found.into_iter().flatten().collect();
     tensors.push(Arc::new(tensor::frequencies(model)));
     job.report("Compressing", total, total)?;
+    let fitted = calibration.filter(|_| recipe.is_calibrated());
     Ok(CompressedModel {
         recipe: recipe.clone(),
+        calibration: fitted.map(|calibration| calibration.origin.clone()),
         tensors,
     })
 }

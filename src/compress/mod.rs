@@ -32,6 +32,7 @@ pub use tensor::{
     compress_weights,
 };
 
+use crate::calibrate::Origin;
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
 use crate::recipe::Recipe;
@@ -59,6 +60,8 @@ pub struct OffGrid {
 pub struct CompressedModel {
     /// The recipe.
     pub recipe: Recipe,
+    /// What its weights were fitted to, if a rule asked for it and it was at hand.
+    pub calibration: Option<Origin>,
     /// Every tensor, the rotary frequencies included, in the model's order.
     pub tensors: Vec<Arc<CompressedTensor>>,
 }

@@ -131,7 +131,7 @@ impl PackedModel {
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
         let text = TextSections::new(model)?;
-        let provenance = Provenance::of(model, &compressed.recipe, job)?;
+        let provenance = Provenance::of(model, compressed, job)?;
         Self::assemble(model, compressed, &text, &provenance, &[], job)
     }
 
@@ -148,7 +148,7 @@ impl PackedModel {
         host: &Host<'_>,
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
-        let provenance = Provenance::of(model, &compressed.recipe, job)?;
+        let provenance = Provenance::of(model, compressed, job)?;
         Self::pack_as(model, compressed, choice, &provenance, host, job)
     }
 
@@ -164,8 +164,7 @@ impl PackedModel {
         host: &Host<'_>,
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
-        let provenance =
-            Provenance::of(model, &compressed.recipe, job)?.told_as(self.provenance()?);
+        let provenance = Provenance::of(model, compressed, job)?.told_as(self.provenance()?);
         let prefix = self.prefix();
         let opening: Option<Vec<u32>> = prefix.map(|p| p.tokens().collect());
         let choice = PrefixChoice {

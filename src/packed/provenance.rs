@@ -1,9 +1,10 @@
 //! What a packed file says of itself: source, engine, recipe, and what else decided its weights.
 
 use super::PackError;
+use crate::calibrate::Origin;
+use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
-use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -45,15 +46,29 @@ pub struct Provenance {
 pub struct FittedTo {
     /// Name or file.
     pub text: String,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its tokens, little-endian 32-bit numbers.
     pub sha256: String,
     /// Tokens of it that were used.
     pub tokens: u64,
 }
 
+impl FittedTo {
+    fn of(origin: &Origin) -> Self {
+        Self {
+            text: origin.text.clone(),
+            sha256: origin.text_sha256.clone(),
+            tokens: origin.tokens as u64,
+        }
+    }
+}
+
 impl Provenance {
-    /// That of a model packed by `recipe` without calibration, here and now.
-    pub(super) fn of(model: &Model, recipe: &Recipe, job: &Job<'_>) -> Result<Self, Cancelled> {
+    /// That of a model packed here and now.
+    pub(super) fn of(
+        model: &Model,
+        compressed: &CompressedModel,
+        job: &Job<'_>,
+    ) -> Result<Self, Cancelled> {
         Ok(Self {
             name: model.name.clone(),
             file: model.provenance.file_name.clone(),
@@ -61,9 +76,9 @@ impl Provenance {
             licence: model.provenance.licence.clone(),
             precision: model.provenance.source_precision.clone(),
             engine: Some(ENGINE_VERSION.to_owned()),
-            recipe_sha256: Some(sha256_hex(recipe.to_toml().as_bytes())),
+            recipe_sha256: Some(sha256_hex(compressed.recipe.to_toml().as_bytes())),
             seed: None,
-            calibration: None,
+            calibration: compressed.calibration.as_ref().map(FittedTo::of),
         })
     }
 
