@@ -7,6 +7,7 @@ use super::open::open_model;
 use crate::calibrate::{Calibration, CalibrationText};
 use crate::estimate::Options;
 use crate::evaluate::tasks;
+use crate::packed::{PackedModel, PrefixChoice, PrefixText};
 use crate::tune::{BoardGoal, Passed, TuneOptions, Tuned, Tuner};
 use crate::workers::Processor;
 use anyhow::Context as _;
@@ -43,6 +44,9 @@ pub(super) struct TuneArgs {
     /// Recipe to write
     #[arg(long, value_name = "R.toml")]
     out: PathBuf,
+    /// Packed file to write beside it, as `whittle compress` makes it of that recipe
+    #[arg(long, value_name = "F.whittle")]
+    pack: Option<PathBuf>,
     /// Table of bytes and expected divergence to write beside it
     #[arg(long, value_name = "F.csv")]
     front: Option<PathBuf>,
@@ -138,6 +142,18 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         _ => (output.with_bar(|job| tuner.tune(largest, job))?, None),
     };
     write(&args.out, &tuned.recipe.to_toml())?;
+    if let Some(path) = &args.pack {
+        let choice = PrefixChoice {
+            text: PrefixText::OfTemplate,
+            cache: options.cache,
+        };
+        let processor = Processor::new(None)?;
+        let packed = output.with_bar(|job| {
+            let host = processor.host();
+            PackedModel::pack_with_prefix(&model, &tuned.compressed, choice, &host, job)
+        })?;
+        packed.save(path)?;
+    }
     print(args, &tuned, passed, start, output)
 }
 

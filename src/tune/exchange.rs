@@ -93,9 +93,9 @@ impl<'t, 'a> Exchanges<'t, 'a> {
         self.divergence
     }
 
-    /// The best so far.
-    pub(super) fn finish(self) -> Vec<usize> {
-        self.chosen
+    /// The best so far, and the model that it makes.
+    pub(super) fn finish(self) -> (Vec<usize>, CompressedModel) {
+        (self.chosen, self.compressed)
     }
 
     /// Tries `count` exchanges; how many were kept.

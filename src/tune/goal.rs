@@ -141,8 +141,7 @@ impl Tuner<'_> {
         let mut ask = |bytes: u64| -> Result<(Tuned, f64), TuneError> {
             tried += 1;
             let tuned = self.tune(bytes, job)?;
-            let compressed = self.compress_recipe(&tuned.recipe, job)?;
-            let packed = PackedModel::pack(self.model, &compressed, &job.quiet())?;
+            let packed = PackedModel::pack(self.model, &tuned.compressed, &job.quiet())?;
             let cache = self.options.cache;
             let report = evaluate_tasks(&packed, cache, tasks, MAX_TOKENS, host, job)?;
             Ok((tuned, report.held.share))

@@ -141,10 +141,12 @@ pub struct Point {
 }
 
 /// A recipe that was found, and what was measured of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Tuned {
     /// The recipe.
     pub recipe: Recipe,
+    /// The model that it makes.
+    pub compressed: CompressedModel,
     /// Bytes of the packed file, at most.
     pub bytes: u64,
     /// Mean divergence in nats that the sum over tensors expects.
@@ -278,9 +280,12 @@ impl<'a> Tuner<'a> {
         let allocated_kl = exchanges.divergence();
         let kept = exchanges.run(self.options.exchanges, self.options.seed, job)?;
         let measured_kl = exchanges.divergence();
-        let chosen = exchanges.finish();
+        let (chosen, mut compressed) = exchanges.finish();
+        let recipe = self.recipe(&chosen);
+        compressed.recipe = recipe.clone();
         Ok(Tuned {
-            recipe: self.recipe(&chosen),
+            recipe,
+            compressed,
             bytes: self.bytes(&chosen),
             predicted_kl,
             allocated_kl,
@@ -304,17 +309,9 @@ impl<'a> Tuner<'a> {
 
     /// The model as the recipe of `chosen` makes it.
     fn compress(&self, chosen: &[usize], job: &Job<'_>) -> Result<CompressedModel, TuneError> {
-        self.compress_recipe(&self.recipe(chosen), job)
-    }
-
-    fn compress_recipe(
-        &self,
-        recipe: &Recipe,
-        job: &Job<'_>,
-    ) -> Result<CompressedModel, TuneError> {
         Ok(compress_calibrated(
             self.model,
-            recipe,
+            &self.recipe(chosen),
             Some(self.calibration),
             &[],
             job,
