@@ -67,6 +67,12 @@ struct TensorReport {
     encoding: &'static str,
     bytes: usize,
     nmse: f64,
+    /// Squared error of the outputs over their square, on the calibration text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_error: Option<f64>,
+    /// What was done, which without a calibration is not what was asked.
+    method: &'static str,
+    pruner: &'static str,
 }
 
 /// The preset or file with its exceptions.
@@ -114,7 +120,10 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
             let error = if t.nmse == 0.0 {
                 "exact".to_owned()
             } else {
-                format!("error {:.2e} {}", t.nmse, bar(t.nmse))
+                let outputs = t
+                    .output_error
+                    .map_or_else(String::new, |e| format!(", of outputs {e:.2e}"));
+                format!("error {:.2e} {}{outputs}", t.nmse, bar(t.nmse))
             };
             text += &format!(
                 "{:28} {:>8} {:>4.0} %  {:>11} B  {error}\n",
@@ -155,6 +164,9 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
         encoding: t.encoding.name(),
         bytes: t.bytes.len(),
         nmse: t.nmse,
+        output_error: t.output_error,
+        method: t.methods.quantizer.name(),
+        pruner: t.methods.pruner.name(),
     };
     let (exact_matrices, matrices) = compressed.exact_matrices();
     Report {

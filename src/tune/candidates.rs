@@ -9,7 +9,7 @@ use crate::compress::{CompressedTensor, Feedback, compress_tensor_with, compress
 use crate::forward::Input;
 use crate::job::Job;
 use crate::model::{Model, Tensor};
-use crate::recipe::{Precision, Setting};
+use crate::recipe::{NOfM, Precision, Pruner, Setting};
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::shape::Role;
 use ndarray::Array2;
@@ -191,10 +191,16 @@ pub(super) fn dequantize(tensor: &CompressedTensor) -> Array2<f32> {
     values
 }
 
-/// The settings that a tune tries if none are named: every width, calibrated.
+/// The settings that a tune tries if none are named: every width, calibrated, and a sign in one of four.
+///
+/// Other sparse settings lose to narrower dense ones of the same bytes, once masks are counted.
 #[must_use]
 pub fn default_settings() -> Vec<Setting> {
-    [
+    let one_of_four = NOfM::new(1, 4).map(|pattern| Setting {
+        pruner: Pruner::SparseGpt,
+        ..Setting::calibrated(Precision::One).with_pattern(pattern)
+    });
+    let dense = [
         Precision::One,
         Precision::Ternary,
         Precision::Two,
@@ -205,7 +211,6 @@ pub fn default_settings() -> Vec<Setting> {
         Precision::Eight,
         Precision::Source,
     ]
-    .into_iter()
-    .map(Setting::calibrated)
-    .collect()
+    .map(Setting::calibrated);
+    one_of_four.into_iter().chain(dense).collect()
 }
