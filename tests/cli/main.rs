@@ -11,6 +11,7 @@ mod export;
 mod measured;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
+mod tuned;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -93,7 +93,10 @@ fn what_is_not_the_same_is_named() {
     edit(&mut fitted, "recipe_sha256 = \"", calibration);
     check(
         &fitted,
-        &["was fitted to 9 tokens of the text c.txt", "not at hand"],
+        &[
+            "was fitted to 9 tokens of the text c.txt",
+            "--calibration-text",
+        ],
     );
 
     // A weight that another engine rounded otherwise: in the last tensor but one, with its checksums.
