@@ -5,6 +5,8 @@ tools=$(sh "$(dirname "$0")/install-lint.sh")
 PATH="${tools:+$tools:}$PATH"
 
 if command -v cargo-deny >/dev/null 2>&1; then
+  # Crates of other platforms are looked at too.
+  cargo fetch --locked --quiet
   # Advisories need the network: the workflow on the forge checks them.
   cargo deny --offline check licenses bans sources
 else
