@@ -177,6 +177,38 @@ impl Calibration {
         cache: &Path,
         job: &Job<'_>,
     ) -> Result<Self, CalibrateError> {
+        let calibration = Self::at(model, text, cache, job)?;
+        if !calibration.is_whole() {
+            calibration.run(model, text, job)?;
+        }
+        Ok(calibration)
+    }
+
+    /// What `cache` has of the moments of `model` on `text`, if it has them all; computes nothing but
+    /// the model's hash.
+    ///
+    /// # Errors
+    /// When the job is cancelled.
+    pub fn find(
+        model: &Model,
+        text: &CalibrationText,
+        cache: &Path,
+        job: &Job<'_>,
+    ) -> Result<Option<Self>, Cancelled> {
+        // Where nothing was ever calibrated there is no need to read a model of gigabytes.
+        if !cache.is_dir() {
+            return Ok(None);
+        }
+        let calibration = Self::at(model, text, cache, job)?;
+        Ok(Some(calibration).filter(Self::is_whole))
+    }
+
+    fn at(
+        model: &Model,
+        text: &CalibrationText,
+        cache: &Path,
+        job: &Job<'_>,
+    ) -> Result<Self, Cancelled> {
         let origin = Origin {
             model_sha256: model.sha256(job)?,
             text: text.name.clone(),
@@ -185,16 +217,25 @@ impl Calibration {
         };
         let key = |hash: &str| hash.chars().take(16).collect::<String>();
         let name = format!("{}-{}", key(&origin.model_sha256), key(&origin.text_sha256));
-        let calibration = Self {
+        Ok(Self {
             folder: cache.join(name),
             layers: model.hyperparameters.layers,
             is_tied: model.tensor(Role::Output, None).is_none(),
             origin,
-        };
-        if !calibration.file(None).exists() {
-            calibration.run(model, text, job)?;
-        }
-        Ok(calibration)
+        })
+    }
+
+    /// The tokens of a longer piece of its text that it did not see.
+    #[must_use]
+    pub fn unseen(&self, text: &CalibrationText) -> Vec<u32> {
+        let tokens = text.windows.concat();
+        let seen = self.origin.tokens.min(tokens.len());
+        tokens[seen..].to_vec()
+    }
+
+    /// The head comes last.
+    fn is_whole(&self) -> bool {
+        self.file(None).exists()
     }
 
     /// What the matrix of this role reads; nothing for what is no linear map. An embedding is one when it

@@ -75,6 +75,12 @@ impl Cache {
         }
     }
 
+    /// Where calibrations are kept.
+    #[must_use]
+    pub fn calibrations(&self) -> PathBuf {
+        self.folder.join("calibrations")
+    }
+
     /// The cache of this account.
     ///
     /// `WHITTLE_CACHE` or else the platform's cache folder; `WHITTLE_HUB` or else `hub` in the settings file names a

@@ -69,7 +69,7 @@ impl CalibrationArgs {
 
 /// Where calibrations are kept.
 pub(super) fn folder() -> anyhow::Result<PathBuf> {
-    Ok(Cache::from_environment()?.folder.join("calibrations"))
+    Ok(Cache::from_environment()?.calibrations())
 }
 
 #[derive(Serialize)]

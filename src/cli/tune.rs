@@ -4,7 +4,6 @@ use super::Output;
 use super::calibrate::CalibrationArgs;
 use super::estimate::board;
 use super::open::open_model;
-use crate::calibrate::{Calibration, CalibrationText};
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::packed::{PackedModel, PrefixChoice, PrefixText};
@@ -115,7 +114,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     let calibration = args.calibration.compute(&model, output)?;
     // What follows the calibration's tokens in the same text.
     let text = args.calibration.text(&model, args.measure_tokens)?;
-    let tokens = after(&text, &calibration);
+    let tokens = calibration.unseen(&text);
     let options = TuneOptions {
         exchanges: args.exchanges,
         seed: args.seed,
@@ -155,13 +154,6 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         packed.save(path)?;
     }
     print(args, &tuned, passed, start, output)
-}
-
-/// The tokens of `text` that the calibration did not take.
-fn after(text: &CalibrationText, calibration: &Calibration) -> Vec<u32> {
-    let tokens = text.windows.concat();
-    let taken = calibration.origin.tokens.min(tokens.len());
-    tokens[taken..].to_vec()
 }
 
 /// The most bytes that all limits allow.

@@ -13,6 +13,7 @@ mod prune;
 mod quantize;
 mod refine;
 mod row;
+mod saliency;
 mod scales;
 mod search;
 mod solve;
@@ -27,6 +28,7 @@ use plan::Plan;
 pub use calibrated::{CompressError, compress_calibrated};
 pub use feedback::Feedback;
 pub use quantize::encode;
+pub use saliency::{Saliency, compress_tensor_sorted};
 pub use tensor::{
     CompressedTensor, CompressedWeights, Methods, compress_tensor, compress_tensor_with,
     compress_weights,

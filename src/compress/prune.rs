@@ -28,6 +28,19 @@ fn by_score(kept: usize, score: impl Fn(usize, f32) -> f32, row: &mut [f32]) -> 
     if kept >= row.len() {
         return vec![true; row.len()];
     }
+    let full = row.iter().filter(|w| **w != 0.0).count();
+    if full <= kept {
+        // Pruned already: zeros are equals, and there is nothing to compare.
+        let mut spare = kept - full;
+        return row
+            .iter()
+            .map(|w| {
+                let is_spare = *w == 0.0 && spare > 0;
+                spare -= usize::from(is_spare);
+                *w != 0.0 || is_spare
+            })
+            .collect();
+    }
     let scores: Vec<f32> = row.iter().enumerate().map(|(i, w)| score(i, *w)).collect();
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.select_nth_unstable_by(kept, |a, b| {
@@ -84,6 +97,7 @@ mod tests {
         check(&[1.0, 1.0, 1.0], 1, &[1.0, 0.0, 0.0]);
         check(&[1.0, 2.0], 2, &[1.0, 2.0]);
         check(&[f32::NAN, 2.0], 0, &[0.0, 0.0]);
+        check(&[0.0, 1.0, 0.0, -0.0, 2.0], 3, &[0.0, 1.0, 0.0, 0.0, 2.0]);
     }
 
     #[test]

@@ -112,11 +112,7 @@ pub fn compress_tensor_with(
     feedback: Option<&Feedback<'_>>,
 ) -> CompressedTensor {
     let Tensor {
-        rows,
-        cols,
-        role,
-        layer,
-        ..
+        rows, cols, role, ..
     } = *tensor;
     let (setting, encoding) = if role.is_matrix() {
         (setting, setting.encoding(rows, cols, Some(tensor.source)))
@@ -140,20 +136,38 @@ pub fn compress_tensor_with(
         | Encoding::OneOfFour
         | Encoding::Sparse(_) => compress_as(encoding, &weights, cols, setting, feedback),
     };
+    named(tensor, setting, compressed)
+}
+
+/// Compresses the values of a tensor `[rows, cols]`, of which some may have been zeroed, without a
+/// calibration.
+pub(super) fn compress_values(
+    tensor: &Tensor,
+    setting: Setting,
+    values: &[f32],
+) -> CompressedTensor {
+    named(
+        tensor,
+        setting,
+        compress_weights(values, tensor.cols, setting, None),
+    )
+}
+
+fn named(tensor: &Tensor, setting: Setting, compressed: CompressedWeights) -> CompressedTensor {
     let CompressedWeights {
+        encoding,
         kept,
         bytes,
         nmse,
         output_error,
         methods,
-        ..
     } = compressed;
     CompressedTensor {
         name: tensor.name.clone(),
-        role,
-        layer,
-        rows,
-        cols,
+        role: tensor.role,
+        layer: tensor.layer,
+        rows: tensor.rows,
+        cols: tensor.cols,
         setting,
         encoding,
         kept,

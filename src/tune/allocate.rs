@@ -12,6 +12,13 @@ pub(super) struct Choice {
     pub(super) cost: f64,
 }
 
+impl Choice {
+    /// Whether no budget ever prefers `other`: what is dropped so costs the solver no pass.
+    fn beats(&self, other: &Self) -> bool {
+        self.bytes < other.bytes && self.cost < other.cost
+    }
+}
+
 /// Budgets are cut into at most so many pages: 43 MB of decisions for 200 tensors.
 const MOST_PAGES: u64 = 1 << 18;
 /// Tensors start at multiples of it, so it is the finest page.
@@ -44,7 +51,8 @@ impl<'a> Front<'a> {
         for options in tensors {
             let mut next = vec![f64::INFINITY; pages + 1];
             let mut taken = vec![NONE; pages + 1];
-            for (number, option) in (0..NONE).zip(options) {
+            let useful = |option: &Choice| !options.iter().any(|other| other.beats(option));
+            for (number, option) in (0..NONE).zip(options).filter(|(_, o)| useful(o)) {
                 let needed = usize::try_from(option.bytes.div_ceil(page)).unwrap_or(usize::MAX);
                 for at in needed..=pages {
                     let cost = costs[at - needed] + option.cost;

@@ -9,7 +9,7 @@ use crate::compress::{CompressedTensor, Feedback, compress_tensor_with, compress
 use crate::forward::Input;
 use crate::job::Job;
 use crate::model::{Model, Tensor};
-use crate::recipe::{NOfM, Precision, Pruner, Setting};
+use crate::recipe::{NOfM, Precision, Pruner, Quantizer, Setting};
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::shape::Role;
 use ndarray::Array2;
@@ -213,4 +213,37 @@ pub fn default_settings() -> Vec<Setting> {
     ]
     .map(Setting::calibrated);
     one_of_four.into_iter().chain(dense).collect()
+}
+
+/// Shares of pruned weights that [`preview_settings`] tries.
+const PREVIEWED_SPARSITIES: [f64; 4] = [0.25, 0.5, 0.75, 0.9];
+
+/// The settings that a tune tries when every slider is to be previewed from it: those of
+/// [`default_settings`], each width by the other methods, and four bits with four sparsities.
+#[must_use]
+pub fn preview_settings() -> Vec<Setting> {
+    let mut settings = default_settings();
+    let widths: Vec<Precision> = settings
+        .iter()
+        .filter(|setting| setting.pattern.is_none())
+        .map(|setting| setting.precision)
+        .filter(|precision| *precision != Precision::Source)
+        .collect();
+    for method in [Quantizer::Nearest, Quantizer::Search] {
+        settings.extend(widths.iter().map(|precision| Setting {
+            method,
+            ..Setting::bits(*precision)
+        }));
+    }
+    for (method, pruner) in [
+        (Quantizer::Nearest, Pruner::Magnitude),
+        (Quantizer::Gptq, Pruner::SparseGpt),
+    ] {
+        settings.extend(PREVIEWED_SPARSITIES.map(|sparsity| Setting {
+            method,
+            pruner,
+            ..Setting::sparse(Precision::Four, sparsity)
+        }));
+    }
+    settings
 }

@@ -38,7 +38,57 @@ impl Record {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    records: HashMap<String, Record>,
+    records: Records,
+}
+
+type Records = HashMap<String, Record>;
+
+/// The lines that were written to their end, and what they say.
+fn parse(text: &str) -> (&str, Records) {
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let lines = whole.lines().map(serde_json::from_str::<Record>);
+    let records = lines.flatten().map(|r| (r.name.clone(), r)).collect();
+    (whole, records)
+}
+
+fn candidates_in(
+    records: &Records,
+    tensor: &Tensor,
+    settings: &[Setting],
+    probe: Setting,
+) -> Option<Candidates> {
+    let record = records.get(&tensor.name)?;
+    let option = |setting: &Setting| {
+        let name = setting.to_string();
+        let (_, bytes, error) = record.options.iter().find(|(other, ..)| *other == name)?;
+        Some(Candidate {
+            setting: *setting,
+            bytes: *bytes,
+            error: *error,
+        })
+    };
+    let options = settings.iter().map(option).collect::<Option<Vec<_>>>()?;
+    (record.probe == probe.to_string()).then(|| Candidates {
+        name: record.name.clone(),
+        role: tensor.role,
+        layer: tensor.layer,
+        options,
+        sensitivity: record.sensitivity,
+    })
+}
+
+/// What the file at `path` has of all these tensors; nothing when it is not there or lacks one. Writes
+/// nothing.
+pub(super) fn read(
+    path: &Path,
+    tensors: &[&Tensor],
+    settings: &[Setting],
+    probe: Setting,
+) -> Option<Vec<Candidates>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (_, records) = parse(&text);
+    let of = |tensor: &&Tensor| candidates_in(&records, tensor, settings, probe);
+    tensors.iter().map(of).collect()
 }
 
 impl Journal {
@@ -56,9 +106,7 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(failed(error)),
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let lines = whole.lines().map(serde_json::from_str::<Record>);
-        let records = lines.flatten().map(|r| (r.name.clone(), r)).collect();
+        let (whole, records) = parse(&text);
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -72,33 +120,14 @@ impl Journal {
         })
     }
 
-    /// What was measured of a tensor, if it was in just these settings.
+    /// What was measured of a tensor, if it was in all of these settings.
     pub(super) fn candidates(
         &self,
         tensor: &Tensor,
         settings: &[Setting],
         probe: Setting,
     ) -> Option<Candidates> {
-        let record = self.records.get(&tensor.name)?;
-        let is_same = record.probe == probe.to_string() && record.options.len() == settings.len();
-        let options = settings
-            .iter()
-            .zip(&record.options)
-            .map(|(setting, (name, bytes, error))| {
-                (*name == setting.to_string()).then_some(Candidate {
-                    setting: *setting,
-                    bytes: *bytes,
-                    error: *error,
-                })
-            })
-            .collect::<Option<Vec<_>>>()?;
-        is_same.then(|| Candidates {
-            name: record.name.clone(),
-            role: tensor.role,
-            layer: tensor.layer,
-            options,
-            sensitivity: record.sensitivity,
-        })
+        candidates_in(&self.records, tensor, settings, probe)
     }
 
     /// Adds a line.

@@ -10,20 +10,22 @@ mod candidates;
 mod exchange;
 mod goal;
 mod journal;
+mod predict;
 mod recipe;
 mod reference;
 
-pub use candidates::{Candidate, Candidates, default_settings};
+pub use candidates::{Candidate, Candidates, default_settings, preview_settings};
 pub use goal::{BoardGoal, Passed};
+pub use predict::{Better, Evidence, LARGEST_KL, expected_error};
 
 use crate::calibrate::{CalibrateError, Calibration};
 use crate::compress::{CompressError, CompressedModel, compress_calibrated};
 use crate::estimate::{ModelShape, SECTOR_BYTES, TensorPlan, model_bytes, plan};
 use crate::evaluate::tasks::TasksError;
 use crate::job::{Cancelled, Job};
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 use crate::packed::PackError;
-use crate::recipe::{Precision, Recipe, Setting};
+use crate::recipe::{Precision, Quantizer, Recipe, Setting};
 use allocate::{Choice, Front};
 use engine::arena::CachePrecision;
 use exchange::Exchanges;
@@ -194,25 +196,14 @@ impl<'a> Tuner<'a> {
         options: &'a TuneOptions,
         job: &Job<'_>,
     ) -> Result<Self, TuneError> {
-        let window = WINDOW.min(model.hyperparameters.context as usize);
-        let whole = tokens.len() / window * window;
-        if whole == 0 {
-            return Err(TuneError::ShortText {
-                expected: window,
-                found: tokens.len(),
-            });
+        let found = tokens.len();
+        let (expected, tokens) = whole_windows(model, tokens);
+        if tokens.is_empty() {
+            return Err(TuneError::ShortText { expected, found });
         }
-        let tokens = tokens[..whole].to_vec();
-        let key = tokens.iter().fold(Sha256::new(), |hasher, token| {
-            hasher.chain_update(token.to_le_bytes())
-        });
-        let key: String = key.finalize()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let path = calibration.folder().join(format!("tune-{key}.jsonl"));
-        let mut journal = Journal::open(&path)?;
-        let probed = tokens[..whole.min(PROBE_WINDOWS * window)].to_vec();
+        let (window, tokens) = (expected, tokens.to_vec());
+        let mut journal = Journal::open(&journal_path(calibration, &tokens))?;
+        let probed = tokens[..tokens.len().min(PROBE_WINDOWS * window)].to_vec();
         let tensors = candidates::measure(
             model,
             calibration,
@@ -372,13 +363,50 @@ impl<'a> Tuner<'a> {
     }
 }
 
+/// What a tune of just these settings has measured before, tensor by tensor in the model's order;
+/// nothing unless all of it is in the calibration's folder. Reads one file and computes nothing.
+#[must_use]
+pub fn known(
+    model: &Model,
+    calibration: &Calibration,
+    tokens: &[u32],
+    settings: &[Setting],
+) -> Option<Vec<Candidates>> {
+    let (_, tokens) = whole_windows(model, tokens);
+    let tensors: Vec<&Tensor> = model
+        .tensors
+        .iter()
+        .filter(|t| t.role.is_matrix())
+        .collect();
+    let path = journal_path(calibration, tokens);
+    journal::read(&path, &tensors, settings, probe(settings))
+}
+
+/// Tokens of a window, and the tokens that fill whole ones.
+fn whole_windows<'t>(model: &Model, tokens: &'t [u32]) -> (usize, &'t [u32]) {
+    let window = WINDOW.min(model.hyperparameters.context as usize).max(1);
+    (window, &tokens[..tokens.len() / window * window])
+}
+
+/// Where measurements on these tokens are kept.
+fn journal_path(calibration: &Calibration, tokens: &[u32]) -> PathBuf {
+    let key = tokens.iter().fold(Sha256::new(), |hasher, token| {
+        hasher.chain_update(token.to_le_bytes())
+    });
+    let key: String = key.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    calibration.folder().join(format!("tune-{key}.jsonl"))
+}
+
 /// The setting that is measured: three bits leave an error that is neither lost in the noise nor beyond
 /// all adding up.
 fn probe(settings: &[Setting]) -> Setting {
     let at = |p: Precision| {
         settings
             .iter()
-            .find(|s| s.precision == p && s.sparsity == 0.0)
+            .find(|s| s.precision == p && s.sparsity == 0.0 && s.method == Quantizer::Gptq)
     };
     *at(Precision::Three)
         .or_else(|| at(Precision::Two))
