@@ -20,6 +20,7 @@ fn studio(args: cli::StudioArgs) -> ExitCode {
         ask: args.ask,
         evaluate: args.evaluate,
         screenshot: args.screenshot,
+        calibrations: None,
     };
     match whittle::app::run(start) {
         Ok(()) => ExitCode::SUCCESS,

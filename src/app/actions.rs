@@ -47,6 +47,8 @@ impl Studio {
             Command::Undo => self.undo(),
             Command::Redo => self.redo(),
             Command::Evaluate => self.evaluate(ctx),
+            Command::Calibrate => self.calibrate(ctx),
+            Command::Tune => self.tune(ctx),
             Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
@@ -147,6 +149,15 @@ impl Studio {
                     }
                 }
             }
+            Popup::Tune => {
+                let total = self.state.derived.bench(self.state.view.active).meter.total;
+                let megabytes = &mut self.state.view.tune.megabytes;
+                if *megabytes <= 0.0 {
+                    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+                    let size = total as f64 / 1e6;
+                    *megabytes = size;
+                }
+            }
             #[cfg(feature = "flash")]
             Popup::Flash => self.apply(Command::ListPorts, ctx),
         }
@@ -154,7 +165,7 @@ impl Studio {
         ctx.request_repaint();
     }
 
-    fn undo(&mut self) {
+    pub(super) fn undo(&mut self) {
         if let Some(project) = self.undoer.undo(&self.state.project) {
             self.state.project = project.clone();
         }
@@ -172,13 +183,16 @@ impl Studio {
         self.quantizer.clear();
         let jobs = &mut self.state.jobs;
         (jobs.build_a, jobs.build_b, jobs.answer) = (None, None, None);
-        (jobs.evaluate, jobs.tasks) = (None, None);
+        (jobs.evaluate, jobs.tasks, jobs.quick) = (None, None, None);
+        (jobs.find, jobs.calibrate, jobs.tune) = (None, None, None);
+        self.state.view.tune.megabytes = 0.0;
         self.state.project.model = Some(loaded.spec.clone());
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);
         self.undoer = Default::default();
         self.derive(ctx);
         self.ensure_built(self.state.view.active, ctx);
+        self.find_calibration(ctx);
         if let Some(question) = self.first_question.take() {
             self.ask(&question, &Candidate::ALL, Memory::Fresh, None);
         }
@@ -191,22 +205,32 @@ impl Studio {
         };
         let recipe = candidate.recipe(&self.state.project).clone();
         let is_built = self.state.derived.bench(candidate).live.is_some();
+        let ready = work::Ready {
+            tensors: Vec::new(),
+            calibration: self.state.derived.calibration.clone(),
+        };
         let slot = self.state.jobs.build_mut(candidate);
         if is_built || slot.is_some() {
             return;
         }
         let title = format!("Compress {}", candidate.name());
         *slot = Some(Running::start(title, ctx, move |job| {
-            work::build(loaded, &recipe, job)
+            work::build(loaded, &recipe, &ready, job)
         }));
     }
 
     /// What a job takes of a candidate: the model, the recipe, and the tensors that are ready.
-    fn candidate(&self, candidate: Candidate) -> Option<(Arc<Loaded>, Recipe, work::Tensors)> {
+    pub(super) fn candidate(
+        &self,
+        candidate: Candidate,
+    ) -> Option<(Arc<Loaded>, Recipe, work::Ready)> {
         let loaded = self.state.loaded()?;
         let recipe = candidate.recipe(&self.state.project).clone();
         let live = self.state.derived.bench(candidate).live.as_ref();
-        let ready = live.map_or_else(Vec::new, |live| live.tensors().to_vec());
+        let ready = work::Ready {
+            tensors: live.map_or_else(Vec::new, |live| live.tensors().to_vec()),
+            calibration: self.state.derived.calibration.clone(),
+        };
         Some((Arc::clone(loaded), recipe, ready))
     }
 
@@ -226,7 +250,7 @@ impl Studio {
         };
         // The other candidate is often the reference: what it has need not be computed again.
         if let Some((_, _, more)) = self.candidate(active.other()) {
-            ready.extend(more);
+            ready.tensors.extend(more.tensors);
         }
         let processor = Arc::clone(&self.processor);
         let cache = self.state.project.cache;

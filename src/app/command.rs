@@ -25,6 +25,10 @@ pub enum Command {
     Redo,
     /// Measures the active candidate.
     Evaluate,
+    /// Measures what every matrix reads on text, or takes up where that was stopped.
+    Calibrate,
+    /// Finds the best recipe for the goal of the Tune dialog.
+    Tune,
     /// Asks the active candidate the tasks of this set or file.
     Tasks(String),
     /// Writes the active candidate as a packed model.

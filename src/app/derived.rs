@@ -2,10 +2,12 @@
 //! tensors and its estimates.
 
 use super::candidate::Candidate;
-use super::quantizer::{Requantized, Request};
+use super::preview::{Knowledge, Preview};
+use super::quantizer::{Requantized, Request, Stage};
 use super::rows::{Group, Row, rows};
 use super::state::TurnTokens;
 use crate::board::Board;
+use crate::calibrate::Calibration;
 use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, ModelShape, Options, RuntimeMemory, TensorPlan, estimate, plan};
 use crate::evaluate::tasks::TaskReport;
@@ -13,7 +15,8 @@ use crate::evaluate::{Basis, Evaluation};
 use crate::model::Model;
 use crate::packed::{Conversation, LiveModel, PackError, TextSections, file_bytes};
 use crate::project::Project;
-use crate::recipe::{Recipe, Setting};
+use crate::recipe::{Pruner, Quantizer, Recipe, Setting};
+use crate::tune::{Candidates, Tuned};
 use engine::arena::CachePrecision;
 use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::shape::Role;
@@ -125,6 +128,21 @@ pub struct Built {
     pub setting: Setting,
     /// Squared error over squared weights.
     pub nmse: f64,
+    /// Squared error over squared outputs, where a calibration weighed it.
+    pub output_error: Option<f64>,
+}
+
+/// What was measured on a few tokens after a slider moved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuickKl {
+    /// The recipe then.
+    pub recipe: Recipe,
+    /// The precision of keys and values then.
+    pub cache: CachePrecision,
+    /// Mean divergence, nats a token.
+    pub mean: f64,
+    /// Tokens of the text.
+    pub tokens: usize,
 }
 
 /// An evaluation and the recipe that it belongs to.
@@ -187,6 +205,12 @@ pub struct Bench {
     pub built: Vec<Option<Built>>,
     /// The last evaluation, maybe of an earlier recipe.
     pub evaluation: Option<Evaluated>,
+    /// Measured on a few tokens, maybe of an earlier recipe.
+    pub quick: Option<QuickKl>,
+    /// What the recipe will cost; nothing for a moment after it changed.
+    pub preview: Option<Preview>,
+    /// Matrices whose errors the calibration can weigh; empty without one.
+    can_fit: Vec<bool>,
     /// The last tasks, maybe of an earlier recipe.
     pub tasks: Option<Tasked>,
     /// Its conversation; nothing while it answers or before it was asked.
@@ -248,6 +272,7 @@ impl Bench {
             .map(|board| estimate(&shape, &tensors, memory, board, &options))
             .collect();
         self.built.resize(loaded.matrices.len(), None);
+        self.preview = None;
         self.seen = Some((recipe.clone(), options));
         Refreshed::Changed
     }
@@ -264,27 +289,81 @@ impl Bench {
             *built = tensor.map(|t| Built {
                 setting: t.setting,
                 nmse: t.nmse,
+                output_error: t.output_error,
             });
         }
         self.live = Some(live);
+        self.preview = None;
     }
 
-    /// What must be quantized anew for the running tensors to be what the recipe asks.
-    pub(super) fn requests(&self, candidate: Candidate, loaded: &Arc<Loaded>) -> Vec<Request> {
+    /// What must be quantized anew for the running tensors to be what the recipe asks: what takes long
+    /// is first rounded to nearest, and asked for again when that is done.
+    pub(super) fn requests(
+        &self,
+        candidate: Candidate,
+        loaded: &Arc<Loaded>,
+        calibration: Option<&Arc<Calibration>>,
+    ) -> Vec<Request> {
         let Some(live) = &self.live else {
             return Vec::new();
         };
-        let wanted = self.settings.iter().zip(&self.built).enumerate();
-        wanted
-            .filter(|(_, (setting, built))| built.is_none_or(|built| built.setting != **setting))
-            .map(|(matrix, (setting, _))| Request {
+        let unfinished = (0..self.settings.len()).filter(|matrix| !self.is_done(*matrix));
+        let request = |matrix: usize| {
+            let wanted = self.settings[matrix];
+            let first = self.plain(matrix);
+            let was_first = self.built[matrix].is_some_and(|b| b.setting == first);
+            // Of the same setting, made before there was a calibration.
+            let is_unfitted = self.built[matrix].is_some_and(|b| b.setting == wanted);
+            let stage = if wanted.is_calibrated() && (was_first || is_unfitted) {
+                Stage::Fitted
+            } else {
+                Stage::Plain
+            };
+            Request {
                 candidate,
                 matrix,
-                setting: *setting,
+                setting: match stage {
+                    Stage::Plain => first,
+                    Stage::Fitted => wanted,
+                },
+                stage,
                 loaded: Arc::clone(loaded),
                 live: Arc::clone(live),
-            })
-            .collect()
+                calibration: calibration.map(Arc::clone),
+            }
+        };
+        unfinished.map(request).collect()
+    }
+
+    /// What stands in for a setting that takes long: rounded to nearest, pruned by how large inputs are
+    /// where that is known.
+    fn plain(&self, matrix: usize) -> Setting {
+        let wanted = self.settings[matrix];
+        if !wanted.is_calibrated() {
+            return wanted;
+        }
+        let pruner = match wanted.pruner {
+            Pruner::Magnitude => Pruner::Magnitude,
+            Pruner::Wanda | Pruner::SparseGpt if self.can_fit(matrix) => Pruner::Wanda,
+            Pruner::Wanda | Pruner::SparseGpt => Pruner::Magnitude,
+        };
+        Setting {
+            method: Quantizer::Nearest,
+            pruner,
+            ..wanted
+        }
+    }
+
+    fn can_fit(&self, matrix: usize) -> bool {
+        self.can_fit.get(matrix).copied().unwrap_or(false)
+    }
+
+    /// Whether a running tensor is what the recipe asks.
+    fn is_done(&self, matrix: usize) -> bool {
+        let setting = self.settings[matrix];
+        let built = self.built.get(matrix).copied().flatten();
+        let can_fit = setting.is_calibrated() && self.can_fit(matrix);
+        built.is_some_and(|b| b.setting == setting && (!can_fit || b.output_error.is_some()))
     }
 
     /// Notes that a matrix of the running tensors was exchanged.
@@ -295,18 +374,14 @@ impl Bench {
             .is_some_and(|live| Arc::ptr_eq(live, &done.live));
         if let Some(built) = self.built.get_mut(done.matrix).filter(|_| is_ours) {
             *built = Some(done.built);
+            self.preview = None;
         }
     }
 
     /// Whether every running tensor is what the recipe asks.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.live.is_some()
-            && self
-                .settings
-                .iter()
-                .zip(&self.built)
-                .all(|(setting, built)| built.is_some_and(|built| built.setting == *setting))
+        self.live.is_some() && (0..self.settings.len()).all(|matrix| self.is_done(matrix))
     }
 }
 
@@ -339,6 +414,14 @@ fn meter(metadata: usize, tensors: &[TensorPlan], matrices: &[TensorPlan]) -> Me
 pub struct Derived {
     /// The model that is open.
     pub loaded: Option<Arc<Loaded>>,
+    /// What its matrices read on text, once that is known.
+    pub calibration: Option<Arc<Calibration>>,
+    /// What is known of its matrices.
+    pub knowledge: Knowledge,
+    /// What the last tune found.
+    pub tuned: Option<Tuned>,
+    /// The original in 16 bits, kept for quick measurements.
+    pub reference: Option<Arc<LiveModel>>,
     a: Bench,
     b: Bench,
 }
@@ -364,9 +447,40 @@ impl Derived {
     /// Takes another model; nothing of the old one stays.
     pub(super) fn open(&mut self, loaded: Arc<Loaded>) {
         *self = Self {
+            knowledge: Knowledge::of(loaded.matrices.len()),
             loaded: Some(loaded),
             ..Self::default()
         };
+    }
+
+    /// Takes over a calibration; what was compressed without it is not current any more.
+    pub(super) fn calibrate(&mut self, calibration: Arc<Calibration>) {
+        let Some(loaded) = &self.loaded else { return };
+        let can_fit = |m: &Matrix| calibration.input_of(m.role).is_some();
+        let can_fit: Vec<bool> = loaded.matrices.iter().map(can_fit).collect();
+        self.b.can_fit.clone_from(&can_fit);
+        self.a.can_fit = can_fit;
+        self.calibration = Some(calibration);
+    }
+
+    /// Takes over what a tune measured of the matrices.
+    pub(super) fn measure(&mut self, candidates: &[Candidates]) {
+        let Some(loaded) = &self.loaded else { return };
+        self.knowledge.measure(loaded, candidates);
+        (self.a.preview, self.b.preview) = (None, None);
+    }
+
+    /// Says anew what the recipes will cost, where that is not known. `presets` are others to rank with.
+    pub(super) fn predict(&mut self, presets: &[Recipe]) {
+        let Some(loaded) = &self.loaded else { return };
+        for bench in [&mut self.a, &mut self.b] {
+            if bench.preview.is_none() && !bench.settings.is_empty() {
+                let preview =
+                    self.knowledge
+                        .preview(loaded, &bench.settings, &bench.planned, presets);
+                bench.preview = Some(preview);
+            }
+        }
     }
 
     /// Brings both candidates up to date; returns those whose recipe changed.

@@ -34,6 +34,36 @@ pub struct Report {
     pub stage: String,
     /// 0 to 1, if the job knows.
     pub fraction: Option<f32>,
+    /// When this stage was first reported, and how far it was.
+    since: Option<(Instant, f32)>,
+}
+
+impl Report {
+    /// How far a stage is; a share of 0 to 1, if it is known.
+    pub(super) fn new(stage: String, fraction: Option<f32>) -> Self {
+        Self {
+            stage,
+            fraction,
+            since: None,
+        }
+    }
+
+    /// The time that the rest of the stage takes, if it goes on as it did; nothing before much can be said.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let ((begun, from), fraction) = (self.since?, self.fraction?);
+        let done = fraction - from;
+        (done > 0.01).then(|| begun.elapsed().mul_f32((1.0 - fraction).max(0.0) / done))
+    }
+
+    /// The same stage goes on from `before`.
+    fn after(mut self, before: &Self) -> Self {
+        self.since = match before.since {
+            Some(since) if before.stage == self.stage => Some(since),
+            Some(_) | None => Some((Instant::now(), self.fraction.unwrap_or(0.0))),
+        };
+        self
+    }
 }
 
 /// A job on a thread; dropping it cancels it.
@@ -140,7 +170,9 @@ fn run<T>(
 ) -> Outcome<T> {
     let painted: Mutex<Option<Instant>> = Mutex::new(None);
     let show = |progress: Progress<'_>| {
-        *lock(report) = shown(progress);
+        let mut report = lock(report);
+        *report = shown(progress).after(&report);
+        drop(report);
         let mut painted = lock(&painted);
         if painted.is_none_or(|at| at.elapsed() >= REPAINT_INTERVAL) {
             *painted = Some(Instant::now());
@@ -163,10 +195,8 @@ fn shown(progress: Progress<'_>) -> Report {
         reason = "a bar has a few hundred pixels"
     )]
     let fraction = (progress.done as f64 / progress.total.max(1) as f64) as f32;
-    Report {
-        stage: progress.stage.to_owned(),
-        fraction: (progress.total > 0).then_some(fraction.min(1.0)),
-    }
+    let fraction = (progress.total > 0).then_some(fraction.min(1.0));
+    Report::new(progress.stage.to_owned(), fraction)
 }
 
 /// An error and its causes, each said once.

@@ -9,29 +9,37 @@ mod command;
 mod derived;
 mod dialogs;
 mod jobs;
+mod measuring;
 mod outcomes;
 mod panels;
+mod preview;
 mod quantizer;
 mod rows;
+mod saliencies;
 mod screenshot;
 mod state;
 #[cfg(feature = "voice")]
 mod talk;
 mod theme;
+mod tuning;
 mod units;
 mod work;
 
 pub use candidate::Candidate;
 pub use command::Command;
-pub use derived::{Bench, Built as BuiltMatrix, Derived, Evaluated, Loaded, Matrix, Meter, Tasked};
+pub use derived::{
+    Bench, Built as BuiltMatrix, Derived, Evaluated, Loaded, Matrix, Meter, QuickKl, Tasked,
+};
 pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use jobs::{Failure, Outcome, Report, Running};
+pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use rows::{Group, Kind, Row};
 pub use state::{
     Answering, Ask, Facts, Jobs, Listed, Memory, Notice, Popup, Severity, Speaker, State,
     Utterance, View,
 };
-pub use work::{Built, Opened};
+pub use tuning::{Calibrated, GoalKind, TuneForm, TuneOutcome};
+pub use work::{Built, Opened, Quick};
 
 use crate::catalog::DEFAULT_MODEL;
 use crate::project::Project;
@@ -57,6 +65,8 @@ pub struct Start {
     pub evaluate: bool,
     /// Writes a picture of the window here once all is done, and closes it.
     pub screenshot: Option<PathBuf>,
+    /// Folder in which calibrations are kept; else the one in the cache of this account.
+    pub calibrations: Option<PathBuf>,
 }
 
 /// Why there is no window, or no picture of it.
@@ -143,6 +153,9 @@ pub struct Studio {
     /// What is left of the start: both wait for the model.
     first_question: Option<String>,
     first_evaluation: bool,
+    calibrations: Option<PathBuf>,
+    /// Whose slider moved since it was measured last.
+    moved: Option<Candidate>,
 }
 
 impl Studio {
@@ -179,6 +192,8 @@ impl Studio {
             talk: None,
             first_question: start.ask.clone(),
             first_evaluation: start.evaluate,
+            calibrations: start.calibrations.clone(),
+            moved: None,
         };
         let model = start.model.clone();
         let model = model.unwrap_or_else(|| DEFAULT_MODEL.to_owned());
@@ -191,12 +206,14 @@ impl Studio {
         let turn = self.state.last_turn();
         let changed = self.state.derived.refresh(&self.state.project, turn);
         for candidate in &changed {
+            self.forget_quick(*candidate);
             if *candidate == self.state.view.active {
                 // After a compression was cancelled, the next change starts it again.
                 self.ensure_built(*candidate, ctx);
             }
             self.requantize(*candidate);
         }
+        self.state.derived.predict(&self.state.view.presets);
         let view = &mut self.state.view;
         view.pending = self.quantizer.pending();
         view.pending_peak = match view.pending {
@@ -212,11 +229,9 @@ impl Studio {
 
     fn requantize(&self, candidate: Candidate) {
         if let Some(loaded) = self.state.loaded() {
-            let requests = self
-                .state
-                .derived
-                .bench(candidate)
-                .requests(candidate, loaded);
+            let derived = &self.state.derived;
+            let bench = derived.bench(candidate);
+            let requests = bench.requests(candidate, loaded, derived.calibration.as_ref());
             self.quantizer.ask(candidate, requests);
         }
     }
@@ -246,6 +261,7 @@ impl Studio {
         match state.view.popup {
             Popup::Closed => {}
             Popup::Open => panels::open::open_ui(ui.ctx(), state, &mut commands),
+            Popup::Tune => panels::tune::tune_ui(ui.ctx(), state, &mut commands),
             Popup::Export => panels::export::export_ui(ui.ctx(), state, &mut commands),
             #[cfg(feature = "flash")]
             Popup::Flash => panels::flash::flash_ui(ui.ctx(), state, &mut commands),
@@ -262,6 +278,7 @@ impl App for Studio {
         self.follow_talk(ctx);
         self.answer_next(ctx);
         self.evaluate_first(ctx);
+        self.measure_quickly(ctx);
         if let Some(screenshot) = &mut self.screenshot {
             screenshot.step(ctx, &self.state);
         }

@@ -10,6 +10,7 @@ use super::units;
 use super::work::{Built, Opened};
 use crate::packed::{Answer, ChatError, Conversation};
 use eframe::egui::Context;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +24,10 @@ impl Studio {
         let tasked = take(&mut jobs.tasks);
         let exported = take(&mut jobs.export);
         let saved = take(&mut jobs.save);
+        let quick = take(&mut jobs.quick);
+        let found = take(&mut jobs.find);
+        let calibrated = take(&mut jobs.calibrate);
+        let tuned = take(&mut jobs.tune);
         let built = Candidate::ALL.map(|candidate| take(jobs.build_mut(candidate)));
         if let Some(opened) = self.done(opened) {
             self.on_opened(opened, ctx);
@@ -36,6 +41,25 @@ impl Studio {
         }
         if let Some((candidate, tasked)) = self.done(tasked) {
             self.state.derived.bench_mut(candidate).tasks = Some(tasked);
+        }
+        if let Some(quick) = self.done(quick) {
+            self.on_quick(quick);
+        }
+        if let Some(found) = self.done(found) {
+            self.on_calibrated(found);
+        }
+        if let Some(calibrated) = self.done(calibrated) {
+            if let Some(calibration) = &calibrated.calibration {
+                let tokens = calibration.origin.tokens;
+                let size = units::bytes(calibration.bytes_on_disk());
+                self.state.inform(format!(
+                    "Calibrated on {tokens} tokens; {size} kept in the cache"
+                ));
+            }
+            self.on_calibrated(calibrated);
+        }
+        if let Some(tuned) = self.done(tuned) {
+            self.on_tuned(tuned);
         }
         if let Some((path, bytes)) = self.done(exported) {
             let size = units::bytes(bytes);
@@ -118,6 +142,12 @@ impl Studio {
         }
         let bench = self.state.derived.bench_mut(candidate);
         bench.install(&loaded, Arc::clone(&built.live), &built.tensors);
+        for (matrix, built) in bench.built.clone().into_iter().enumerate() {
+            if let Some(built) = built {
+                let knowledge = &mut self.state.derived.knowledge;
+                knowledge.note(matrix, built.setting, built.nmse);
+            }
+        }
         // The recipe may have moved on meanwhile.
         self.requantize(candidate);
     }
@@ -228,19 +258,26 @@ impl Studio {
 
     fn collect_matrices(&mut self) {
         let results: Vec<_> = self.quantizer.results().collect();
+        let mut unfinished = BTreeSet::new();
         for result in results {
             match result {
                 Err(text) => self.state.fail(text),
                 Ok(done) => {
-                    let bench = self.state.derived.bench_mut(done.candidate);
+                    let derived = &mut self.state.derived;
+                    let (setting, nmse) = (done.built.setting, done.built.nmse);
+                    derived.knowledge.note(done.matrix, setting, nmse);
+                    let bench = derived.bench_mut(done.candidate);
                     bench.note(&done);
                     let wanted = bench.settings.get(done.matrix);
-                    if wanted.is_some_and(|setting| *setting != done.built.setting) {
-                        // It was on its way when the slider moved back.
-                        self.requantize(done.candidate);
+                    if wanted.is_some_and(|wanted| *wanted != setting) {
+                        // It stands in for what takes long, or was on its way when the slider moved back.
+                        unfinished.insert(done.candidate);
                     }
                 }
             }
+        }
+        for candidate in unfinished {
+            self.requantize(candidate);
         }
     }
 }

@@ -1,15 +1,20 @@
 //! Quantizes single matrices in the background while sliders move.
 //!
-//! The newest request of a matrix wins: an older one that waits is replaced, one that is being
-//! computed is dropped when it is done.
+//! Two threads: one rounds to nearest within a few frames, the other follows with what needs a search or a
+//! calibration. In both the newest request of a matrix wins: an older one that waits is replaced, one that
+//! is being computed is dropped when it is done.
 
 use super::candidate::Candidate;
 use super::derived::{Built, Loaded};
-use super::jobs::{lock, panic_sentence, spawn};
-use crate::compress::compress_tensor;
+use super::jobs::{lock, panic_sentence, sentence, spawn};
+use super::saliencies::Saliencies;
+use crate::calibrate::{CalibrateError, Calibration, Hessian};
+use crate::compress::{CompressedTensor, compress_tensor};
+use crate::forward::Input;
 use crate::packed::LiveModel;
 use crate::recipe::Setting;
 use eframe::egui::Context;
+use engine::shape::Role;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -22,8 +27,19 @@ pub(super) struct Request {
     /// Index in [`Loaded::matrices`].
     pub(super) matrix: usize,
     pub(super) setting: Setting,
+    pub(super) stage: Stage,
     pub(super) loaded: Arc<Loaded>,
     pub(super) live: Arc<LiveModel>,
+    pub(super) calibration: Option<Arc<Calibration>>,
+}
+
+/// Which of the threads computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// At once, without a calibration.
+    Plain,
+    /// In the background, with one if there is one.
+    Fitted,
 }
 
 /// A matrix that was exchanged.
@@ -35,11 +51,123 @@ pub(super) struct Requantized {
     pub(super) live: Arc<LiveModel>,
 }
 
-/// The background thread and its queue; it ends when this is dropped.
+/// The background threads and their queues; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Quantizer {
+    plain: Lane,
+    fitted: Lane,
+}
+
+impl Quantizer {
+    /// Starts the threads; `ctx` gets a new frame for each result.
+    pub(super) fn new(ctx: &Context) -> Result<Self, String> {
+        let mut orders = Saliencies::default();
+        let plain = Lane::start("quantizer", ctx, move |task| match task {
+            Task::Compute(request) => Ok(plain(request, &orders)),
+            Task::Idle(request) => {
+                orders.sort(request).map_err(|error| sentence(&error))?;
+                Ok(None)
+            }
+        })?;
+        let mut moments = None;
+        let fitted = Lane::start("calibrator", ctx, move |task| match task {
+            Task::Compute(request) => {
+                let tensor = fitted(request, &mut moments);
+                tensor.map(Some).map_err(|error| sentence(&error))
+            }
+            Task::Idle(_) => Ok(None),
+        })?;
+        Ok(Self { plain, fitted })
+    }
+
+    /// Asks for what `candidate` needs now; what it asked for earlier and needs no longer is forgotten.
+    pub(super) fn ask(&self, candidate: Candidate, requests: Vec<Request>) {
+        let (plain, fitted) = requests
+            .into_iter()
+            .partition(|request| request.stage == Stage::Plain);
+        self.plain.ask(candidate, plain);
+        self.fitted.ask(candidate, fitted);
+    }
+
+    /// Forgets everything that waits.
+    pub(super) fn clear(&self) {
+        self.plain.clear();
+        self.fitted.clear();
+    }
+
+    /// Matrices that wait or are being computed.
+    pub(super) fn pending(&self) -> usize {
+        self.plain.pending() + self.fitted.pending()
+    }
+
+    /// Results since the last call.
+    pub(super) fn results(&self) -> impl Iterator<Item = Result<Requantized, String>> {
+        self.plain
+            .results
+            .try_iter()
+            .chain(self.fitted.results.try_iter())
+    }
+}
+
+/// Rounds to nearest; where the weights are sorted already, pruning is a threshold.
+fn plain(request: &Request, orders: &Saliencies) -> Option<CompressedTensor> {
+    let Request {
+        loaded, setting, ..
+    } = request;
+    let tensor = &loaded.model.tensors[loaded.matrices[request.matrix].tensor];
+    let sorted = orders.compress(request);
+    Some(sorted.unwrap_or_else(|| compress_tensor(&loaded.model, tensor, *setting, None)))
+}
+
+/// The moments that a layer's matrices read, kept for its next matrix.
+type Moments = Option<(Arc<Calibration>, Option<u32>, Vec<(Input, Hessian)>)>;
+
+/// Does all that the setting asks.
+fn fitted(request: &Request, moments: &mut Moments) -> Result<CompressedTensor, CalibrateError> {
+    let Request {
+        loaded, setting, ..
+    } = request;
+    let matrix = &loaded.matrices[request.matrix];
+    let tensor = &loaded.model.tensors[matrix.tensor];
+    let hessian = match &request.calibration {
+        Some(calibration) => moments_of(calibration, matrix.role, matrix.layer, moments)?,
+        None => None,
+    };
+    Ok(compress_tensor(&loaded.model, tensor, *setting, hessian))
+}
+
+fn moments_of<'m>(
+    calibration: &Arc<Calibration>,
+    role: Role,
+    layer: Option<u32>,
+    kept: &'m mut Moments,
+) -> Result<Option<&'m Hessian>, CalibrateError> {
+    let Some(input) = calibration.input_of(role) else {
+        return Ok(None);
+    };
+    let is_kept = kept
+        .as_ref()
+        .is_some_and(|(of, at, _)| Arc::ptr_eq(of, calibration) && *at == layer);
+    if !is_kept {
+        *kept = Some((Arc::clone(calibration), layer, calibration.hessians(layer)?));
+    }
+    let hessians = kept.as_ref().map_or(&[][..], |(_, _, hessians)| hessians);
+    Ok(hessians.iter().find(|(i, _)| *i == input).map(|(_, h)| h))
+}
+
+/// One thread and its queue.
+#[derive(Debug)]
+struct Lane {
     shared: Arc<Shared>,
     results: Receiver<Result<Requantized, String>>,
+}
+
+/// What a thread is to do.
+enum Task<'a> {
+    /// A matrix that is waited for.
+    Compute(&'a Request),
+    /// Nothing waits: time to prepare for the next request of this matrix.
+    Idle(&'a Request),
 }
 
 #[derive(Debug, Default)]
@@ -51,54 +179,56 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     wanted: BTreeMap<(Candidate, usize), Request>,
-    /// What is being computed.
+    /// What is being computed, while it is wanted.
     busy: Option<(Candidate, usize, Setting)>,
     closed: bool,
 }
 
-impl Quantizer {
-    /// Starts the thread; `ctx` gets a new frame for each result.
-    pub(super) fn new(ctx: &Context) -> Result<Self, String> {
+impl Lane {
+    fn start(
+        name: &str,
+        ctx: &Context,
+        work: impl FnMut(Task<'_>) -> Result<Option<CompressedTensor>, String> + Send + 'static,
+    ) -> Result<Self, String> {
         let shared = Arc::new(Shared::default());
         let (sender, results) = sync_channel(64);
         let (theirs, ctx) = (Arc::clone(&shared), ctx.clone());
-        spawn("quantizer", move || serve(&theirs, &sender, &ctx))?;
+        spawn(name, move || serve(&theirs, &sender, &ctx, work))?;
         Ok(Self { shared, results })
     }
 
-    /// Asks for what `candidate` needs now; what it asked for earlier and needs no longer is forgotten.
-    pub(super) fn ask(&self, candidate: Candidate, requests: Vec<Request>) {
+    fn ask(&self, candidate: Candidate, requests: Vec<Request>) {
         let mut queue = lock(&self.shared.queue);
         queue.wanted.retain(|(owner, _), _| *owner != candidate);
-        let busy = queue.busy;
+        let busy = queue.busy.filter(|(owner, ..)| *owner == candidate);
+        let mut is_wanted = false;
         for request in requests {
-            let running = (candidate, request.matrix, request.setting);
             // What is being computed with this very setting needs no second run.
-            if busy != Some(running) {
+            if busy == Some((candidate, request.matrix, request.setting)) {
+                is_wanted = true;
+            } else {
                 queue.wanted.insert((candidate, request.matrix), request);
             }
+        }
+        if busy.is_some() && !is_wanted {
+            queue.busy = None;
         }
         self.shared.wake.notify_one();
     }
 
-    /// Forgets everything that waits.
-    pub(super) fn clear(&self) {
-        lock(&self.shared.queue).wanted.clear();
+    fn clear(&self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.wanted.clear();
+        queue.busy = None;
     }
 
-    /// Matrices that wait or are being computed.
-    pub(super) fn pending(&self) -> usize {
+    fn pending(&self) -> usize {
         let queue = lock(&self.shared.queue);
         queue.wanted.len() + usize::from(queue.busy.is_some())
     }
-
-    /// Results since the last call.
-    pub(super) fn results(&self) -> impl Iterator<Item = Result<Requantized, String>> {
-        self.results.try_iter()
-    }
 }
 
-impl Drop for Quantizer {
+impl Drop for Lane {
     fn drop(&mut self) {
         let mut queue = lock(&self.shared.queue);
         queue.closed = true;
@@ -107,48 +237,62 @@ impl Drop for Quantizer {
     }
 }
 
-fn serve(shared: &Shared, results: &SyncSender<Result<Requantized, String>>, ctx: &Context) {
+fn serve(
+    shared: &Shared,
+    results: &SyncSender<Result<Requantized, String>>,
+    ctx: &Context,
+    mut work: impl FnMut(Task<'_>) -> Result<Option<CompressedTensor>, String>,
+) {
     while let Some(request) = next(shared) {
-        let key = (request.candidate, request.matrix);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let Loaded {
-                model, matrices, ..
-            } = &*request.loaded;
-            let tensor = &model.tensors[matrices[request.matrix].tensor];
-            compress_tensor(model, tensor, request.setting, None)
-        }));
+        let key = (request.candidate, request.matrix, request.setting);
+        let result = catch_unwind(AssertUnwindSafe(|| work(Task::Compute(&request))));
         let mut queue = lock(&shared.queue);
-        queue.busy = None;
+        let is_wanted = queue.busy.take() == Some(key);
         if queue.closed {
             return;
         }
-        let is_stale = queue.wanted.contains_key(&key);
+        let is_idle = queue.wanted.is_empty();
         drop(queue);
         let outcome = match result {
-            Ok(_) if is_stale => continue,
-            Ok(tensor) => {
-                let built = Built {
-                    setting: request.setting,
-                    nmse: tensor.nmse,
-                };
-                request
-                    .live
-                    .replace(Arc::new(tensor))
-                    .map(|_| Requantized {
-                        candidate: request.candidate,
-                        matrix: request.matrix,
-                        built,
-                        live: request.live,
-                    })
-                    .map_err(|error| error.to_string())
-            }
+            Ok(_) if !is_wanted => continue,
+            Ok(Ok(None)) => continue,
+            Ok(Ok(Some(tensor))) => exchange(&request, tensor),
+            Ok(Err(error)) => Err(error),
             Err(panic) => Err(panic_sentence(&*panic)),
         };
         if results.send(outcome).is_err() {
             return;
         }
         ctx.request_repaint();
+        if is_idle {
+            let prepared = catch_unwind(AssertUnwindSafe(|| work(Task::Idle(&request))));
+            let failed = match prepared {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error,
+                Err(panic) => panic_sentence(&*panic),
+            };
+            if results.send(Err(failed)).is_err() {
+                return;
+            }
+            ctx.request_repaint();
+        }
     }
+}
+
+fn exchange(request: &Request, tensor: CompressedTensor) -> Result<Requantized, String> {
+    let built = Built {
+        setting: request.setting,
+        nmse: tensor.nmse,
+        output_error: tensor.output_error,
+    };
+    let done = Requantized {
+        candidate: request.candidate,
+        matrix: request.matrix,
+        built,
+        live: Arc::clone(&request.live),
+    };
+    let exchanged = request.live.replace(Arc::new(tensor));
+    exchanged.map(|_| done).map_err(|error| error.to_string())
 }
 
 /// Waits for work; nothing when the window closes.

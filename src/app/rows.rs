@@ -1,7 +1,7 @@
 //! The rows of the layer table, and what a slider of a row does to the recipe.
 
 use super::derived::{Bench, Loaded, Matrix};
-use crate::recipe::{Pattern, Precision, Recipe, Rule, Setting};
+use crate::recipe::{Pattern, Precision, Pruner, Quantizer, Recipe, Rule, Setting};
 use engine::encoding::Encoding;
 use engine::shape::Role;
 
@@ -139,13 +139,19 @@ pub(super) fn rows(matrices: &[Matrix], layers: u32) -> Vec<Row> {
     rows
 }
 
-/// What a slider asks of every matrix of a row.
+/// What a slider or a menu asks of every matrix of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Change {
     /// Bits of each kept weight.
     Precision(Precision),
     /// Share of pruned weights, 0 to 0.95.
     Sparsity(f64),
+    /// How kept weights are rounded.
+    Method(Quantizer),
+    /// How the others are chosen.
+    Pruner(Pruner),
+    /// All of it.
+    Setting(Setting),
 }
 
 /// Writes a change of a row into the recipe: as one rule where that says it all.
@@ -169,6 +175,9 @@ pub(super) fn change(
             pattern: None,
             ..setting
         },
+        Change::Method(method) => Setting { method, ..setting },
+        Change::Pruner(pruner) => Setting { pruner, ..setting },
+        Change::Setting(setting) => setting,
     };
     let Some(first) = row.members.first().map(|&index| changed(settings[index])) else {
         return;
@@ -232,6 +241,8 @@ impl<T: Copy + PartialEq> Shared<T> {
 pub(super) struct Summary {
     pub(super) precision: Shared<Precision>,
     pub(super) sparsity: Shared<f64>,
+    pub(super) method: Shared<Quantizer>,
+    pub(super) pruner: Shared<Pruner>,
     pub(super) encoding: Shared<Encoding>,
     pub(super) bytes: u64,
     pub(super) weights: u64,
@@ -260,6 +271,8 @@ pub(super) fn summary(row: &Row, loaded: &Loaded, bench: &Bench) -> Option<Summa
     Some(Summary {
         precision: Shared::of(members().map(|i| bench.settings[i].precision))?,
         sparsity: Shared::of(members().map(|i| bench.settings[i].sparsity))?,
+        method: Shared::of(members().map(|i| bench.settings[i].method))?,
+        pruner: Shared::of(members().map(|i| bench.settings[i].pruner))?,
         encoding: Shared::of(members().map(|i| bench.planned[i].encoding))?,
         bytes: members().map(|i| bench.planned[i].bytes).sum(),
         weights: total,

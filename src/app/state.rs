@@ -3,7 +3,8 @@
 use super::candidate::Candidate;
 use super::derived::{Derived, Evaluated, Loaded, Tasked};
 use super::jobs::Running;
-use super::work::{Built, Opened};
+use super::tuning::{Calibrated, TuneForm, TuneOutcome};
+use super::work::{Built, Opened, Quick};
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::flash::{Flashed, Port};
@@ -41,6 +42,14 @@ pub struct Jobs {
     pub build_b: Option<Running<Built>>,
     /// Measures a candidate.
     pub evaluate: Option<Running<(Candidate, Evaluated)>>,
+    /// Measures a candidate on a few tokens after its slider moved.
+    pub quick: Option<Running<Quick>>,
+    /// Looks for a calibration in the cache.
+    pub find: Option<Running<Calibrated>>,
+    /// Calibrates.
+    pub calibrate: Option<Running<Calibrated>>,
+    /// Finds a recipe, and for whom.
+    pub tune: Option<Running<TuneOutcome>>,
     /// Asks a candidate a set of tasks.
     pub tasks: Option<Running<(Candidate, Tasked)>>,
     /// Writes the packed model; its path and length in bytes.
@@ -187,6 +196,8 @@ pub enum Popup {
     Closed,
     /// Models to open or fetch.
     Open,
+    /// What a recipe is to keep to.
+    Tune,
     /// Where to write the packed model or the project.
     Export,
     /// Which board to write.
@@ -226,6 +237,10 @@ pub struct View {
     pub report_path: String,
     /// Path field for the project.
     pub project_path: String,
+    /// Fields of the Tune dialog.
+    pub tune: TuneForm,
+    /// Who gets the recipe of the tune that runs.
+    pub tuned: Candidate,
     /// Serial port, or "fake".
     pub port: String,
     /// Ports that were found.
@@ -279,6 +294,8 @@ impl State {
                 gguf_path: String::new(),
                 report_path: String::new(),
                 project_path: "project.toml".into(),
+                tune: TuneForm::default(),
+                tuned: Candidate::A,
                 port: String::new(),
                 #[cfg(feature = "flash")]
                 ports: Vec::new(),
@@ -349,7 +366,9 @@ impl State {
         let writing = jobs.export.is_some() || jobs.save.is_some();
         let talking = jobs.answer.is_some() || !self.view.asks.is_empty();
         let measuring = jobs.evaluate.is_some() || jobs.tasks.is_some() || self.view.pending > 0;
-        !(flashing || building || files || writing || talking || measuring)
+        let tuning = jobs.find.is_some() || jobs.calibrate.is_some() || jobs.tune.is_some();
+        let measuring = measuring || jobs.quick.is_some();
+        !(flashing || building || files || writing || talking || measuring || tuning)
     }
 
     pub(super) fn fail(&mut self, text: impl Into<String>) {

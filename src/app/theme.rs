@@ -28,7 +28,7 @@ pub(super) const STATUS: f32 = 28.0;
 /// Widths of the board panel: where there is room, and at least.
 pub(super) const BOARDS: (f32, f32) = (548.0, 472.0);
 /// Width of the layer table with all its columns.
-pub(super) const LAYERS: f32 = 812.0;
+pub(super) const LAYERS: f32 = 904.0;
 /// Height of the assistant.
 pub(super) const ASSISTANT: f32 = 272.0;
 /// Rounding of bars and cells.

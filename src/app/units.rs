@@ -1,5 +1,7 @@
 //! Numbers as people read them, with their units.
 
+use std::time::Duration;
+
 /// "93.41 MB"; decimal, as memory makers count.
 pub(super) fn bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
@@ -22,6 +24,15 @@ pub(super) fn count(count: u64) -> String {
         1_000..1_000_000 => format!("{:.1} k", value / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} M", value / 1e6),
         1_000_000_000.. => format!("{:.2} G", value / 1e9),
+    }
+}
+
+/// "40 s", "3 min", "2 h": a time that is left, coarsely.
+pub(super) fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        secs @ 0..100 => format!("{secs} s"),
+        secs @ 100..6000 => format!("{} min", secs.div_ceil(60)),
+        secs @ 6000.. => format!("{} h", secs.div_ceil(3600)),
     }
 }
 
@@ -64,5 +75,7 @@ mod tests {
         );
         assert_eq!(range(0.31, 0.42), "0.31 to 0.42");
         assert_eq!(range(12.1, 12.2), "12");
+        let left = [40, 130, 7000].map(|secs| duration(Duration::from_secs(secs)));
+        assert_eq!(left, ["40 s", "3 min", "2 h"]);
     }
 }

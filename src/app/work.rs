@@ -1,10 +1,11 @@
 //! What the window's jobs do: one function for each, run on a thread.
 
 use super::candidate::Candidate;
-use super::derived::{Evaluated, Loaded, Tasked};
+use super::derived::{Evaluated, Loaded, QuickKl, Tasked};
 use super::jobs::Failure;
+use crate::calibrate::Calibration;
 use crate::catalog::{Cache, Catalog, fetch, ready};
-use crate::compress::{CompressedModel, CompressedTensor, compress, recompress};
+use crate::compress::{CompressError, CompressedModel, CompressedTensor, compress_calibrated};
 use crate::estimate::Estimate;
 use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, windows};
 use crate::job::Job;
@@ -24,8 +25,37 @@ const EVALUATION_TEXT: &str = include_str!("../../assets/texts/evaluation.txt");
 /// Tokens of it: two windows, a few seconds a model.
 const EVALUATION_TOKENS: usize = 1024;
 
-/// The running tensors, as a snapshot that later exchanges leave alone.
-pub(super) type Tensors = Vec<Arc<CompressedTensor>>;
+/// Tokens of it after a slider moved: one window.
+const QUICK_TOKENS: usize = 512;
+/// Most weights of a model whose reference in 16 bits stays in memory between two quick measurements.
+const KEPT_WEIGHTS: u64 = 500_000_000;
+
+/// What a compression may start from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ready {
+    /// The running tensors, as a snapshot that later exchanges leave alone.
+    pub(super) tensors: Vec<Arc<CompressedTensor>>,
+    pub(super) calibration: Option<Arc<Calibration>>,
+}
+
+impl Ready {
+    /// Compresses by `recipe`; what is ready and what it asks is taken over.
+    fn compress(
+        &self,
+        loaded: &Loaded,
+        recipe: &Recipe,
+        job: &Job<'_>,
+    ) -> Result<CompressedModel, CompressError> {
+        let calibration = self.calibration.as_deref();
+        // A tensor that was made before there was a calibration has the setting, and is not what it asks.
+        let is_fitted = |tensor: &&Arc<CompressedTensor>| {
+            let can_fit = calibration.is_some_and(|c| c.input_of(tensor.role).is_some());
+            !can_fit || !tensor.setting.is_calibrated() || tensor.output_error.is_some()
+        };
+        let ready: Vec<_> = self.tensors.iter().filter(is_fitted).cloned().collect();
+        compress_calibrated(&loaded.model, recipe, calibration, &ready, job)
+    }
+}
 
 /// What was behind a path.
 #[derive(Debug)]
@@ -94,8 +124,13 @@ pub(super) fn bring(name: &str, job: &Job<'_>) -> Result<String, Failure> {
 }
 
 /// Compresses a candidate as a whole.
-pub(super) fn build(loaded: Arc<Loaded>, recipe: &Recipe, job: &Job<'_>) -> Result<Built, Failure> {
-    let compressed = compress(&loaded.model, recipe, job)?;
+pub(super) fn build(
+    loaded: Arc<Loaded>,
+    recipe: &Recipe,
+    ready: &Ready,
+    job: &Job<'_>,
+) -> Result<Built, Failure> {
+    let compressed = ready.compress(&loaded, recipe, job)?;
     let live = live(&loaded, &compressed)?;
     Ok(Built {
         live: Arc::new(live),
@@ -119,14 +154,14 @@ pub(super) fn measure(
     candidate: Candidate,
     recipe: Recipe,
     cache: CachePrecision,
-    ready: &Tensors,
+    ready: &Ready,
     processor: &Processor,
     job: &Job<'_>,
 ) -> Result<(Candidate, Evaluated), Failure> {
     let tokens = windows(&loaded.model, EVALUATION_TEXT, EVALUATION_TOKENS)?;
-    let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
+    let tuned = live(loaded, &ready.compress(loaded, &recipe, job)?)?;
     let original = Recipe::original();
-    let reference = live(loaded, &recompress(&loaded.model, &original, ready, job)?)?;
+    let reference = live(loaded, &ready.compress(loaded, &original, job)?)?;
     let result = evaluate(&tuned, cache, &reference, &tokens, &processor.host(), job)?;
     let text = NamedText {
         name: "evaluation.txt of Whittle",
@@ -148,18 +183,62 @@ pub(super) fn measure(
     Ok((candidate, evaluated))
 }
 
+/// What was measured on a few tokens after a slider moved.
+#[derive(Debug)]
+pub struct Quick {
+    /// Whose slider.
+    pub candidate: Candidate,
+    /// What came out.
+    pub kl: QuickKl,
+    /// The reference, for the next time; nothing of a large model.
+    pub reference: Option<Arc<LiveModel>>,
+}
+
+/// Measures a recipe on one window, against `reference` if it was kept.
+pub(super) fn measure_quickly(
+    loaded: &Loaded,
+    (candidate, recipe, cache): (Candidate, Recipe, CachePrecision),
+    ready: &Ready,
+    reference: Option<Arc<LiveModel>>,
+    processor: &Processor,
+    job: &Job<'_>,
+) -> Result<Quick, Failure> {
+    let tokens = windows(&loaded.model, EVALUATION_TEXT, QUICK_TOKENS)?;
+    let tuned = live(loaded, &ready.compress(loaded, &recipe, job)?)?;
+    let reference = match reference {
+        Some(reference) => reference,
+        None => {
+            let compressed = ready.compress(loaded, &Recipe::original(), job)?;
+            Arc::new(live(loaded, &compressed)?)
+        }
+    };
+    let result = evaluate(&tuned, cache, &*reference, &tokens, &processor.host(), job)?;
+    let kl = QuickKl {
+        recipe,
+        cache,
+        mean: result.kl_mean,
+        tokens: QUICK_TOKENS,
+    };
+    let is_kept = loaded.model.parameters() <= KEPT_WEIGHTS;
+    Ok(Quick {
+        candidate,
+        kl,
+        reference: Some(reference).filter(|_| is_kept),
+    })
+}
+
 /// Asks a recipe's model the tasks of a set or file. `ready` are tensors that may be taken over.
 pub(super) fn ask_tasks(
     loaded: &Loaded,
     recipe: Recipe,
     cache: CachePrecision,
-    ready: &Tensors,
+    ready: &Ready,
     set: String,
     processor: &Processor,
     job: &Job<'_>,
 ) -> Result<Tasked, Failure> {
     let all = tasks::load(&set, job)?;
-    let tuned = live(loaded, &recompress(&loaded.model, &recipe, ready, job)?)?;
+    let tuned = live(loaded, &ready.compress(loaded, &recipe, job)?)?;
     let host = processor.host();
     let report = tasks::evaluate_tasks(&tuned, cache, &all, tasks::MAX_TOKENS, &host, job)?;
     Ok(Tasked {
@@ -175,11 +254,11 @@ pub(super) fn ask_tasks(
 pub(super) fn pack(
     loaded: &Loaded,
     recipe: &Recipe,
-    ready: &Tensors,
+    ready: &Ready,
     (cache, processor): (CachePrecision, &Processor),
     job: &Job<'_>,
 ) -> Result<PackedModel, Failure> {
-    let compressed = recompress(&loaded.model, recipe, ready, job)?;
+    let compressed = ready.compress(loaded, recipe, job)?;
     let text = PrefixText::OfTemplate;
     let (choice, host) = (PrefixChoice { text, cache }, processor.host());
     let packed = PackedModel::pack_with_prefix(&loaded.model, &compressed, choice, &host, job)?;
@@ -199,7 +278,7 @@ pub(super) enum ExportAs {
 pub(super) fn export(
     loaded: &Loaded,
     recipe: &Recipe,
-    ready: &Tensors,
+    ready: &Ready,
     run: (CachePrecision, &Processor),
     (path, kind): (PathBuf, ExportAs),
     job: &Job<'_>,
@@ -227,7 +306,7 @@ pub(super) struct Measured {
 pub(super) fn report(
     loaded: &Loaded,
     recipe: &Recipe,
-    ready: &Tensors,
+    ready: &Ready,
     run: (CachePrecision, &Processor),
     (measured, path): (Measured, PathBuf),
     job: &Job<'_>,
@@ -262,7 +341,7 @@ pub(super) struct FlashPlan {
 pub(super) fn flash(
     loaded: &Loaded,
     recipe: &Recipe,
-    ready: &Tensors,
+    ready: &Ready,
     run: (CachePrecision, &Processor),
     plan: &FlashPlan,
     job: &Job<'_>,

@@ -6,6 +6,8 @@ mod boards;
 mod large;
 mod model;
 mod models;
+#[cfg(feature = "gui")]
+mod preview;
 #[cfg(feature = "voice")]
 mod sound_server;
 #[cfg(feature = "voice")]

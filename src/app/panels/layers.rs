@@ -3,27 +3,30 @@
 use super::{end_ui, frame, open, right_ui};
 use crate::app::command::Command;
 use crate::app::derived::{Bench, Loaded};
+use crate::app::preview::better_text;
 use crate::app::rows::{Change, Kind, Row, Shared, Summary, change, summary};
 use crate::app::state::State;
 use crate::app::{theme, units};
-use crate::recipe::{MAX_SPARSITY, Precision};
+use crate::recipe::{MAX_SPARSITY, Precision, Pruner, Quantizer};
 use eframe::egui::{
-    Align, Align2, CentralPanel, CornerRadius, FontId, Frame, Layout, Rect, RichText, ScrollArea,
-    Sense, Shape, Slider, Ui, Vec2, pos2, vec2,
+    Align, Align2, Button, CentralPanel, ComboBox, CornerRadius, FontId, Frame, Layout, Rect,
+    RichText, ScrollArea, Sense, Shape, Slider, Ui, Vec2, pos2, vec2,
 };
 use egui_extras::{Column, TableBuilder, TableRow};
 use std::collections::BTreeSet;
 
 /// Widths of the columns after the name.
-const SHAPE: f32 = 92.0;
-const SLIDER: f32 = 140.0;
+const SHAPE: f32 = 78.0;
+const SLIDER: f32 = 122.0;
+const METHOD: f32 = 88.0;
 /// Width of the number before a slider.
 const NUMBER: f32 = 42.0;
-const ENCODING: f32 = 64.0;
-const BYTES: f32 = 78.0;
-const ERROR: f32 = 78.0;
+const ENCODING: f32 = 58.0;
+const BYTES: f32 = 68.0;
+const ERROR: f32 = 66.0;
+const PREDICTED: f32 = 84.0;
 /// Length of a slider, after its number.
-const RAIL: f32 = 84.0;
+const RAIL: f32 = 70.0;
 
 /// Draws the layer table, or what to open when there is no model.
 pub(in crate::app) fn layers_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -77,33 +80,36 @@ fn empty_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 type Edit = Option<(Row, Change)>;
 
 fn table_ui(ui: &mut Ui, loaded: &Loaded, bench: &Bench, open: &mut BTreeSet<u32>) -> Edit {
-    let visible: Vec<&Row> = loaded
+    let visible: Vec<(usize, &Row)> = loaded
         .rows
         .iter()
-        .filter(|row| match row.kind {
+        .enumerate()
+        .filter(|(_, row)| match row.kind {
             Kind::Group(_) | Kind::Layer(_) => true,
             Kind::Tensor(layer) => open.contains(&layer),
         })
         .collect();
     let mut edit = None;
-    ui.spacing_mut().item_spacing.x = 10.0;
+    ui.spacing_mut().item_spacing.x = 8.0;
     TableBuilder::new(ui)
         .id_salt("layers")
         .striped(true)
         .auto_shrink(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::remainder().at_least(150.0).clip(true))
+        .column(Column::remainder().at_least(140.0).clip(true))
         .column(Column::exact(SHAPE))
         .column(Column::exact(SLIDER))
         .column(Column::exact(SLIDER))
+        .column(Column::exact(METHOD))
         .column(Column::exact(ENCODING))
         .column(Column::exact(BYTES))
         .column(Column::exact(ERROR))
+        .column(Column::exact(PREDICTED))
         .header(20.0, head_ui)
         .body(|body| {
             body.rows(theme::ROW, visible.len(), |mut row| {
-                let shown = visible[row.index()];
-                let made = row_ui(&mut row, shown, loaded, bench, open);
+                let (place, shown) = visible[row.index()];
+                let made = row_ui(&mut row, (place, shown), loaded, bench, open);
                 if let Some(made) = made {
                     edit = Some((shown.clone(), made));
                 }
@@ -135,10 +141,14 @@ fn head_ui(mut row: TableRow<'_, '_>) {
         "Sparsity",
         "Share of the weights of each row that become zero",
     );
-    row.col(|ui| {
-        ui.label(theme::head("Encoding"))
-            .on_hover_text("How the packed file stores it");
-    });
+    for (text, hint) in [
+        ("Method", "How weights are rounded, and which are pruned"),
+        ("Encoding", "How the packed file stores it"),
+    ] {
+        row.col(|ui| {
+            ui.label(theme::head(text)).on_hover_text(hint);
+        });
+    }
     let mut right = |text: &str, hint: &str| {
         row.col(|ui| {
             end_ui(ui, theme::head(text)).on_hover_text(hint);
@@ -149,18 +159,22 @@ fn head_ui(mut row: TableRow<'_, '_>) {
         "Error",
         "Squared error over squared weights; faded while it belongs to an earlier setting",
     );
+    right(
+        "Predicted",
+        "What the setting will cost: KL in nats where Tune… has measured the matrix, else the expected error",
+    );
 }
 
 fn row_ui(
     row: &mut TableRow<'_, '_>,
-    shown: &Row,
+    (place, shown): (usize, &Row),
     loaded: &Loaded,
     bench: &Bench,
     open: &mut BTreeSet<u32>,
 ) -> Option<Change> {
     row.col(|ui| name_ui(ui, shown, open));
     let Some(summary) = summary(shown, loaded, bench) else {
-        for _ in 0..6 {
+        for _ in 0..8 {
             row.col(|_| {});
         }
         return None;
@@ -178,6 +192,7 @@ fn row_ui(
     let mut edit = None;
     row.col(|ui| edit = bits_ui(ui, shown, &summary));
     row.col(|ui| edit = sparsity_ui(ui, shown, &summary).or(edit));
+    row.col(|ui| edit = method_ui(ui, shown, &summary).or(edit));
     row.col(|ui| {
         let text = match summary.encoding {
             Shared::Same(encoding) => theme::mono(encoding.name()),
@@ -189,6 +204,7 @@ fn row_ui(
         end_ui(ui, theme::mono(units::bytes(summary.bytes)));
     });
     row.col(|ui| error_ui(ui, &summary));
+    row.col(|ui| edit = predicted_ui(ui, place, shown, bench).or(edit));
     edit
 }
 
@@ -291,6 +307,83 @@ fn sparsity_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
         .accessible_name(format!("Sparsity of {}", shown.title));
     let changed = response.changed() && (percent - current).abs() > 0.5;
     changed.then(|| Change::Sparsity((percent.round() / 100.0).min(MAX_SPARSITY)))
+}
+
+/// How weights are rounded and pruned, as a menu.
+fn method_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
+    let is_pruned = summary.sparsity != Shared::Same(0.0);
+    let text = match (summary.method, summary.pruner) {
+        (Shared::Same(method), Shared::Same(Pruner::Wanda | Pruner::SparseGpt)) if is_pruned => {
+            let pruner = summary.pruner.first().name();
+            theme::mono(format!("{}+{pruner}", method.name())).size(10.5)
+        }
+        (Shared::Same(method), _) => theme::mono(method.name()),
+        (Shared::Mixed(_), _) => theme::mono("mixed").color(theme::WEAK),
+    };
+    let mut wanted = None;
+    let menu = ComboBox::from_id_salt(("method", &shown.title))
+        .width(METHOD - 8.0)
+        .truncate()
+        .selected_text(text)
+        .show_ui(ui, |ui| {
+            for method in Quantizer::ALL {
+                let is_chosen = summary.method == Shared::Same(method);
+                let label = ui.selectable_label(is_chosen, method.name());
+                if label.on_hover_text(method_hint(method)).clicked() {
+                    wanted = Some(Change::Method(method));
+                }
+            }
+            ui.separator();
+            for pruner in Pruner::ALL {
+                let is_chosen = summary.pruner == Shared::Same(pruner);
+                let text = format!("prune by {}", pruner.name());
+                if ui.selectable_label(is_chosen, text).clicked() {
+                    wanted = Some(Change::Pruner(pruner));
+                }
+            }
+        });
+    menu.response
+        .accessible_name(format!("Method of {}", shown.title));
+    wanted
+}
+
+const fn method_hint(method: Quantizer) -> &'static str {
+    match method {
+        Quantizer::Nearest => "Each weight to the nearest value of a grid that holds the extremes",
+        Quantizer::Search => "The grid with the least error; a few times slower",
+        Quantizer::Gptq => {
+            "Each column makes up for the errors of those before it; needs a calibration, else it searches"
+        }
+    }
+}
+
+/// What the row will cost; where another setting is smaller and better, which one, to be taken by a click.
+fn predicted_ui(ui: &mut Ui, place: usize, shown: &Row, bench: &Bench) -> Option<Change> {
+    let preview = bench.preview.as_ref()?;
+    let predicted = preview.rows.get(place).copied().flatten()?;
+    let better = match shown.kind {
+        Kind::Layer(_) => None,
+        Kind::Group(_) | Kind::Tensor(_) => match shown.members.as_slice() {
+            [index] => preview.better.get(*index).copied().flatten(),
+            [] | [_, ..] => None,
+        },
+    };
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        ui.label(theme::mono(predicted.text(preview.measure)))
+            .on_hover_text(predicted.hint(preview.measure));
+        let better = better?;
+        let setting = better.candidate.setting;
+        let text = better_text(&better);
+        let name = RichText::new(format!("{}b", setting.precision.name()));
+        let mark = Button::new(name.small().color(theme::BAD)).small();
+        let mark = ui
+            .add(mark)
+            .on_hover_text(format!("{text}; click to take it"))
+            .accessible_name(text);
+        mark.clicked().then_some(Change::Setting(setting))
+    })
+    .inner
 }
 
 /// The error as a number on its heat colour.

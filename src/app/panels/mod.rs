@@ -13,6 +13,7 @@ mod sampling;
 pub(super) mod status;
 mod tasks;
 pub(super) mod top;
+pub(super) mod tune;
 
 use super::theme;
 use eframe::egui::{

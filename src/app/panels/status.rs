@@ -4,7 +4,7 @@ use super::frame;
 use crate::app::command::Command;
 use crate::app::jobs::{Report, Running};
 use crate::app::state::{Notice, Severity, State};
-use crate::app::theme;
+use crate::app::{theme, units};
 use eframe::egui::{
     Align, Button, Label, Layout, Margin, Panel, ProgressBar, RichText, TextWrapMode, Ui,
 };
@@ -72,6 +72,10 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     any |= job_ui(ui, jobs.build_a.as_ref());
     any |= job_ui(ui, jobs.build_b.as_ref());
     any |= job_ui(ui, jobs.evaluate.as_ref());
+    any |= job_ui(ui, jobs.quick.as_ref());
+    any |= job_ui(ui, jobs.find.as_ref());
+    any |= job_ui(ui, jobs.calibrate.as_ref());
+    any |= job_ui(ui, jobs.tune.as_ref());
     any |= job_ui(ui, jobs.tasks.as_ref());
     any |= job_ui(ui, jobs.export.as_ref());
     any |= job_ui(ui, jobs.save.as_ref());
@@ -89,10 +93,7 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         let (left, peak) = (state.view.pending, state.view.pending_peak.max(1));
         #[expect(clippy::cast_precision_loss, reason = "a bar has 120 pixels")]
         let fraction = 1.0 - left as f32 / peak as f32;
-        let report = Report {
-            stage: format!("{left} left"),
-            fraction: Some(fraction),
-        };
+        let report = Report::new(format!("{left} left"), Some(fraction));
         if bar_ui(ui, "Quantizing", &report, true) {
             commands.push(Command::StopQuantizing);
         }
@@ -119,7 +120,10 @@ fn bar_ui(ui: &mut Ui, title: &str, report: &Report, can_cancel: bool) -> bool {
                 .desired_width(120.0)
                 .desired_height(8.0)
                 .fill(theme::ACCENT);
-            ui.add(bar).on_hover_text(&report.stage);
+            let left = report.left().map_or_else(String::new, |left| {
+                format!(", {} left", units::duration(left))
+            });
+            ui.add(bar).on_hover_text(format!("{}{left}", report.stage));
             ui.label(theme::mono(format!("{:3.0} %", fraction * 100.0)).small());
         }
         None => {

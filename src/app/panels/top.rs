@@ -3,10 +3,12 @@
 use super::{frame, right_ui, tasks};
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
-use crate::app::derived::{Bench, Meter};
+use crate::app::derived::{Bench, Evaluated, Meter, QuickKl};
+use crate::app::preview::Measure;
 use crate::app::rows::Group;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
+use crate::calibrate::DEFAULT_TOKENS;
 use crate::recipe::Recipe;
 use eframe::egui::{
     Align, Button, Color32, ComboBox, CornerRadius, Layout, Panel, Rect, RichText, Sense, Stroke,
@@ -80,12 +82,45 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     button_ui(ui, "Export…", has_model, export, commands);
     let can_evaluate = has_model && state.jobs.evaluate.is_none();
     tasks::menu_ui(ui, state, commands);
+    tuning_ui(ui, state, commands);
     button_ui(ui, "Evaluate", can_evaluate, Command::Evaluate, commands);
     ui.separator();
     button_ui(ui, "Redo", view.can_redo, Command::Redo, commands);
     button_ui(ui, "Undo", view.can_undo, Command::Undo, commands);
     ui.separator();
     button_ui(ui, "Open…", true, Command::Show(Popup::Open), commands);
+}
+
+/// Calibrate and Tune….
+fn tuning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    let jobs = &state.jobs;
+    let is_free = jobs.calibrate.is_none() && jobs.tune.is_none();
+    let can_start = state.loaded().is_some() && is_free;
+    let (text, hint) = match &state.derived.calibration {
+        None => (
+            "Calibrate",
+            format!(
+                "Measures what every matrix reads on {DEFAULT_TOKENS} tokens of text, so that gptq and \
+                 wanda spare what matters; kept in the cache and paid for once"
+            ),
+        ),
+        Some(calibration) => (
+            "Calibrated",
+            format!(
+                "On {} tokens of text, kept in the cache: {}",
+                calibration.origin.tokens,
+                calibration.folder().display()
+            ),
+        ),
+    };
+    let tune = Command::Show(Popup::Tune);
+    button_ui(ui, "Tune…", state.loaded().is_some(), tune, commands);
+    let is_open = can_start && state.derived.calibration.is_none();
+    let button = ui.add_enabled(is_open, Button::new(text));
+    let button = button.on_hover_text(&hint).on_disabled_hover_text(&hint);
+    if button.clicked() {
+        commands.push(Command::Calibrate);
+    }
 }
 
 fn button_ui(
@@ -152,6 +187,7 @@ fn candidate_ui(
             let bench = state.derived.bench(candidate);
             sizes_ui(ui, &bench.meter);
             let project = &state.project;
+            predicted_ui(ui, bench);
             quality_ui(ui, bench, candidate.recipe(project), project.cache);
             tasks::held_ui(ui, state, candidate);
             bar_ui(ui, &bench.meter, scale);
@@ -197,8 +233,34 @@ fn sizes_ui(ui: &mut Ui, meter: &Meter) {
         .on_hover_text("Bits per weight of the matrices, scales and masks counted");
 }
 
+/// What the recipe will cost, before anything is measured.
+fn predicted_ui(ui: &mut Ui, bench: &Bench) {
+    let Some(preview) = &bench.preview else {
+        return;
+    };
+    let text = preview.total.text(preview.measure);
+    let text = match preview.measure {
+        Measure::Divergence => format!("pred. KL {text}"),
+        Measure::WeightError => format!("weights {text}"),
+    };
+    right_ui(ui, 122.0, theme::mono(text).color(theme::WEAK))
+        .on_hover_text(preview.total.hint(preview.measure));
+}
+
 /// Divergence from the source, faded once the recipe has moved on.
 fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision) {
+    let is_current = |e: &&Evaluated| e.is_of(recipe, cache);
+    let is_quick = |quick: &&QuickKl| quick.recipe == *recipe && quick.cache == cache;
+    if bench.evaluation.as_ref().filter(is_current).is_none()
+        && let Some(quick) = bench.quick.as_ref().filter(is_quick)
+    {
+        let text = theme::mono(format!("KL {:.4} quick", quick.mean));
+        right_ui(ui, 150.0, text).on_hover_text(format!(
+            "Measured on {} tokens after the recipe changed, nats per token; Evaluate measures on more and says its error",
+            quick.tokens
+        ));
+        return;
+    }
     let Some(evaluated) = &bench.evaluation else {
         right_ui(ui, 150.0, theme::mono("KL not measured").color(theme::WEAK))
             .on_hover_text("Evaluate measures it for the active candidate");

@@ -1,0 +1,150 @@
+//! Calibration, tune and quick measurement in the window: when they start, and what becomes of their
+//! results.
+
+use super::Studio;
+use super::candidate::Candidate;
+use super::jobs::Running;
+use super::state::Jobs;
+use super::tuning::{self, Calibrated, TuneGoal, TuneOutcome};
+use super::work::{self, Quick};
+use crate::board::Board;
+use crate::evaluate::WINDOW;
+use eframe::egui::Context;
+use std::sync::Arc;
+
+impl Studio {
+    /// Looks whether the cache has a calibration of the model that was opened; computes none.
+    pub(super) fn find_calibration(&mut self, ctx: &Context) {
+        let Some(loaded) = self.state.loaded().cloned() else {
+            return;
+        };
+        let folder = self.calibrations.clone();
+        self.state.jobs.find = Some(Running::start("Look for a calibration", ctx, move |job| {
+            tuning::find(loaded, folder, job)
+        }));
+    }
+
+    pub(super) fn calibrate(&mut self, ctx: &Context) {
+        let Some(loaded) = self.state.loaded().cloned() else {
+            return;
+        };
+        let folder = self.calibrations.clone();
+        self.state.jobs.find = None;
+        self.state.jobs.calibrate = Some(Running::start("Calibrate", ctx, move |job| {
+            tuning::calibrate(loaded, folder, job)
+        }));
+    }
+
+    pub(super) fn tune(&mut self, ctx: &Context) {
+        let Some(loaded) = self.state.loaded().cloned() else {
+            return;
+        };
+        let project = &self.state.project;
+        let goal = TuneGoal {
+            form: self.state.view.tune,
+            board: Board::find(&project.board),
+            context_tokens: project.context_tokens,
+            cache: project.cache,
+        };
+        let folder = self.calibrations.clone();
+        let active = self.state.view.active;
+        self.state.view.tuned = active;
+        let title = format!("Tune {}", active.name());
+        self.state.jobs.tune = Some(Running::start(title, ctx, move |job| {
+            tuning::tune(loaded, folder, &goal, job)
+        }));
+    }
+
+    /// A calibration is there: what was made without it is made anew.
+    pub(super) fn on_calibrated(&mut self, found: Calibrated) {
+        let is_of = |loaded| Arc::ptr_eq(loaded, &found.loaded);
+        if !self.state.loaded().is_some_and(is_of) {
+            return;
+        }
+        if let Some(candidates) = &found.candidates {
+            self.state.derived.measure(candidates);
+        }
+        let Some(calibration) = found.calibration else {
+            return;
+        };
+        self.state.derived.calibrate(calibration);
+        for candidate in Candidate::ALL {
+            self.requantize(candidate);
+        }
+    }
+
+    /// The recipe that was found replaces the one that there is, as one step of the history.
+    pub(super) fn on_tuned(&mut self, outcome: TuneOutcome) {
+        let is_of = |loaded| Arc::ptr_eq(loaded, &outcome.calibrated.loaded);
+        if !self.state.loaded().is_some_and(is_of) {
+            return;
+        }
+        self.on_calibrated(outcome.calibrated);
+        let candidate = self.state.view.tuned;
+        self.undoer.add_undo(&self.state.project);
+        let recipe = candidate.recipe_mut(&mut self.state.project);
+        recipe.clone_from(&outcome.tuned.recipe);
+        self.undoer.add_undo(&self.state.project);
+        let text = super::panels::tune::result_text(&outcome.tuned);
+        self.state
+            .inform(format!("Tuned {}: {text}", candidate.name()));
+        self.state.derived.tuned = Some(outcome.tuned);
+    }
+
+    pub(super) fn on_quick(&mut self, quick: Quick) {
+        let derived = &mut self.state.derived;
+        derived.reference = quick.reference.or(derived.reference.take());
+        derived.bench_mut(quick.candidate).quick = Some(quick.kl);
+    }
+
+    /// The recipe of `candidate` changed: a measurement of the old one is stopped, and one of the new
+    /// one is wanted if somebody hears it.
+    pub(super) fn forget_quick(&mut self, candidate: Candidate) {
+        self.state.jobs.quick = None;
+        let is_heard = self.state.derived.bench(candidate).live.is_some();
+        if is_heard && candidate == self.state.view.active {
+            self.moved = Some(candidate);
+        }
+    }
+
+    /// Measures a candidate on a few tokens once its slider rests and its tensors are what it asks.
+    pub(super) fn measure_quickly(&mut self, ctx: &Context) {
+        let Some(candidate) = self.moved.filter(|_| ctx.dragged_id().is_none()) else {
+            return;
+        };
+        let Jobs {
+            evaluate,
+            quick,
+            answer,
+            tune,
+            ..
+        } = &self.state.jobs;
+        let is_busy = evaluate.is_some() || quick.is_some() || answer.is_some() || tune.is_some();
+        if is_busy || !self.state.derived.bench(candidate).is_current() {
+            return;
+        }
+        self.moved = None;
+        let Some((loaded, recipe, mut ready)) = self.candidate(candidate) else {
+            return;
+        };
+        let cache = self.state.project.cache;
+        let bench = self.state.derived.bench(candidate);
+        let is_known = bench
+            .evaluation
+            .as_ref()
+            .is_some_and(|e| e.is_of(&recipe, cache));
+        if is_known || (loaded.model.hyperparameters.context as usize) < WINDOW {
+            return;
+        }
+        if let Some((_, _, more)) = self.candidate(candidate.other()) {
+            ready.tensors.extend(more.tensors);
+        }
+        let reference = self.state.derived.reference.clone();
+        let processor = Arc::clone(&self.processor);
+        let title = format!("Quick KL of {}", candidate.name());
+        self.state.jobs.quick = Some(Running::start(title, ctx, move |job| {
+            let what = (candidate, recipe, cache);
+            work::measure_quickly(&loaded, what, &ready, reference, &processor, job)
+        }));
+    }
+}

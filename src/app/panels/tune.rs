@@ -1,0 +1,146 @@
+//! The Tune dialog: a goal in, a recipe out, with what was predicted and what was measured of it.
+
+use crate::app::command::Command;
+use crate::app::state::{Popup, State};
+use crate::app::tuning::GoalKind;
+use crate::app::{theme, units};
+use crate::board::Board;
+use crate::tune::Tuned;
+use eframe::egui::{Button, Context, DragValue, ProgressBar, Ui};
+
+/// Most exchanges that can be asked for.
+const MOST_EXCHANGES: usize = 1000;
+
+/// Draws the dialog over the window.
+pub(in crate::app) fn tune_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
+    let modal = super::modal(ctx, "tune").show(ctx, |ui| {
+        ui.set_width(520.0);
+        ui.label(theme::title("Tune").heading());
+        ui.add_space(6.0);
+        let active = state.view.active;
+        ui.label(theme::head(format!(
+            "Replaces the recipe of {} by the best that keeps to the goal; one undo takes it back",
+            active.name()
+        )));
+        calibration_ui(ui, state);
+        ui.add_space(8.0);
+        goal_ui(ui, state);
+        ui.add_space(10.0);
+        match &state.jobs.tune {
+            None => start_ui(ui, state, commands),
+            Some(running) => {
+                let report = running.report();
+                ui.horizontal(|ui| {
+                    let bar = ProgressBar::new(report.fraction.unwrap_or(0.0))
+                        .desired_width(200.0)
+                        .desired_height(8.0)
+                        .fill(theme::ACCENT);
+                    ui.add(bar);
+                    let left = report.left().map_or_else(String::new, |left| {
+                        format!(", {} left of this step", units::duration(left))
+                    });
+                    ui.label(theme::mono(format!("{}{left}", report.stage)));
+                });
+                let cancel = ui.add_enabled(!running.is_stopping(), Button::new("Cancel tune"));
+                let hint =
+                    "What was measured by then is kept, and the next tune goes on from there";
+                if cancel.on_hover_text(hint).clicked() {
+                    running.cancel();
+                }
+            }
+        }
+        if let Some(tuned) = &state.derived.tuned {
+            ui.add_space(10.0);
+            result_ui(ui, tuned);
+        }
+    });
+    if modal.should_close() {
+        commands.push(Command::Show(Popup::Closed));
+    }
+}
+
+fn calibration_ui(ui: &mut Ui, state: &State) {
+    let text = match &state.derived.calibration {
+        Some(calibration) => format!(
+            "Calibrated on {} tokens, kept in the cache",
+            calibration.origin.tokens
+        ),
+        None => "Calibrates first: minutes for a small model, once".to_owned(),
+    };
+    ui.label(theme::weak(text));
+}
+
+fn goal_ui(ui: &mut Ui, state: &mut State) {
+    let board = Board::find(&state.project.board);
+    let form = &mut state.view.tune;
+    ui.horizontal(|ui| {
+        ui.radio_value(&mut form.kind, GoalKind::Megabytes, "Megabytes");
+        let value = DragValue::new(&mut form.megabytes)
+            .range(0.01..=1e6)
+            .speed(0.1)
+            .max_decimals(2)
+            .suffix(" MB");
+        ui.add(value)
+            .on_hover_text("Most bytes of the whole packed file")
+            .accessible_name("Goal in megabytes");
+    });
+    ui.horizontal(|ui| {
+        ui.radio_value(&mut form.kind, GoalKind::BitsPerWeight, "Bits per weight");
+        let value = DragValue::new(&mut form.bits_per_weight)
+            .range(0.5..=16.0)
+            .speed(0.02)
+            .max_decimals(2)
+            .suffix(" bits");
+        ui.add(value)
+            .on_hover_text("Most bits for each weight of the matrices, scales and masks counted")
+            .accessible_name("Goal in bits per weight");
+    });
+    let name = board.map_or("none selected", |board| board.name.as_str());
+    ui.radio_value(
+        &mut form.kind,
+        GoalKind::Board,
+        format!("Selected board: {name}"),
+    )
+    .on_hover_text("The most bytes with which the board holds the model");
+    ui.horizontal(|ui| {
+        let value = DragValue::new(&mut form.exchanges).range(0..=MOST_EXCHANGES);
+        ui.add(value).accessible_name("Exchanges");
+        ui.label("exchanges between matrices, each measured");
+    });
+}
+
+fn start_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    let can_start = state.loaded().is_some() && state.jobs.calibrate.is_none();
+    let start = ui.add_enabled(can_start, Button::new("Start tune"));
+    if start.clicked() {
+        commands.push(Command::Tune);
+    }
+}
+
+/// Predicted and measured side by side.
+fn result_ui(ui: &mut Ui, tuned: &Tuned) {
+    let (tried, kept) = tuned.exchanges;
+    ui.label(theme::title(format!(
+        "{}: at most {}",
+        tuned.recipe.name,
+        units::bytes(tuned.bytes)
+    )));
+    ui.label(theme::mono(result_text(tuned)));
+    ui.label(theme::head(format!(
+        "On {} positions of the tune's own text; before exchanges {:.4}, {kept} of {tried} kept",
+        tuned.positions, tuned.allocated_kl
+    )));
+}
+
+/// "KL predicted 0.0310, measured 0.0340".
+pub(in crate::app) fn result_text(tuned: &Tuned) -> String {
+    let predicted = if tuned.predicted_kl > crate::tune::LARGEST_KL {
+        "above 0.5".to_owned()
+    } else {
+        format!("{:.4}", tuned.predicted_kl)
+    };
+    format!(
+        "KL predicted {predicted}, measured {:.4}",
+        tuned.measured_kl
+    )
+}

@@ -1,0 +1,197 @@
+//! The window's calibration and tune: what their jobs do, and what the dialog asks of them.
+
+use super::derived::Loaded;
+use super::jobs::Failure;
+use crate::board::Board;
+use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
+use crate::catalog::Cache;
+use crate::estimate::Options;
+use crate::job::Job;
+use crate::tune::{BoardGoal, Candidates, TuneOptions, Tuned, Tuner, known, preview_settings};
+use engine::arena::CachePrecision;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Tokens of the same text, beyond the calibration's, that divergences are measured on.
+const MEASURED_TOKENS: usize = 1024;
+
+/// What a recipe is to keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoalKind {
+    /// The packed file.
+    Megabytes,
+    /// The matrices, scales and masks counted.
+    BitsPerWeight,
+    /// What the selected board holds.
+    Board,
+}
+
+/// The fields of the Tune dialog.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TuneForm {
+    /// Which of them counts.
+    pub kind: GoalKind,
+    /// Largest packed file in 10^6 bytes; 0 until a model was looked at.
+    pub megabytes: f64,
+    /// Most bits for each weight of the matrices.
+    pub bits_per_weight: f64,
+    /// Exchanges that are tried and measured.
+    pub exchanges: usize,
+}
+
+impl Default for TuneForm {
+    fn default() -> Self {
+        Self {
+            kind: GoalKind::Megabytes,
+            megabytes: 0.0,
+            bits_per_weight: 4.0,
+            exchanges: TuneOptions::default().exchanges,
+        }
+    }
+}
+
+/// A calibration that was computed or found, and what tunes have measured with it before.
+#[derive(Debug)]
+pub struct Calibrated {
+    /// The model that it is of.
+    pub loaded: Arc<Loaded>,
+    /// Nothing where none was found.
+    pub calibration: Option<Arc<Calibration>>,
+    /// Nothing where no tune has measured all.
+    pub candidates: Option<Vec<Candidates>>,
+}
+
+/// What a tune found.
+#[derive(Debug)]
+pub struct TuneOutcome {
+    /// What was calibrated on the way.
+    pub calibrated: Calibrated,
+    /// The recipe and its figures.
+    pub tuned: Tuned,
+}
+
+/// What a tune is asked.
+#[derive(Debug, Clone)]
+pub(super) struct TuneGoal {
+    pub(super) form: TuneForm,
+    pub(super) board: Option<&'static Board>,
+    pub(super) context_tokens: u32,
+    pub(super) cache: CachePrecision,
+}
+
+/// Where calibrations are kept, if the window was not told where.
+fn folder(told: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match told {
+        Some(folder) => Ok(folder),
+        None => Ok(Cache::from_environment()?.calibrations()),
+    }
+}
+
+/// Calibrates a model on the text that comes along, or takes up where it was stopped.
+pub(super) fn calibrate(
+    loaded: Arc<Loaded>,
+    told: Option<PathBuf>,
+    job: &Job<'_>,
+) -> Result<Calibrated, Failure> {
+    let text = CalibrationText::default_of(&loaded.model, DEFAULT_TOKENS)?;
+    let calibration = Calibration::compute(&loaded.model, &text, &folder(told)?, job)?;
+    calibrated(loaded, Some(calibration))
+}
+
+/// The calibration that is in the cache already; computes none.
+pub(super) fn find(
+    loaded: Arc<Loaded>,
+    told: Option<PathBuf>,
+    job: &Job<'_>,
+) -> Result<Calibrated, Failure> {
+    let found = folder(told).and_then(|folder| found(&loaded, &folder, job));
+    // A model that is too small to be calibrated, or an account without a cache: there is none.
+    calibrated(loaded, found.unwrap_or_default())
+}
+
+fn found(loaded: &Loaded, folder: &Path, job: &Job<'_>) -> Result<Option<Calibration>, Failure> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let text = CalibrationText::default_of(&loaded.model, DEFAULT_TOKENS)?;
+    Ok(Calibration::find(&loaded.model, &text, folder, job)?)
+}
+
+fn calibrated(
+    loaded: Arc<Loaded>,
+    calibration: Option<Calibration>,
+) -> Result<Calibrated, Failure> {
+    let candidates = match &calibration {
+        None => None,
+        Some(calibration) => {
+            let tokens = measured_tokens(&loaded, calibration)?;
+            known(&loaded.model, calibration, &tokens, &preview_settings())
+        }
+    };
+    Ok(Calibrated {
+        candidates,
+        calibration: calibration.map(Arc::new),
+        loaded,
+    })
+}
+
+fn measured_tokens(loaded: &Loaded, calibration: &Calibration) -> Result<Vec<u32>, Failure> {
+    let tokens = DEFAULT_TOKENS + MEASURED_TOKENS;
+    let text = CalibrationText::default_of(&loaded.model, tokens)?;
+    Ok(calibration.unseen(&text))
+}
+
+/// Calibrates if need be, measures every matrix, and finds the recipe for a goal.
+pub(super) fn tune(
+    loaded: Arc<Loaded>,
+    told: Option<PathBuf>,
+    goal: &TuneGoal,
+    job: &Job<'_>,
+) -> Result<TuneOutcome, Failure> {
+    let text = CalibrationText::default_of(&loaded.model, DEFAULT_TOKENS)?;
+    let calibration = Calibration::compute(&loaded.model, &text, &folder(told)?, job)?;
+    let tokens = measured_tokens(&loaded, &calibration)?;
+    let options = TuneOptions {
+        settings: preview_settings(),
+        exchanges: goal.form.exchanges,
+        cache: goal.cache,
+        ..TuneOptions::default()
+    };
+    let tuner = Tuner::measure(&loaded.model, &calibration, &tokens, &options, job)?;
+    let bytes = bytes(&tuner, goal)?;
+    let tuned = tuner.tune(bytes, job)?;
+    let candidates = tuner.tensors().to_vec();
+    Ok(TuneOutcome {
+        tuned,
+        calibrated: Calibrated {
+            candidates: Some(candidates),
+            calibration: Some(Arc::new(calibration)),
+            loaded,
+        },
+    })
+}
+
+fn bytes(tuner: &Tuner<'_>, goal: &TuneGoal) -> Result<u64, Failure> {
+    let largest = tuner.range().1;
+    Ok(match goal.form.kind {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is limited by what the model takes"
+        )]
+        GoalKind::Megabytes => largest.min((goal.form.megabytes * 1e6) as u64),
+        GoalKind::BitsPerWeight => largest.min(tuner.bytes_at(goal.form.bits_per_weight)),
+        GoalKind::Board => {
+            let board = goal.board.ok_or("no board is selected")?;
+            tuner.bytes_for(&BoardGoal {
+                board: board.clone(),
+                options: Options {
+                    context_tokens: goal.context_tokens,
+                    cache: goal.cache,
+                    ..Options::default()
+                },
+                min_tokens_per_second: None,
+            })?
+        }
+    })
+}
