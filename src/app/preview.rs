@@ -214,7 +214,7 @@ impl Predicted {
     pub fn text(&self, measure: Measure) -> String {
         match measure {
             Measure::Divergence if self.value > LARGEST_KL => {
-                format!("no. {} of {}", self.rank.0, self.rank.1)
+                format!("#{}/{}", self.rank.0, self.rank.1)
             }
             Measure::Divergence => units::short(self.value),
             Measure::WeightError => format!("err {:.1e}", self.value),
@@ -300,7 +300,7 @@ mod tests {
         let text = |value, measure| predicted(value).text(measure);
         assert_eq!(text(0.031, Measure::Divergence), "0.031");
         assert_eq!(text(0.5, Measure::Divergence), "0.50");
-        assert_eq!(text(0.51, Measure::Divergence), "no. 2 of 7");
+        assert_eq!(text(0.51, Measure::Divergence), "#2/7");
         assert_eq!(text(0.51, Measure::WeightError), "err 5.1e-1");
         assert_eq!(rank(3.0, [5.0, 1.0, 3.0].into_iter()), (2, 4));
         assert!(!predicted(0.3).hint(Measure::Divergence).contains("ranks"));

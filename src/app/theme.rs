@@ -26,9 +26,9 @@ pub(super) const TOP: f32 = 118.0;
 /// Height of the strip at the bottom.
 pub(super) const STATUS: f32 = 28.0;
 /// Widths of the board panel: where there is room, and at least.
-pub(super) const BOARDS: (f32, f32) = (548.0, 472.0);
+pub(super) const BOARDS: (f32, f32) = (548.0, 486.0);
 /// Width of the layer table with all its columns.
-pub(super) const LAYERS: f32 = 904.0;
+pub(super) const LAYERS: f32 = 890.0;
 /// Height of the assistant.
 pub(super) const ASSISTANT: f32 = 272.0;
 /// Rounding of bars and cells.

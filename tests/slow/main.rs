@@ -6,7 +6,7 @@ mod boards;
 mod large;
 mod model;
 mod models;
-#[cfg(feature = "gui")]
+#[cfg(all(target_os = "linux", feature = "gui"))]
 mod preview;
 #[cfg(feature = "voice")]
 mod sound_server;

@@ -16,14 +16,14 @@ use egui_extras::{Column, TableBuilder, TableRow};
 use std::collections::BTreeSet;
 
 /// Widths of the columns after the name.
-const SHAPE: f32 = 78.0;
-const SLIDER: f32 = 122.0;
-const METHOD: f32 = 88.0;
+const SHAPE: f32 = 76.0;
+const SLIDER: f32 = 120.0;
+const METHOD: f32 = 92.0;
 /// Width of the number before a slider.
 const NUMBER: f32 = 42.0;
 const ENCODING: f32 = 58.0;
-const BYTES: f32 = 68.0;
-const ERROR: f32 = 66.0;
+const BYTES: f32 = 66.0;
+const ERROR: f32 = 60.0;
 const PREDICTED: f32 = 84.0;
 /// Length of a slider, after its number.
 const RAIL: f32 = 70.0;
@@ -315,14 +315,15 @@ fn method_ui(ui: &mut Ui, shown: &Row, summary: &Summary) -> Option<Change> {
     let text = match (summary.method, summary.pruner) {
         (Shared::Same(method), Shared::Same(Pruner::Wanda | Pruner::SparseGpt)) if is_pruned => {
             let pruner = summary.pruner.first().name();
-            theme::mono(format!("{}+{pruner}", method.name())).size(10.5)
+            theme::mono(format!("{}+{pruner}", method.name())).small()
         }
-        (Shared::Same(method), _) => theme::mono(method.name()),
-        (Shared::Mixed(_), _) => theme::mono("mixed").color(theme::WEAK),
+        (Shared::Same(method), _) => theme::mono(method.name()).small(),
+        (Shared::Mixed(_), _) => theme::mono("mixed").small().color(theme::WEAK),
     };
     let mut wanted = None;
+    ui.spacing_mut().button_padding.x = 5.0;
     let menu = ComboBox::from_id_salt(("method", &shown.title))
-        .width(METHOD - 8.0)
+        .width(METHOD)
         .truncate()
         .selected_text(text)
         .show_ui(ui, |ui| {

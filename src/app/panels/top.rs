@@ -241,9 +241,9 @@ fn predicted_ui(ui: &mut Ui, bench: &Bench) {
     let text = preview.total.text(preview.measure);
     let text = match preview.measure {
         Measure::Divergence => format!("pred. KL {text}"),
-        Measure::WeightError => format!("weights {text}"),
+        Measure::WeightError => format!("pred. {text}"),
     };
-    right_ui(ui, 122.0, theme::mono(text).color(theme::WEAK))
+    right_ui(ui, 136.0, theme::mono(text).color(theme::WEAK))
         .on_hover_text(preview.total.hint(preview.measure));
 }
 
