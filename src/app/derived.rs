@@ -6,6 +6,7 @@ use super::preview::{Knowledge, Preview};
 use super::quantizer::{Requantized, Request, Stage};
 use super::rows::{Group, Row, rows};
 use super::state::TurnTokens;
+use super::tuning::TuneFigures;
 use crate::board::Board;
 use crate::calibrate::Calibration;
 use crate::compress::CompressedTensor;
@@ -16,7 +17,7 @@ use crate::model::Model;
 use crate::packed::{Conversation, LiveModel, PackError, TextSections, file_bytes};
 use crate::project::Project;
 use crate::recipe::{Pruner, Quantizer, Recipe, Setting};
-use crate::tune::{Candidates, Tuned};
+use crate::tune::Candidates;
 use engine::arena::CachePrecision;
 use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::shape::Role;
@@ -419,7 +420,7 @@ pub struct Derived {
     /// What is known of its matrices.
     pub knowledge: Knowledge,
     /// What the last tune found.
-    pub tuned: Option<Tuned>,
+    pub tuned: Option<TuneFigures>,
     /// The original in 16 bits, kept for quick measurements.
     pub reference: Option<Arc<LiveModel>>,
     a: Bench,

@@ -83,12 +83,13 @@ impl Studio {
         let candidate = self.state.view.tuned;
         self.undoer.add_undo(&self.state.project);
         let recipe = candidate.recipe_mut(&mut self.state.project);
-        recipe.clone_from(&outcome.tuned.recipe);
+        recipe.clone_from(&outcome.figures.recipe);
         self.undoer.add_undo(&self.state.project);
-        let text = super::panels::tune::result_text(&outcome.tuned);
+        self.on_built(candidate, &outcome.built);
+        let text = super::panels::tune::result_text(&outcome.figures);
         self.state
             .inform(format!("Tuned {}: {text}", candidate.name()));
-        self.state.derived.tuned = Some(outcome.tuned);
+        self.state.derived.tuned = Some(outcome.figures);
     }
 
     pub(super) fn on_quick(&mut self, quick: Quick) {

@@ -38,7 +38,7 @@ pub use state::{
     Answering, Ask, Facts, Jobs, Listed, Memory, Notice, Popup, Severity, Speaker, State,
     Utterance, View,
 };
-pub use tuning::{Calibrated, GoalKind, TuneForm, TuneOutcome};
+pub use tuning::{Calibrated, GoalKind, TuneFigures, TuneForm, TuneOutcome};
 pub use work::{Built, Opened, Quick};
 
 use crate::catalog::DEFAULT_MODEL;

@@ -133,7 +133,7 @@ impl Studio {
         }
     }
 
-    fn on_built(&mut self, candidate: Candidate, built: &Built) {
+    pub(super) fn on_built(&mut self, candidate: Candidate, built: &Built) {
         let Some(loaded) = self.state.loaded().cloned() else {
             return;
         };

@@ -2,11 +2,13 @@
 
 use super::derived::Loaded;
 use super::jobs::Failure;
+use super::work::{self, Built};
 use crate::board::Board;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::catalog::Cache;
 use crate::estimate::Options;
 use crate::job::Job;
+use crate::recipe::Recipe;
 use crate::tune::{BoardGoal, Candidates, TuneOptions, Tuned, Tuner, known, preview_settings};
 use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
@@ -61,13 +63,48 @@ pub struct Calibrated {
     pub candidates: Option<Vec<Candidates>>,
 }
 
+/// The figures of a tune.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TuneFigures {
+    /// The recipe that was found.
+    pub recipe: Recipe,
+    /// Bytes of the packed file, at most.
+    pub bytes: u64,
+    /// Mean divergence in nats: the sum over matrices, and what was measured before and after exchanges.
+    pub predicted_kl: f64,
+    /// Before exchanges.
+    pub allocated_kl: f64,
+    /// After them.
+    pub measured_kl: f64,
+    /// Positions that were scored.
+    pub positions: usize,
+    /// Exchanges tried and kept.
+    pub exchanges: (usize, usize),
+}
+
+impl From<&Tuned> for TuneFigures {
+    fn from(tuned: &Tuned) -> Self {
+        Self {
+            recipe: tuned.recipe.clone(),
+            bytes: tuned.bytes,
+            predicted_kl: tuned.predicted_kl,
+            allocated_kl: tuned.allocated_kl,
+            measured_kl: tuned.measured_kl,
+            positions: tuned.positions,
+            exchanges: tuned.exchanges,
+        }
+    }
+}
+
 /// What a tune found.
 #[derive(Debug)]
 pub struct TuneOutcome {
     /// What was calibrated on the way.
     pub calibrated: Calibrated,
-    /// The recipe and its figures.
-    pub tuned: Tuned,
+    /// Its figures.
+    pub figures: TuneFigures,
+    /// The model that it makes, ready to run.
+    pub built: Built,
 }
 
 /// What a tune is asked.
@@ -161,8 +198,14 @@ pub(super) fn tune(
     let bytes = bytes(&tuner, goal)?;
     let tuned = tuner.tune(bytes, job)?;
     let candidates = tuner.tensors().to_vec();
+    let live = work::live(&loaded, &tuned.compressed)?;
     Ok(TuneOutcome {
-        tuned,
+        figures: TuneFigures::from(&tuned),
+        built: Built {
+            loaded: Arc::clone(&loaded),
+            live: Arc::new(live),
+            tensors: tuned.compressed.tensors,
+        },
         calibrated: Calibrated {
             candidates: Some(candidates),
             calibration: Some(Arc::new(calibration)),

@@ -139,7 +139,7 @@ pub(super) fn build(
     })
 }
 
-fn live(loaded: &Loaded, compressed: &CompressedModel) -> Result<LiveModel, Failure> {
+pub(super) fn live(loaded: &Loaded, compressed: &CompressedModel) -> Result<LiveModel, Failure> {
     let text = Arc::clone(&loaded.text);
     Ok(LiveModel::new(
         loaded.model.hyperparameters,

@@ -97,7 +97,9 @@ impl Candidates {
     /// What pruning adds: between the sparsities that were measured with this pruner, from nothing at 0 to
     /// all at 1.
     fn pruning_error(&self, setting: &Setting) -> Option<f64> {
-        let sparse = || self.options.iter().filter(|o| o.setting.sparsity > 0.0);
+        // A pattern of few columns is no point of the curve of a share of them.
+        let is_share = |o: &&Candidate| o.setting.sparsity > 0.0 && o.setting.pattern.is_none();
+        let sparse = || self.options.iter().filter(is_share);
         let pruner = sparse()
             .map(|o| o.setting.pruner)
             .find(|pruner| *pruner == setting.pruner)

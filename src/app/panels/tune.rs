@@ -2,10 +2,9 @@
 
 use crate::app::command::Command;
 use crate::app::state::{Popup, State};
-use crate::app::tuning::GoalKind;
+use crate::app::tuning::{GoalKind, TuneFigures};
 use crate::app::{theme, units};
 use crate::board::Board;
-use crate::tune::Tuned;
 use eframe::egui::{Button, Context, DragValue, ProgressBar, Ui};
 
 /// Most exchanges that can be asked for.
@@ -118,7 +117,7 @@ fn start_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
 }
 
 /// Predicted and measured side by side.
-fn result_ui(ui: &mut Ui, tuned: &Tuned) {
+fn result_ui(ui: &mut Ui, tuned: &TuneFigures) {
     let (tried, kept) = tuned.exchanges;
     ui.label(theme::title(format!(
         "{}: at most {}",
@@ -133,7 +132,7 @@ fn result_ui(ui: &mut Ui, tuned: &Tuned) {
 }
 
 /// "KL predicted 0.0310, measured 0.0340".
-pub(in crate::app) fn result_text(tuned: &Tuned) -> String {
+pub(in crate::app) fn result_text(tuned: &TuneFigures) -> String {
     let predicted = if tuned.predicted_kl > crate::tune::LARGEST_KL {
         "above 0.5".to_owned()
     } else {
