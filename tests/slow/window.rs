@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Between two looks at the screen.
 const LOOK: Duration = Duration::from_millis(700);
 /// The slider of the embedding's bits: left of its handle at 8 bits, and its right end.
-const SLIDER: ((usize, usize), (usize, usize)) = ((354, 163), (373, 163));
+const SLIDER: ((usize, usize), (usize, usize)) = ((344, 163), (363, 163));
 /// Where bytes and bits per weight of candidate A are written: left, top, right, bottom.
 const METER: (usize, usize, usize, usize) = (330, 36, 560, 58);
 
