@@ -127,7 +127,7 @@ impl CalibrationText {
             .collect();
         Ok(Self {
             name: name.to_owned(),
-            sha256: sha256(&windows),
+            sha256: sha256_of_tokens(windows.iter().flatten()),
             windows,
         })
     }
@@ -139,9 +139,10 @@ impl CalibrationText {
     }
 }
 
-fn sha256(windows: &[Vec<u32>]) -> String {
+/// SHA-256 of tokens, little-endian 32-bit numbers, in hexadecimal.
+pub(crate) fn sha256_of_tokens<'a>(tokens: impl IntoIterator<Item = &'a u32>) -> String {
     let mut hasher = Sha256::new();
-    for token in windows.iter().flatten() {
+    for token in tokens {
         hasher.update(token.to_le_bytes());
     }
     hasher

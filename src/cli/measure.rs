@@ -176,6 +176,14 @@ pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a path that [`write_whole`] could not write.
+pub(super) fn require_writable(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
 /// A path as people read it.
 pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()

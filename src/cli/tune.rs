@@ -3,17 +3,17 @@
 use super::Output;
 use super::calibrate::CalibrationArgs;
 use super::estimate::board;
+use super::measure::{require_writable, write_whole};
 use super::open::open_model;
+use crate::board::Board;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::packed::{PackedModel, PrefixChoice, PrefixText};
 use crate::tune::{BoardGoal, Passed, TuneOptions, Tuned, Tuner};
 use crate::workers::Processor;
-use anyhow::Context as _;
 use clap::ArgGroup;
 use serde::Serialize;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Find the best recipe for a number of bytes, a board, or tasks
@@ -109,6 +109,18 @@ struct Report {
 }
 
 pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
+    // What is wrong is said before minutes of work, not after them.
+    let outputs = [Some(&args.out), args.pack.as_ref(), args.front.as_ref()];
+    for path in outputs.into_iter().flatten() {
+        require_writable(path)?;
+    }
+    let board = args.board.as_deref().map(board).transpose()?;
+    let tasks = match (&args.tasks, args.min_pass) {
+        (Some(set), Some(min_pass)) => {
+            Some((output.with_bar(|job| tasks::load(set, job))?, min_pass))
+        }
+        _ => None,
+    };
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
     let calibration = args.calibration.compute(&model, output)?;
@@ -126,21 +138,20 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         let rows = tuner.whole_front(64);
         let line = |p: &crate::tune::Point| format!("{},{:.6}\n", p.bytes, p.predicted_kl);
         let table: String = rows.iter().map(line).collect();
-        write(path, &format!("bytes,predicted_kl\n{table}"))?;
+        write_whole(path, &format!("bytes,predicted_kl\n{table}"))?;
     }
-    let largest = largest(args, &tuner)?;
-    let (tuned, passed) = match (&args.tasks, args.min_pass) {
-        (Some(set), Some(min_pass)) => {
-            let tasks = output.with_bar(|job| tasks::load(set, job))?;
+    let largest = largest(args, board, &tuner)?;
+    let (tuned, passed) = match tasks {
+        Some((tasks, min_pass)) => {
             let processor = Processor::new(None)?;
             let (tuned, passed) = output.with_bar(|job| {
                 tuner.tune_for_tasks(largest, &tasks, min_pass, &processor.host(), job)
             })?;
             (tuned, Some(passed))
         }
-        _ => (output.with_bar(|job| tuner.tune(largest, job))?, None),
+        None => (output.with_bar(|job| tuner.tune(largest, job))?, None),
     };
-    write(&args.out, &tuned.recipe.to_toml())?;
+    write_whole(&args.out, &tuned.recipe.to_toml())?;
     if let Some(path) = &args.pack {
         let choice = PrefixChoice {
             text: PrefixText::OfTemplate,
@@ -157,7 +168,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
 }
 
 /// The most bytes that all limits allow.
-fn largest(args: &TuneArgs, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
+fn largest(args: &TuneArgs, board: Option<Board>, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
     let mut largest = tuner.range().1;
     if let Some(bytes) = args.bytes {
         largest = largest.min(bytes);
@@ -166,24 +177,14 @@ fn largest(args: &TuneArgs, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
         anyhow::ensure!(bits > 0.0, "expected bits per weight above 0, found {bits}");
         largest = largest.min(tuner.bytes_at(bits));
     }
-    if let Some(name) = &args.board {
+    if let Some(board) = board {
         largest = largest.min(tuner.bytes_for(&BoardGoal {
-            board: board(name)?,
+            board,
             options: Options::default(),
             min_tokens_per_second: args.min_tokens_per_second,
         })?);
     }
     Ok(largest)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
 }
 
 fn print(

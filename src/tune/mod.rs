@@ -18,7 +18,7 @@ pub use candidates::{Candidate, Candidates, default_settings, preview_settings};
 pub use goal::{BoardGoal, Passed};
 pub use predict::{Better, Evidence, LARGEST_KL, expected_error};
 
-use crate::calibrate::{CalibrateError, Calibration};
+use crate::calibrate::{CalibrateError, Calibration, sha256_of_tokens};
 use crate::compress::{CompressError, CompressedModel, compress_calibrated};
 use crate::estimate::{ModelShape, SECTOR_BYTES, TensorPlan, model_bytes, plan};
 use crate::evaluate::tasks::TasksError;
@@ -31,7 +31,6 @@ use engine::arena::CachePrecision;
 use exchange::Exchanges;
 use journal::Journal;
 use reference::{Reference, WINDOW};
-use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Windows that single tensors are probed on: what one costs need not be known to the per cent.
@@ -390,13 +389,7 @@ fn whole_windows<'t>(model: &Model, tokens: &'t [u32]) -> (usize, &'t [u32]) {
 
 /// Where measurements on these tokens are kept.
 fn journal_path(calibration: &Calibration, tokens: &[u32]) -> PathBuf {
-    let key = tokens.iter().fold(Sha256::new(), |hasher, token| {
-        hasher.chain_update(token.to_le_bytes())
-    });
-    let key: String = key.finalize()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key: String = sha256_of_tokens(tokens).chars().take(16).collect();
     calibration.folder().join(format!("tune-{key}.jsonl"))
 }
 

@@ -97,6 +97,12 @@ fn a_tune_writes_a_recipe_and_the_file_that_it_makes() {
         &["--bytes", "150kB", "--calibration-text", "no-such.txt"],
         "cannot read no-such.txt",
     );
+    fail(
+        &["--tasks", "no-such", "--min-pass", "95%"],
+        "cannot read tasks from no-such",
+    );
+    let nowhere = ["--bytes", "150kB", "--pack", "no-such/t.whittle"];
+    fail(&nowhere, "cannot write no-such/t.whittle");
     bench.failure(&[&start[..], &["--bytes", "many"]].concat(), 2);
     bench.failure(&start, 2);
 }
