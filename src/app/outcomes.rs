@@ -257,9 +257,8 @@ impl Studio {
     }
 
     fn collect_matrices(&mut self) {
-        let results: Vec<_> = self.quantizer.results().collect();
         let mut unfinished = BTreeSet::new();
-        for result in results {
+        for result in self.quantizer.results() {
             match result {
                 Err(text) => self.state.fail(text),
                 Ok(done) => {

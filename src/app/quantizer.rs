@@ -95,17 +95,16 @@ impl Quantizer {
         self.fitted.clear();
     }
 
-    /// Matrices that wait or are being computed.
+    /// Matrices that wait, are being computed, or were computed since the last call of [`Self::results`].
     pub(super) fn pending(&self) -> usize {
         self.plain.pending() + self.fitted.pending()
     }
 
     /// Results since the last call.
-    pub(super) fn results(&self) -> impl Iterator<Item = Result<Requantized, String>> {
-        self.plain
-            .results
-            .try_iter()
-            .chain(self.fitted.results.try_iter())
+    pub(super) fn results(&self) -> Vec<Result<Requantized, String>> {
+        let mut results = self.plain.take();
+        results.extend(self.fitted.take());
+        results
     }
 }
 
@@ -181,6 +180,8 @@ struct Queue {
     wanted: BTreeMap<(Candidate, usize), Request>,
     /// What is being computed, while it is wanted.
     busy: Option<(Candidate, usize, Setting)>,
+    /// Results that nobody has taken yet: another request may follow from each.
+    untaken: usize,
     closed: bool,
 }
 
@@ -224,7 +225,13 @@ impl Lane {
 
     fn pending(&self) -> usize {
         let queue = lock(&self.shared.queue);
-        queue.wanted.len() + usize::from(queue.busy.is_some())
+        queue.wanted.len() + usize::from(queue.busy.is_some()) + queue.untaken
+    }
+
+    fn take(&self) -> Vec<Result<Requantized, String>> {
+        let results: Vec<_> = self.results.try_iter().collect();
+        lock(&self.shared.queue).untaken -= results.len();
+        results
     }
 }
 
@@ -245,21 +252,22 @@ fn serve(
 ) {
     while let Some(request) = next(shared) {
         let key = (request.candidate, request.matrix, request.setting);
-        let result = catch_unwind(AssertUnwindSafe(|| work(Task::Compute(&request))));
+        let made = match catch_unwind(AssertUnwindSafe(|| work(Task::Compute(&request)))) {
+            Ok(made) => made.transpose(),
+            Err(panic) => Some(Err(panic_sentence(&*panic))),
+        };
         let mut queue = lock(&shared.queue);
         let is_wanted = queue.busy.take() == Some(key);
         if queue.closed {
             return;
         }
+        let Some(made) = made.filter(|_| is_wanted) else {
+            continue;
+        };
+        queue.untaken += 1;
         let is_idle = queue.wanted.is_empty();
         drop(queue);
-        let outcome = match result {
-            Ok(_) if !is_wanted => continue,
-            Ok(Ok(None)) => continue,
-            Ok(Ok(Some(tensor))) => exchange(&request, tensor),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => Err(panic_sentence(&*panic)),
-        };
+        let outcome = made.and_then(|tensor| exchange(&request, tensor));
         if results.send(outcome).is_err() {
             return;
         }
@@ -271,6 +279,7 @@ fn serve(
                 Ok(Err(error)) => error,
                 Err(panic) => panic_sentence(&*panic),
             };
+            lock(&shared.queue).untaken += 1;
             if results.send(Err(failed)).is_err() {
                 return;
             }
