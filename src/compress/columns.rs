@@ -8,7 +8,7 @@
 
 use super::feedback::{BLOCK, Factor};
 use super::search::{inverse, whole};
-use crate::linear::add_transposed_times;
+use crate::linear::{add_transposed_times, widest};
 use crate::recipe::NOfM;
 use engine::float::{f16_from_f32, f32_from_f16};
 
@@ -57,7 +57,7 @@ pub(super) struct Grids {
 
 impl Rounding {
     /// The code and the value nearest to each of `wanted`, in this column.
-    #[inline]
+    #[inline(always)]
     pub(super) fn nearest(&self, col: usize, wanted: &Lane, codes: &mut Lane, values: &mut Lane) {
         match self {
             Self::Grids(grids) => {
@@ -110,30 +110,32 @@ pub(super) fn pass(factor: &Factor, choice: Choice<'_>, tile: &mut Tile) {
         if let Choice::Counts(counts) = choice {
             choose(factor, start, &wanted, &counts[index], tile);
         }
-        for turn in start..end {
-            let col = factor.order[turn];
-            if let Choice::Pattern(pattern) = choice
-                && (col.is_multiple_of(pattern.columns()) || turn == start)
-            {
-                choose_pattern(factor, pattern, col, &wanted[turn - start..], tile);
-            }
-            let now = wanted[turn - start];
-            let (codes, values) = (&mut tile.codes[col], &mut tile.values[col]);
-            tile.rounding.nearest(col, &now, codes, values);
-            let (kept, weights) = (&tile.kept[col], &tile.weights[col]);
-            let error = &mut errors[turn];
-            for r in 0..TILE {
-                values[r] *= kept[r];
-                error[r] = weights[r] - values[r];
-            }
-            let factors = feed.row(turn);
-            let factors = factors.as_slice().expect("row-major");
-            for (wanted, factor) in wanted.iter_mut().zip(factors).skip(turn + 1 - start) {
+        widest(|| {
+            for turn in start..end {
+                let col = factor.order[turn];
+                if let Choice::Pattern(pattern) = choice
+                    && (col.is_multiple_of(pattern.columns()) || turn == start)
+                {
+                    choose_pattern(factor, pattern, col, &wanted[turn - start..], tile);
+                }
+                let now = wanted[turn - start];
+                let (codes, values) = (&mut tile.codes[col], &mut tile.values[col]);
+                tile.rounding.nearest(col, &now, codes, values);
+                let (kept, weights) = (&tile.kept[col], &tile.weights[col]);
+                let error = &mut errors[turn];
                 for r in 0..TILE {
-                    wanted[r] += factor * error[r];
+                    values[r] *= kept[r];
+                    error[r] = weights[r] - values[r];
+                }
+                let factors = feed.row(turn);
+                let factors = factors.as_slice().expect("row-major");
+                for (wanted, factor) in wanted.iter_mut().zip(factors).skip(turn + 1 - start) {
+                    for r in 0..TILE {
+                        wanted[r] += factor * error[r];
+                    }
                 }
             }
-        }
+        });
     }
 }
 

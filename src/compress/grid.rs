@@ -31,35 +31,54 @@ impl Grid {
         }
     }
 
-    /// The code whose value is nearest to `weight`, of two as near the one further from zero; 0 for
-    /// what is not a number.
-    #[inline]
+    /// The code whose value is nearest to each weight, of two as near the one further from zero; the
+    /// smallest for what is not a number.
+    #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "codes are clamped to 0..=255"
+        reason = "the low byte of a number below 256 in the low bits"
     )]
-    pub(super) fn code(&self, weight: f32) -> u8 {
-        let position = if self.step > 0.0 {
-            weight / self.step
-        } else {
-            0.0
-        };
-        if self.low + 1.0 == self.top {
+    pub(super) fn push_codes(&self, weights: &[f32], codes: &mut Vec<u8>) {
+        let Self {
+            step,
+            zero,
+            low,
+            top,
+        } = *self;
+        if step <= 0.0 {
+            let place = zero.clamp(low, top);
+            codes.extend(std::iter::repeat_n(
+                rounded_half_up(place) as u8,
+                weights.len(),
+            ));
+        } else if low + 1.0 == top {
             // A sum with the zero would lose the sign of the smallest.
-            return u8::from(position >= 0.5 - self.zero);
+            codes.extend(weights.iter().map(|w| u8::from(w / step >= 0.5 - zero)));
+        } else {
+            codes.extend(weights.iter().map(|w| {
+                let place = w / step + zero;
+                let place = if place > low { place } else { low };
+                let place = if place < top { place } else { top };
+                rounded_half_up(place) as u8
+            }));
         }
-        let place = (position + self.zero).clamp(self.low, self.top);
-        // `round` is a call where a processor may lack the instruction.
-        let whole = place as u8;
-        whole + u8::from(place - f32::from(whole) >= 0.5)
     }
 
     /// What a code stands for.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&self, code: u8) -> f32 {
         self.step * (f32::from(code) - self.zero)
     }
+}
+
+/// The nearest whole number in the low bits, halves upwards, of a number from 0 to 2^22: a sum that
+/// processors do in lanes, where `round` may be a call.
+#[inline(always)]
+fn rounded_half_up(place: f32) -> u32 {
+    const SHIFT: f32 = 8_388_608.0;
+    // Halves go to the even neighbour first.
+    let even = place + SHIFT;
+    (even + f32::from(u8::from(place - (even - SHIFT) >= 0.5))).to_bits()
 }
 
 /// What the grids of an encoding have in common.
@@ -122,5 +141,53 @@ pub(super) const fn has_mask(encoding: Encoding) -> bool {
         | Encoding::Dense(_)
         | Encoding::Ternary
         | Encoding::Twin(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_nearest_and_halves_go_up() {
+        let check = |grid: Grid, weights: &[f32], expected: &[u8]| {
+            let mut codes = Vec::new();
+            grid.push_codes(weights, &mut codes);
+            assert_eq!(codes, expected, "{grid:?}");
+        };
+        let grid = Grid {
+            step: 0.5,
+            zero: 3.0,
+            low: 0.0,
+            top: 15.0,
+        };
+        let weights = [0.0, 0.25, -0.25, 0.2499, 5.75, 6.0, 99.0, -1.5, -9.0];
+        check(grid, &weights, &[3, 4, 3, 3, 15, 15, 15, 0, 0]);
+        check(
+            grid,
+            &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0],
+            &[0, 15, 0, 3],
+        );
+        let signs = Grid {
+            step: 2.0,
+            zero: 0.5,
+            low: 0.0,
+            top: 1.0,
+        };
+        check(signs, &[1e-30, -1e-30, 0.0, -3.0], &[1, 0, 1, 0]);
+        let flat = Grid { step: 0.0, ..grid };
+        check(flat, &[7.0, -7.0], &[3, 3]);
+        // The largest float below a half stays down.
+        let unit = Grid {
+            step: 1.0,
+            zero: 0.0,
+            low: 0.0,
+            top: 255.0,
+        };
+        check(
+            unit,
+            &[0.499_999_97, 0.5, 1.5, 2.5, 254.5],
+            &[0, 1, 2, 3, 255],
+        );
     }
 }

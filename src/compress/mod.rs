@@ -13,6 +13,7 @@ mod prune;
 mod quantize;
 mod refine;
 mod row;
+mod rows;
 mod saliency;
 mod scales;
 mod search;
@@ -27,7 +28,7 @@ use plan::Plan;
 
 pub use calibrated::{CompressError, compress_calibrated};
 pub use feedback::Feedback;
-pub use quantize::encode;
+pub use quantize::{encode, squared_error};
 pub use saliency::{Saliency, compress_tensor_sorted};
 pub use tensor::{
     CompressedTensor, CompressedWeights, Methods, compress_tensor, compress_tensor_with,

@@ -5,9 +5,11 @@
 
 use super::feedback::{Factor, Feedback};
 use super::row::{Row, scaled_cols};
+use super::rows::Rows;
 use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
 use super::{Plan, columns, exact, prune, search, write};
+use crate::linear::widest;
 use crate::recipe::Quantizer;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::float::{f16_from_f32, f32_from_f16};
@@ -24,7 +26,8 @@ const HEADROOM: f32 = 1.2;
 #[must_use]
 pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
     let plan = Plan::nearest(encoding, cols, kept);
-    encode_as(&plan, None, weights).bytes
+    let values = weights;
+    encode_as(&plan, None, Rows::Floats { values, cols }).bytes
 }
 
 /// Bytes of a matrix, and how far they are from the weights.
@@ -42,15 +45,17 @@ pub(super) struct Guide<'a> {
     pub(super) factor: Option<&'a Factor>,
 }
 
-/// Encodes a matrix `[rows, cols]`, row-major.
-pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, weights: &[f32]) -> Encoded {
+/// Encodes a matrix.
+pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, matrix: Rows<'_>) -> Encoded {
     let Plan { encoding, cols, .. } = *plan;
-    let rows = weights.len() / cols.max(1);
+    let rows = matrix.count();
     let mut bytes = vec![0; encoding.bytes(rows, cols, plan.kept)];
     if bytes.is_empty() {
         return Encoded { bytes, nmse: 0.0 };
     }
     if encoding == Encoding::F32 {
+        let mut buffer = Vec::new();
+        let weights = matrix.part(0..rows, &mut buffer);
         for (bytes, w) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
             *bytes = w.to_le_bytes();
         }
@@ -65,11 +70,11 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, weights: &[f32]) 
         Some(_) => columns::TILE / BLOCK_ROWS,
         None => 1,
     };
-    let parts = bytes
-        .par_chunks_mut(blocks * block_bytes)
-        .zip(weights.par_chunks(blocks * BLOCK_ROWS * cols));
+    let parts = bytes.par_chunks_mut(blocks * block_bytes).enumerate();
     let errors: Vec<Vec<(f64, f64)>> = parts
-        .map(|(bytes, weights)| {
+        .map_init(Vec::new, |buffer, (index, bytes)| {
+            let first = index * blocks * BLOCK_ROWS;
+            let weights = matrix.part(first..rows.min(first + blocks * BLOCK_ROWS), buffer);
             let solved = match factor {
                 Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
                 None => alone(plan, guide.map(|g| g.feedback), weights),
@@ -81,9 +86,9 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, weights: &[f32]) 
                     let pairs = rows.iter().zip(weights.chunks_exact(cols));
                     let error = |(row, weights): (&Row, &[f32])| {
                         row.values(encoding, &mut values);
-                        squares(weights, &values)
+                        squared_error(weights, &values)
                     };
-                    pairs.map(error).collect()
+                    widest(|| pairs.map(error).collect())
                 }
                 Solved::Halves(mut halves) => {
                     for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&mut halves) {
@@ -92,7 +97,7 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, weights: &[f32]) 
                         *value = f32_from_f16(half);
                     }
                     let pairs = weights.chunks_exact(cols).zip(halves.chunks_exact(cols));
-                    pairs.map(|(w, q)| squares(w, q)).collect()
+                    pairs.map(|(w, q)| squared_error(w, q)).collect()
                 }
             }
         })
@@ -128,15 +133,28 @@ fn write_rows(encoding: Encoding, block_bytes: usize, rows: &[Row], bytes: &mut 
     }
 }
 
-/// Squared error and squared weights of a row; sums run in order.
-fn squares(weights: &[f32], values: &[f32]) -> (f64, f64) {
-    let pairs = weights.iter().zip(values);
-    pairs.fold((0.0, 0.0), |(error, size), (w, q)| {
-        (
-            error + f64::from(w - q).powi(2),
-            size + f64::from(*w).powi(2),
-        )
-    })
+/// Squared error of the values of a row, and its squared weights; sums run in four lanes.
+#[inline(always)]
+#[must_use]
+pub fn squared_error(weights: &[f32], values: &[f32]) -> (f64, f64) {
+    const LANES: usize = 4;
+    let (mut errors, mut sizes) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let mut add = |lane: usize, w: f32, q: f32| {
+        let (error, size) = (f64::from(w - q), f64::from(w));
+        errors[lane] += error * error;
+        sizes[lane] += size * size;
+    };
+    let (parts, rest) = weights.as_chunks::<LANES>();
+    let (value_parts, value_rest) = values.as_chunks::<LANES>();
+    for (weights, values) in parts.iter().zip(value_parts) {
+        for lane in 0..LANES {
+            add(lane, weights[lane], values[lane]);
+        }
+    }
+    for (lane, (w, q)) in rest.iter().zip(value_rest).enumerate() {
+        add(lane, *w, *q);
+    }
+    (errors.iter().sum(), sizes.iter().sum())
 }
 
 /// What a row is stored as when its columns are rounded one by one; where a pass over columns follows,
@@ -167,7 +185,7 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
     {
         return Row::nearest(encoding, scales, &pruned, &mask);
     }
-    let nearest = nearest(encoding, width, zeros, &pruned);
+    let nearest = widest(|| nearest(encoding, width, zeros, &pruned));
     let scales = match plan.quantizer {
         Quantizer::Nearest => nearest,
         Quantizer::Search | Quantizer::Gptq => {
@@ -182,10 +200,10 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
                 Quantizer::Nearest | Quantizer::Search => 1.0,
                 Quantizer::Gptq => HEADROOM,
             };
-            search::scales(encoding, zeros, &pruned, &importance, headroom, nearest)
+            widest(|| search::scales(encoding, zeros, &pruned, &importance, headroom, nearest))
         }
     };
-    Row::nearest(encoding, scales, &pruned, &mask)
+    widest(|| Row::nearest(encoding, scales, &pruned, &mask))
 }
 
 /// Whether a row is stored without error.

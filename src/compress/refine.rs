@@ -7,7 +7,7 @@
 
 use super::columns::{Grids, Lane, Rounding, TILE, Tile};
 use super::feedback::Feedback;
-use crate::linear::add_transposed_times;
+use crate::linear::{add_transposed_times, widest};
 use ndarray::{ArrayView2, s};
 
 /// Columns that are visited again and again before the others hear of it.
@@ -72,12 +72,14 @@ pub(super) fn sweep(
             };
             span.slopes.copy_from_slice(&slopes[start..end]);
             span.changes.fill([0.0; TILE]);
-            if let (Some(stored), Rounding::Grids(_)) = (stored, &tile.rounding) {
-                span.refit(stored, tile);
-            }
-            for _ in 0..VISITS {
-                span.visit(tile);
-            }
+            widest(|| {
+                if let (Some(stored), Rounding::Grids(_)) = (stored, &tile.rounding) {
+                    span.refit(stored, tile);
+                }
+                for _ in 0..VISITS {
+                    span.visit(tile);
+                }
+            });
             let rows = moments.slice(s![start..end, ..]);
             add_transposed_times(
                 rows,
@@ -110,11 +112,13 @@ struct Span<'a> {
 }
 
 impl Span<'_> {
+    #[inline(always)]
     fn curvature(&self, row: usize, col: usize) -> f32 {
         self.hessian[[row, col]] + if row == col { self.damping } else { 0.0 }
     }
 
     /// One error changes: the slopes of all columns follow.
+    #[inline(always)]
     fn change(&mut self, col: usize, by: &Lane) {
         for (sum, by) in self.changes[col].iter_mut().zip(by) {
             *sum += by;
@@ -129,6 +133,7 @@ impl Span<'_> {
     }
 
     /// Moves every column to the value that is best while the others stay.
+    #[inline(always)]
     fn visit(&mut self, tile: &mut Tile) {
         for col in 0..self.slopes.len() {
             let at = self.start + col;
@@ -153,6 +158,7 @@ impl Span<'_> {
     }
 
     /// Fits the scales and zero points of the groups in the span to their codes.
+    #[inline(always)]
     fn refit(&mut self, stored: &Stored, tile: &mut Tile) {
         let Rounding::Grids(Grids { width, .. }) = tile.rounding else {
             return;
@@ -167,6 +173,7 @@ impl Span<'_> {
     }
 
     /// The best step along `direction` `[columns]` of the group: slope over curvature.
+    #[inline(always)]
     fn best(&self, columns: std::ops::Range<usize>, direction: &[Lane]) -> (Lane, Lane) {
         let (mut slope, mut curvature) = ([0.0; TILE], [0.0; TILE]);
         for (a, i) in columns.clone().enumerate() {
@@ -185,6 +192,7 @@ impl Span<'_> {
         (slope, curvature)
     }
 
+    #[inline(always)]
     fn refit_scale(&mut self, stored: &Stored, columns: std::ops::Range<usize>, tile: &mut Tile) {
         let Rounding::Grids(grids) = &mut tile.rounding else {
             return;
@@ -215,6 +223,7 @@ impl Span<'_> {
         self.move_values(columns, &by, &places, tile);
     }
 
+    #[inline(always)]
     fn refit_zero(&mut self, columns: std::ops::Range<usize>, tile: &mut Tile) {
         let Rounding::Grids(grids) = &mut tile.rounding else {
             return;
@@ -239,6 +248,7 @@ impl Span<'_> {
     }
 
     /// Adds `by` times the direction to the values of a group.
+    #[inline(always)]
     fn move_values(
         &mut self,
         columns: std::ops::Range<usize>,

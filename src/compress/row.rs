@@ -17,6 +17,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Rounds `weights` `[cols]` to the grids of `scales`; those that are not kept must be zero.
+    #[inline(always)]
     pub(super) fn nearest(
         encoding: Encoding,
         scales: Scales,
@@ -26,7 +27,7 @@ impl Row {
         let mut codes = Vec::with_capacity(weights.len());
         for (part, group) in weights.chunks(scaled_cols(encoding)).zip(&scales.groups) {
             let grid = Grid::new(encoding, &scales, *group);
-            codes.extend(part.iter().map(|w| grid.code(*w)));
+            grid.push_codes(part, &mut codes);
         }
         Self {
             scales,
@@ -36,6 +37,7 @@ impl Row {
     }
 
     /// Writes the weights `[cols]` that the engine will read.
+    #[inline(always)]
     pub(super) fn values(&self, encoding: Encoding, out: &mut [f32]) {
         let width = scaled_cols(encoding);
         let parts = out.chunks_mut(width).zip(self.codes.chunks(width));

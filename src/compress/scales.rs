@@ -62,6 +62,7 @@ pub(super) enum Zeros {
 }
 
 /// The scales that round a row to nearest, `width` columns to a scale.
+#[inline(always)]
 pub(super) fn nearest(encoding: Encoding, width: usize, zeros: Zeros, row: &[f32]) -> Scales {
     let grids: Vec<Grid> = row.chunks(width).map(|part| grid(encoding, part)).collect();
     let row = row_scale(encoding, grids.iter().map(|g| g.step));
@@ -84,12 +85,15 @@ struct Grid {
 }
 
 /// The grid that just holds a group.
+#[inline(always)]
 fn grid(encoding: Encoding, group: &[f32]) -> Grid {
     let magnitudes = || group.iter().map(|w| w.abs());
-    let largest = magnitudes().fold(0.0, f32::max);
-    let symmetric = |top: f32, zero: f32| Grid {
-        step: largest / top,
-        zero,
+    let symmetric = |top: f32, zero: f32| {
+        let (low, high) = extremes(group);
+        Grid {
+            step: high.max(-low) / top,
+            zero,
+        }
     };
     match encoding {
         Encoding::Dense(Width::One) => Grid {
@@ -115,8 +119,7 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
         Encoding::Dense(Width::Eight) | Encoding::Sparse(Width::Eight) => symmetric(127.0, 128.0),
         Encoding::Dense(width @ (Width::Two | Width::Three | Width::Four)) => {
             let top = f32::from((1u8 << width.bits()) - 1);
-            let low = group.iter().copied().fold(0.0, f32::min);
-            let high = group.iter().copied().fold(0.0, f32::max);
+            let (low, high) = extremes(group);
             let step = (high - low) / top;
             Grid {
                 step,
@@ -132,6 +135,23 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
             zero: 0.0,
         },
     }
+}
+
+/// The least and the greatest of zero and the weights, in lanes; what is not a number is neither.
+#[inline(always)]
+pub(super) fn extremes(group: &[f32]) -> (f32, f32) {
+    const LANES: usize = 8;
+    let (parts, rest) = group.as_chunks::<LANES>();
+    let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
+    for part in parts {
+        for lane in 0..LANES {
+            let w = part[lane];
+            low[lane] = if w < low[lane] { w } else { low[lane] };
+            high[lane] = if w > high[lane] { w } else { high[lane] };
+        }
+    }
+    let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
+    (all(low).fold(0.0, f32::min), all(high).fold(0.0, f32::max))
 }
 
 /// The row scale, as a half, that gives the largest step the largest integer scale.

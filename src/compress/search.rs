@@ -7,7 +7,9 @@
 
 use super::grid::{Grid, Kind};
 use super::row::scaled_cols;
-use super::scales::{GroupScale, Scales, Zeros, byte, code_unit, largest_scale, row_scale};
+use super::scales::{
+    GroupScale, Scales, Zeros, byte, code_unit, extremes, largest_scale, row_scale,
+};
 use engine::encoding::Encoding;
 use engine::float::{f16_from_f32, f32_from_f16};
 
@@ -35,6 +37,7 @@ struct Fit {
 /// squared differences of `weights` `[cols]`. Never worse than `nearest`.
 ///
 /// The largest scale is `headroom` times smaller than the largest that can be stored.
+#[inline(always)]
 pub(super) fn scales(
     encoding: Encoding,
     zeros: Zeros,
@@ -142,9 +145,9 @@ fn least_part(kind: Kind) -> f32 {
     }
 }
 
+#[inline(always)]
 fn fit(kind: Kind, zeros: Zeros, part: Part<'_>) -> Fit {
-    let low = part.weights.iter().copied().fold(0.0, f32::min);
-    let high = part.weights.iter().copied().fold(0.0, f32::max);
+    let (low, high) = extremes(part.weights);
     let levels = kind.top - kind.low;
     let whole = match kind.zero {
         Some(zero) => (-low).max(high) / (zero - kind.low).max(0.5),
@@ -198,6 +201,7 @@ fn fit(kind: Kind, zeros: Zeros, part: Part<'_>) -> Fit {
 }
 
 /// The best of what can be stored near `fit`, and its error.
+#[inline(always)]
 fn stored(
     encoding: Encoding,
     kind: Kind,
@@ -270,18 +274,21 @@ impl Kind {
 }
 
 /// Rounds to a whole number, halves to even, below 2^22: a sum that processors do in lanes.
+#[inline(always)]
 pub(super) fn whole(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
     (x + SHIFT) - SHIFT
 }
 
 /// One over the step, 0 for none.
+#[inline(always)]
 pub(super) fn inverse(step: f32) -> f32 {
     if step > 0.0 { 1.0 / step } else { 0.0 }
 }
 
 impl Part<'_> {
     /// Importance times squared difference, summed.
+    #[inline(always)]
     fn error(&self, grid: &Grid) -> f32 {
         let Grid {
             step,
@@ -313,6 +320,7 @@ impl Part<'_> {
 
     /// Sums of importance times 1, place, place squared, weight and their product, where places are
     /// codes less `zero`.
+    #[inline(always)]
     fn sums(&self, grid: &Grid, zero: f32) -> [f64; 5] {
         let inverse = inverse(grid.step);
         let mut lanes = [[0.0f32; LANES]; 5];
@@ -343,6 +351,7 @@ impl Part<'_> {
         clippy::cast_possible_truncation,
         reason = "rounding to 32 bits is the result"
     )]
+    #[inline(always)]
     fn refit(&self, kind: Kind, fit: Fit, zero_of: impl Fn(f32) -> f32) -> Fit {
         let fixed = kind.zero.unwrap_or(fit.zero);
         let [all, codes, squares, sum, products] = self.sums(&kind.grid(fit), fixed);

@@ -3,6 +3,7 @@
 use super::feedback::Feedback;
 use super::plan::Plan;
 use super::quantize::{Guide, encode_as};
+use super::rows::Rows;
 use super::twin;
 use crate::calibrate::Hessian;
 use crate::linear::add_transposed_times;
@@ -119,7 +120,6 @@ pub fn compress_tensor_with(
     } else {
         (Setting::REFERENCE, Encoding::F32)
     };
-    let weights = model.values(tensor);
     let compressed = match encoding {
         Encoding::Twin(kind) => CompressedWeights {
             encoding,
@@ -134,7 +134,9 @@ pub fn compress_tensor_with(
         | Encoding::Dense(_)
         | Encoding::Ternary
         | Encoding::OneOfFour
-        | Encoding::Sparse(_) => compress_as(encoding, &weights, cols, setting, feedback),
+        | Encoding::Sparse(_) => {
+            compress_as(encoding, Rows::Stored { model, tensor }, setting, feedback)
+        }
     };
     named(tensor, setting, compressed)
 }
@@ -189,38 +191,33 @@ pub fn compress_weights(
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
 ) -> CompressedWeights {
+    assert!(weights.len().is_multiple_of(cols), "whole rows of {cols}");
     let encoding = setting.encoding(weights.len() / cols, cols, None);
-    compress_as(encoding, weights, cols, setting, feedback)
+    let values = weights;
+    compress_as(encoding, Rows::Floats { values, cols }, setting, feedback)
 }
 
 fn compress_as(
     encoding: Encoding,
-    weights: &[f32],
-    cols: usize,
+    rows: Rows<'_>,
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
 ) -> CompressedWeights {
-    assert!(weights.len().is_multiple_of(cols), "whole rows of {cols}");
+    let cols = rows.cols();
     if let Some(feedback) = feedback {
         let inputs = feedback.hessian().moments().nrows();
         assert_eq!(inputs, cols, "inputs of the Hessian");
     }
     let (plan, factor) = Plan::new(&setting, encoding, cols, feedback);
     let guide = feedback.map(|feedback| Guide { feedback, factor });
-    let encoded = encode_as(&plan, guide, weights);
-    let matrix = Matrix::new(
-        encoding,
-        weights.len() / cols,
-        cols,
-        plan.kept,
-        &encoded.bytes,
-    )
-    .expect("encoded to this very length");
+    let encoded = encode_as(&plan, guide, rows);
+    let matrix = Matrix::new(encoding, rows.count(), cols, plan.kept, &encoded.bytes)
+        .expect("encoded to this very length");
     CompressedWeights {
         encoding,
         kept: plan.kept,
         nmse: encoded.nmse,
-        output_error: feedback.map(|f| output_error(&matrix, weights, f.hessian())),
+        output_error: feedback.map(|f| output_error(&matrix, rows, f.hessian())),
         methods: Methods {
             quantizer: plan.quantizer,
             pruner: plan.pruner,
@@ -230,20 +227,22 @@ fn compress_as(
 }
 
 /// `tr(E H Eᵀ) / tr(W H Wᵀ)`; 0 where both are.
-fn output_error(matrix: &Matrix<'_>, weights: &[f32], hessian: &Hessian) -> f64 {
+fn output_error(matrix: &Matrix<'_>, source: Rows<'_>, hessian: &Hessian) -> f64 {
+    const TILE: usize = 4 * BLOCK_ROWS;
     let cols = matrix.cols();
     let moments = hessian.moments().view();
-    let tiles: Vec<(f64, f64)> = weights
-        .par_chunks(4 * BLOCK_ROWS * cols)
-        .enumerate()
-        .map(|(index, weights)| {
-            let rows = weights.len() / cols;
+    let tiles: Vec<(f64, f64)> = (0..source.count().div_ceil(TILE))
+        .into_par_iter()
+        .map_init(Vec::new, |buffer, index| {
+            let first = index * TILE;
+            let rows = TILE.min(source.count() - first);
+            let weights = source.part(first..first + rows, buffer);
             // Errors in the first half of the columns, weights in the second.
             let width = 2 * rows;
             let mut both = vec![0.0; cols * width];
             let mut values = vec![0.0; cols];
             for (r, weights) in weights.chunks_exact(cols).enumerate() {
-                matrix.dequantize_row(index * 4 * BLOCK_ROWS + r, &mut values);
+                matrix.dequantize_row(first + r, &mut values);
                 for (col, (w, q)) in weights.iter().zip(&values).enumerate() {
                     both[col * width + r] = w - q;
                     both[col * width + rows + r] = *w;
@@ -280,6 +279,8 @@ fn output_error(matrix: &Matrix<'_>, weights: &[f32], hessian: &Hessian) -> f64 
 pub(super) fn frequencies(model: &Model) -> CompressedTensor {
     let cols = model.rope_frequencies.len();
     let plan = Plan::nearest(Encoding::F32, cols, cols);
+    let values = &model.rope_frequencies;
+    let frequencies = Rows::Floats { values, cols };
     CompressedTensor {
         name: Role::RopeFrequencies.gguf_name().into(),
         role: Role::RopeFrequencies,
@@ -289,7 +290,7 @@ pub(super) fn frequencies(model: &Model) -> CompressedTensor {
         setting: Setting::REFERENCE,
         encoding: Encoding::F32,
         kept: cols,
-        bytes: encode_as(&plan, None, &model.rope_frequencies).bytes,
+        bytes: encode_as(&plan, None, frequencies).bytes,
         nmse: 0.0,
         output_error: None,
         methods: Methods::default(),

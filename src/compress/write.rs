@@ -1,7 +1,7 @@
 //! Puts chosen rows into the bytes of a block, sixteen at a time.
 
 use super::row::{Row, scaled_cols};
-use engine::codes::{Pick, write_code, write_pick, write_trits, write_value};
+use engine::codes::{Pick, write_codes, write_pick, write_trits, write_value};
 use engine::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Width};
 
 /// Writes up to sixteen rows into the zeroed bytes of their block.
@@ -19,14 +19,6 @@ pub(super) fn block(encoding: Encoding, record: Record, rows: &[Row], bytes: &mu
         block.write_codes(lane, row);
     }
     block.write_values(rows);
-}
-
-/// The codes of one row and group.
-#[inline(always)]
-fn write_dense(bytes: &mut [u8], width: Width, lane: usize, codes: &[u8]) {
-    for (col, code) in codes.iter().enumerate() {
-        write_code(bytes, width, lane, col, *code);
-    }
 }
 
 struct Block<'a> {
@@ -76,13 +68,13 @@ impl Block<'_> {
             match encoding {
                 // Each width its own loop, which knows the planes.
                 Encoding::Dense(width) => match width {
-                    Width::One => write_dense(bytes, Width::One, lane, codes),
-                    Width::Two => write_dense(bytes, Width::Two, lane, codes),
-                    Width::Three => write_dense(bytes, Width::Three, lane, codes),
-                    Width::Four => write_dense(bytes, Width::Four, lane, codes),
-                    Width::Five => write_dense(bytes, Width::Five, lane, codes),
-                    Width::Six => write_dense(bytes, Width::Six, lane, codes),
-                    Width::Eight => write_dense(bytes, Width::Eight, lane, codes),
+                    Width::One => write_codes(bytes, Width::One, lane, codes),
+                    Width::Two => write_codes(bytes, Width::Two, lane, codes),
+                    Width::Three => write_codes(bytes, Width::Three, lane, codes),
+                    Width::Four => write_codes(bytes, Width::Four, lane, codes),
+                    Width::Five => write_codes(bytes, Width::Five, lane, codes),
+                    Width::Six => write_codes(bytes, Width::Six, lane, codes),
+                    Width::Eight => write_codes(bytes, Width::Eight, lane, codes),
                 },
                 Encoding::Ternary => {
                     // Past the end of a row stands zero.

@@ -1,6 +1,7 @@
 //! The error of each tensor of a packed file against the model that it was made of.
 
 use super::EvaluateError;
+use crate::compress::squared_error;
 use crate::job::Job;
 use crate::model::{Model, Tensor};
 use crate::packed::PackedModel;
@@ -97,15 +98,7 @@ fn squares(matrix: &Matrix<'_>, model: &Model, source: &Tensor) -> (f64, f64) {
             |(packed, weights), row| {
                 matrix.dequantize_row(row, packed);
                 model.row(source, row, weights);
-                weights
-                    .iter()
-                    .zip(&*packed)
-                    .fold((0.0, 0.0), |(error, size), (w, q)| {
-                        (
-                            error + f64::from(w - q).powi(2),
-                            size + f64::from(*w).powi(2),
-                        )
-                    })
+                squared_error(weights, packed)
             },
         )
         .collect();

@@ -37,6 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rten", &["src/voice/"]),
     ("rten_tensor", &["src/voice/"]),
     ("faer", &["src/linear.rs"]),
+    ("pulp", &["src/linear.rs"]),
     ("ureq", &["src/catalog/"]),
     ("zip", &["src/catalog/"]),
     ("memmap2", &["src/model/map.rs"]),

@@ -72,6 +72,36 @@ pub fn write_code(codes: &mut [u8], width: Width, lane: usize, col: usize, code:
     }
 }
 
+/// Writes the codes of one row of a group, [`GROUP`] or fewer at the end of a row; their bits must still
+/// be zero.
+///
+/// The same as [`write_code`] for each column, four at a time: those of a chunk stand side by side.
+///
+/// # Panics
+/// When `bytes` is not the codes of a group of this width, or `codes` has more than [`GROUP`].
+#[inline]
+pub fn write_codes(bytes: &mut [u8], width: Width, lane: usize, codes: &[u8]) {
+    let (mut at, mut below) = (0, 0);
+    for bits in planes(width) {
+        if bits > 0 {
+            let mask = u32::from_ne_bytes([u8::MAX >> (8 - bits); 4]);
+            for (chunk, codes) in codes.chunks(4).enumerate() {
+                let mut four = [0; 4];
+                four[..codes.len()].copy_from_slice(codes);
+                let (byte, shift) = plane_byte(4 * chunk, lane, bits);
+                // No bit of a code leaves its byte.
+                let new = (u32::from_ne_bytes(four) >> below & mask) << shift;
+                let place = &mut bytes[at + byte..at + byte + 4];
+                for (place, new) in place.iter_mut().zip(new.to_ne_bytes()) {
+                    *place |= new;
+                }
+            }
+        }
+        at += GROUP_WEIGHTS * bits / 8;
+        below += bits;
+    }
+}
+
 /// Chunks of a ternary group that share a byte in base 3; the rest shares five bits.
 pub(crate) const TRITS: usize = 5;
 
@@ -284,6 +314,25 @@ mod tests {
             });
             for (lane, col) in places() {
                 assert_eq!(read_code(&codes, width, lane, col), number(lane, col, top));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_codes_is_written_as_its_codes_one_by_one() {
+        for width in Width::ALL {
+            for cols in [0, 1, 3, 4, 6, 31, GROUP] {
+                let mut one_by_one = vec![0; GROUP_WEIGHTS * width as usize / 8];
+                let mut together = one_by_one.clone();
+                for lane in 0..BLOCK_ROWS {
+                    let code = |col| number(lane, col, 1 << width.bits());
+                    let codes: Vec<u8> = (0..cols).map(code).collect();
+                    for (col, code) in codes.iter().enumerate() {
+                        write_code(&mut one_by_one, width, lane, col, *code);
+                    }
+                    write_codes(&mut together, width, lane, &codes);
+                }
+                assert_eq!(together, one_by_one, "{width:?}, {cols} columns");
             }
         }
     }
