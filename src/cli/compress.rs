@@ -93,8 +93,15 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     } else {
         None
     };
-    let compressed = output
-        .with_bar(|job| compress_calibrated(&model, &recipe, calibration.as_ref(), &[], job))?;
+    let compressed = output.with_bar(|job| {
+        // The file names the hash of its model, which one thread computes beside the others' work.
+        let (hashed, compressed) = rayon::join(
+            || model.sha256(&job.quiet()),
+            || compress_calibrated(&model, &recipe, calibration.as_ref(), &[], job),
+        );
+        hashed?;
+        compressed
+    })?;
     if args.exact {
         compressed.require_exact()?;
     }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 mod config;
 
@@ -86,6 +87,7 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
         tensors,
         file_bytes,
         files,
+        sha256: OnceLock::new(),
     })
 }
 

@@ -11,6 +11,7 @@ use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
 use engine::format::Dialogue;
 use engine::shape::Hyperparameters;
+use std::sync::OnceLock;
 
 const STAGE: &str = "Loading";
 
@@ -55,6 +56,7 @@ pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Mod
         provenance,
         file_bytes: bytes.len() as u64,
         files: vec![bytes],
+        sha256: OnceLock::new(),
     })
 }
 

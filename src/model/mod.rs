@@ -32,6 +32,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A language model, never changed after loading.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Model {
     /// Length of its files, all together.
     pub file_bytes: u64,
     files: Vec<Bytes>,
+    /// Of its files, once somebody asked.
+    sha256: OnceLock<String>,
 }
 
 /// What a GGUF file says beside the tensors.
@@ -190,11 +193,14 @@ impl Model {
     }
 
     /// SHA-256 of the weights file in hexadecimal; of the shards one after another, in the order of
-    /// their names, when there are several.
+    /// their names, when there are several. Computed once.
     ///
     /// # Errors
     /// When the job is cancelled.
     pub fn sha256(&self, job: &Job<'_>) -> Result<String, Cancelled> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known.clone());
+        }
         let mut hasher = Sha256::new();
         let mut done = 0;
         for file in &self.files {
@@ -208,7 +214,7 @@ impl Model {
         for byte in hasher.finalize() {
             write!(text, "{byte:02x}").expect("a String takes any text");
         }
-        Ok(text)
+        Ok(self.sha256.get_or_init(|| text).clone())
     }
 
     /// Number of values in all tensors.

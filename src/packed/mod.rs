@@ -34,6 +34,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a model cannot be packed, or a packed file not be used.
 #[derive(Debug, thiserror::Error)]
@@ -185,10 +186,14 @@ impl PackedModel {
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
         let mut text = TextSections::new(model)?;
-        let plain = Self::assemble(model, compressed, &text, provenance, &[], job)?;
-        let Some(opening) = prefix::opening(&plain.text(), choice.text)? else {
-            return Ok(plain);
+        let parsed = text.text().map_err(|source| PackError::Format {
+            name: "text".into(),
+            source,
+        })?;
+        let Some(opening) = prefix::opening(&parsed, choice.text)? else {
+            return Self::assemble(model, compressed, &text, provenance, &[], job);
         };
+        let plain = LiveModel::new(model.hyperparameters, Arc::new(text.clone()), compressed)?;
         let section = prefix::section(&plain, host, &opening, choice.cache)?;
         text.open_with(&opening);
         Self::assemble(model, compressed, &text, provenance, &section, job)
