@@ -9,7 +9,9 @@ use crate::board::Board;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::packed::{PackedModel, PrefixChoice, PrefixText};
-use crate::tune::{BoardGoal, Passed, TuneOptions, Tuned, Tuner};
+use crate::tune::{
+    BoardGoal, Passed, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
+};
 use crate::workers::Processor;
 use clap::ArgGroup;
 use serde::Serialize;
@@ -49,6 +51,9 @@ pub(super) struct TuneArgs {
     /// Table of bytes and expected divergence to write beside it
     #[arg(long, value_name = "F.csv")]
     front: Option<PathBuf>,
+    /// Try pruned settings too: two to four bits, with a half to four fifths of the weights zero
+    #[arg(long)]
+    sparse: bool,
     /// Exchanges between tensors that are tried and measured
     #[arg(long, value_name = "N", default_value_t = TuneOptions::default().exchanges)]
     exchanges: usize,
@@ -127,7 +132,12 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     // What follows the calibration's tokens in the same text.
     let text = args.calibration.text(&model, args.measure_tokens)?;
     let tokens = calibration.unseen(&text);
+    let mut settings = default_settings();
+    if args.sparse {
+        settings.extend(sparse_settings());
+    }
     let options = TuneOptions {
+        settings,
         exchanges: args.exchanges,
         seed: args.seed,
         ..TuneOptions::default()

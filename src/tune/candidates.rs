@@ -193,7 +193,8 @@ pub(super) fn dequantize(tensor: &CompressedTensor) -> Array2<f32> {
 
 /// The settings that a tune tries if none are named: every width, calibrated, and a sign in one of four.
 ///
-/// Other sparse settings lose to narrower dense ones of the same bytes, once masks are counted.
+/// Other sparse settings mostly lose to narrower dense ones of the same bytes, once masks are counted:
+/// [`sparse_settings`] has them.
 #[must_use]
 pub fn default_settings() -> Vec<Setting> {
     let one_of_four = NOfM::new(1, 4).map(|pattern| Setting {
@@ -213,6 +214,21 @@ pub fn default_settings() -> Vec<Setting> {
     ]
     .map(Setting::calibrated);
     one_of_four.into_iter().chain(dense).collect()
+}
+
+/// Pruned settings, for a tune that spreads sparsity over the model too: two to four bits with shares
+/// that take from 1.4 to 3 bits a weight, masks counted.
+#[must_use]
+pub fn sparse_settings() -> Vec<Setting> {
+    let widths = [Precision::Two, Precision::Three, Precision::Four];
+    let pruned = |precision| {
+        [0.5, 0.65, 0.8].map(|sparsity| Setting {
+            method: Quantizer::Gptq,
+            pruner: Pruner::SparseGpt,
+            ..Setting::sparse(precision, sparsity)
+        })
+    };
+    widths.into_iter().flat_map(pruned).collect()
 }
 
 /// Shares of pruned weights that [`preview_settings`] tries.

@@ -14,7 +14,7 @@ mod predict;
 mod recipe;
 mod reference;
 
-pub use candidates::{Candidate, Candidates, default_settings, preview_settings};
+pub use candidates::{Candidate, Candidates, default_settings, preview_settings, sparse_settings};
 pub use goal::{BoardGoal, Passed};
 pub use predict::{Better, Evidence, LARGEST_KL, expected_error};
 

@@ -76,6 +76,11 @@ fn a_tune_writes_a_recipe_and_the_file_that_it_makes() {
         "the recipe makes another file"
     );
 
+    // More settings to choose from never cost more.
+    let sparse = tune(&["--bytes", "150kB", "--sparse"]);
+    let expected = |report: &serde_json::Value| report["predicted_kl"].as_f64().unwrap();
+    assert!(expected(&sparse) <= expected(&report));
+
     let by_bits = tune(&["--bits-per-weight", "12"]);
     assert!(by_bits["bytes"].as_u64().unwrap() < 200_000);
     tune(&["--board", "esp32-c3"]);
