@@ -25,6 +25,7 @@ mod open;
 mod output;
 mod report;
 mod reproduce;
+mod rotate;
 mod sampling;
 #[cfg(feature = "gui")]
 mod studio;
@@ -81,6 +82,7 @@ enum Command {
     Models(models::ModelsArgs),
     Report(report::ReportArgs),
     Reproduce(reproduce::ReproduceArgs),
+    Rotate(rotate::RotateArgs),
     Sweep(sweep::SweepArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
@@ -130,6 +132,7 @@ pub fn main() -> Next {
             Command::Report(args) => report::run(&args, &output),
             Command::Sweep(args) => sweep::run(&args, &output),
             Command::Reproduce(args) => reproduce::run(&args, &output),
+            Command::Rotate(args) => rotate::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),
             Command::Tune(args) => tune::run(&args, &output),
