@@ -32,6 +32,7 @@ mod studio;
 mod sweep;
 #[cfg(feature = "voice")]
 mod talk;
+mod trim;
 mod tune;
 
 pub use output::Output;
@@ -86,6 +87,7 @@ enum Command {
     Sweep(sweep::SweepArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
+    Trim(trim::TrimArgs),
     Tune(tune::TuneArgs),
     #[cfg(feature = "flash")]
     Flash(flash::FlashArgs),
@@ -135,6 +137,7 @@ pub fn main() -> Next {
             Command::Rotate(args) => rotate::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),
+            Command::Trim(args) => trim::run(&args, &output),
             Command::Tune(args) => tune::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Flash(args) => flash::run(&args, &output),

@@ -9,6 +9,7 @@ mod rotation;
 mod tiny_folder;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
+mod trimming;
 
 use ndarray::Array2;
 use std::path::Path;
