@@ -89,9 +89,11 @@ pub(super) fn rows_of(
     rows: impl Iterator<Item = usize>,
 ) -> Vec<u8> {
     let (bytes, length) = (model.source_bytes(tensor), row_bytes(tensor));
-    rows.flat_map(|row| &bytes[row * length..][..length])
-        .copied()
-        .collect()
+    let mut chosen = Vec::new();
+    for row in rows {
+        chosen.extend_from_slice(&bytes[row * length..][..length]);
+    }
+    chosen
 }
 
 /// Bytes of one stored row.

@@ -1,6 +1,6 @@
 //! A model in another form: as a GGUF file that Whittle and llama.cpp load.
 //!
-//! [`rotate`] writes the same function in another basis, [`trim`] the same model with fewer tokens. Whatever
+//! [`rotate`] writes the same function in another basis, [`trim()`] the same model with fewer tokens. Whatever
 //! a rewrite leaves alone goes over bit for bit, and the tokenizer and the chat template come along.
 
 mod cost;

@@ -1,6 +1,6 @@
 //! The same model with the tokens that its users need, and no rows for the others.
 //!
-//! [`trim`] keeps what texts are cut into, so that they are cut as before (see
+//! [`trim()`] keeps what texts are cut into, so that they are cut as before (see
 //! [`super::vocabulary`]), and what any other text can be spelled with. Rows of embedding and output head
 //! are chosen as they are stored: nothing is quantized again.
 

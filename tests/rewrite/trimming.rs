@@ -154,6 +154,22 @@ fn sentencepiece_keeps_bytes_and_the_characters_of_the_texts() {
 }
 
 #[test]
+fn words_are_cut_out_of_a_text_as_before() {
+    // Llama 3 looks whole words up before it merges.
+    for pretokenizer in ["gpt-2", "smollm", "qwen2", "llama-bpe"] {
+        let mut file = TinyModel::default().writer();
+        file.string("tokenizer.ggml.pre", pretokenizer);
+        let model = from(&file);
+        let text = "hello, you're in 2026: the  light\n\nuser of é";
+        let (after, _) = trimmed(&model, text, Some(272));
+        let (whole, _) = trimmed(&model, text, None);
+        assert_eq!(cut(&whole, text), cut(&model, text), "{pretokenizer}");
+        let spelled = after.tokenizer.encode(text, Specials::Plain).unwrap();
+        assert_eq!(after.tokenizer.decode(&spelled), text, "{pretokenizer}");
+    }
+}
+
+#[test]
 fn a_folder_is_trimmed_into_a_file() {
     let folder = TempDir::new().unwrap();
     write_folder(&TinyModel::default(), folder.path(), 2);
