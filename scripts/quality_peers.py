@@ -88,7 +88,7 @@ class Bench:
         if not path.exists():
             if self.peer.name == "twin":
                 source = next(installed(self.whittle, "smollm2-135m").glob("*.gguf"))
-                subprocess.run([self.cache / "python/bin/python", ROOT / "benches/peers/rotated_twin.py", source, path], check=True)
+                run(self.whittle, "rotate", source, "--basis", "stream", "--floats", "f16", "--out", path, "--json")
             else:
                 packed = path.with_suffix(".whittle")
                 run(self.whittle, "compress", ROOT / "assets/hearth", "--recipe", "original", "--no-prefix", "--out", packed, "--json")

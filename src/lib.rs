@@ -57,6 +57,7 @@ pub mod packed;
 pub mod project;
 pub mod recipe;
 pub mod report;
+pub mod rewrite;
 pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;

@@ -139,6 +139,30 @@ pub fn upper_factor(h: ArrayView2<'_, f32>) -> Option<Array2<f32>> {
     }))
 }
 
+/// The orthogonal `q` `[n, n]` of `x = q · r` for a square `x`, where `r` is upper triangular with no
+/// negative number on its diagonal.
+///
+/// # Panics
+/// When `x` is not square or not row-major.
+#[must_use]
+pub fn orthogonal_factor(x: ArrayView2<'_, f64>) -> Array2<f32> {
+    let n = x.nrows();
+    assert_eq!(x.ncols(), n, "a square matrix");
+    let factors = MatRef::from_row_major_slice(x.to_slice().expect("row-major"), n, n).qr();
+    let (q, r) = (factors.compute_Q(), factors.R());
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to 32 bits is meant"
+    )]
+    Array2::from_shape_fn((n, n), |(row, col)| {
+        if r[(col, col)] < 0.0 {
+            -q[(row, col)] as f32
+        } else {
+            q[(row, col)] as f32
+        }
+    })
+}
+
 fn view(x: ArrayView2<'_, f32>) -> MatRef<'_, f32> {
     let (rows, cols) = x.dim();
     MatRef::from_row_major_slice(x.to_slice().expect("row-major"), rows, cols)
@@ -208,6 +232,19 @@ mod tests {
             })
         };
         assert_eq!(on(1), on(3));
+    }
+
+    #[test]
+    fn an_orthogonal_factor_leaves_an_upper_triangle() {
+        let x = noise(40, 40, 10);
+        let q = orthogonal_factor(x.mapv(f64::from).view());
+        assert!(largest_difference(&q.t().dot(&q), &Array2::eye(40)) < 1e-5);
+        let r = q.t().dot(&x);
+        assert!(
+            r.indexed_iter()
+                .all(|((row, col), v)| row <= col || v.abs() < 1e-5)
+        );
+        assert!(r.diag().iter().all(|v| *v > -1e-5));
     }
 
     #[test]

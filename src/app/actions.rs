@@ -6,6 +6,7 @@ use super::command::Command;
 use super::derived::{Derived, Loaded};
 use super::dialogs::Purpose;
 use super::jobs::Running;
+use super::rewriting::RewriteForm;
 use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
 use super::work;
 use crate::packed::intent::SpokenText;
@@ -49,6 +50,7 @@ impl Studio {
             Command::Evaluate => self.evaluate(ctx),
             Command::Calibrate => self.calibrate(ctx),
             Command::Tune => self.tune(ctx),
+            Command::Rewrite(rewrite) => self.rewrite(rewrite, ctx),
             Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
@@ -149,6 +151,7 @@ impl Studio {
                     }
                 }
             }
+            Popup::Rewrite => self.name_rewrites(),
             Popup::Tune => {
                 let total = self.state.derived.bench(self.state.view.active).meter.total;
                 let megabytes = &mut self.state.view.tune.megabytes;
@@ -185,7 +188,9 @@ impl Studio {
         (jobs.build_a, jobs.build_b, jobs.answer) = (None, None, None);
         (jobs.evaluate, jobs.tasks, jobs.quick) = (None, None, None);
         (jobs.find, jobs.calibrate, jobs.tune) = (None, None, None);
+        jobs.rewrite = None;
         self.state.view.tune.megabytes = 0.0;
+        self.state.view.rewrite = RewriteForm::default();
         self.state.project.model = Some(loaded.spec.clone());
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);

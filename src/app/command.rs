@@ -2,6 +2,7 @@
 
 use super::candidate::Candidate;
 use super::dialogs::Purpose;
+use super::rewriting::Rewrite;
 use super::state::Popup;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub enum Command {
     Calibrate,
     /// Finds the best recipe for the goal of the Tune dialog.
     Tune,
+    /// Writes the open model in another form and opens that.
+    Rewrite(Rewrite),
     /// Asks the active candidate the tasks of this set or file.
     Tasks(String),
     /// Writes the active candidate as a packed model.

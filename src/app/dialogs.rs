@@ -24,6 +24,12 @@ pub enum Purpose {
     Firmware,
     /// Tasks to ask.
     Tasks,
+    /// Text that a vocabulary is trimmed for.
+    TrimText,
+    /// Where to write the model with fewer tokens.
+    Trimmed,
+    /// Where to write the model in another basis.
+    Rotated,
 }
 
 /// Waits for the person's answer; called on a thread that may wait.
@@ -74,6 +80,24 @@ impl Dialogs for SystemDialogs {
                     .save_file(),
             ),
             Purpose::Firmware => wait_for(dialog.set_title("Firmware for the board").pick_file()),
+            Purpose::TrimText => wait_for(
+                dialog
+                    .set_title("Text to trim the vocabulary for")
+                    .add_filter("Texts", &["txt", "md"])
+                    .pick_file(),
+            ),
+            Purpose::Trimmed => wait_for(
+                dialog
+                    .set_title("Write the model with fewer tokens")
+                    .add_filter("GGUF files", &["gguf"])
+                    .save_file(),
+            ),
+            Purpose::Rotated => wait_for(
+                dialog
+                    .set_title("Write the model in another basis")
+                    .add_filter("GGUF files", &["gguf"])
+                    .save_file(),
+            ),
             Purpose::Tasks => wait_for(
                 dialog
                     .set_title("Tasks to ask")

@@ -14,6 +14,7 @@ mod outcomes;
 mod panels;
 mod preview;
 mod quantizer;
+mod rewriting;
 mod rows;
 mod saliencies;
 mod screenshot;
@@ -33,6 +34,7 @@ pub use derived::{
 pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use jobs::{Failure, Outcome, Report, Running};
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
+pub use rewriting::{Rewrite, RewriteForm, Rewritten};
 pub use rows::{Group, Kind, Row};
 pub use state::{
     Answering, Ask, Facts, Jobs, Listed, Memory, Notice, Popup, Severity, Speaker, State,
@@ -263,6 +265,7 @@ impl Studio {
             Popup::Open => panels::open::open_ui(ui.ctx(), state, &mut commands),
             Popup::Tune => panels::tune::tune_ui(ui.ctx(), state, &mut commands),
             Popup::Export => panels::export::export_ui(ui.ctx(), state, &mut commands),
+            Popup::Rewrite => panels::rewrite::rewrite_ui(ui.ctx(), state, &mut commands),
             #[cfg(feature = "flash")]
             Popup::Flash => panels::flash::flash_ui(ui.ctx(), state, &mut commands),
         }

@@ -24,6 +24,7 @@ impl Studio {
         let tasked = take(&mut jobs.tasks);
         let exported = take(&mut jobs.export);
         let saved = take(&mut jobs.save);
+        let rewritten = take(&mut jobs.rewrite);
         let quick = take(&mut jobs.quick);
         let found = take(&mut jobs.find);
         let calibrated = take(&mut jobs.calibrate);
@@ -65,6 +66,9 @@ impl Studio {
             let size = units::bytes(bytes);
             self.state
                 .inform(format!("Exported {}, {size}", path.display()));
+        }
+        if let Some(rewritten) = self.done(rewritten) {
+            self.on_rewritten(rewritten, ctx);
         }
         if let Some(path) = self.done(saved) {
             self.state.inform(format!("Saved {}", path.display()));
@@ -192,6 +196,9 @@ impl Studio {
             Purpose::Report => self.state.view.report_path = text,
             Purpose::SaveProject => self.state.view.project_path = text,
             Purpose::Firmware => self.state.project.firmware = Some(path),
+            Purpose::TrimText => self.state.view.rewrite.text_path = text,
+            Purpose::Trimmed => self.state.view.rewrite.trimmed_path = text,
+            Purpose::Rotated => self.state.view.rewrite.rotated_path = text,
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),
         }
     }

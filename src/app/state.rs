@@ -3,6 +3,7 @@
 use super::candidate::Candidate;
 use super::derived::{Derived, Evaluated, Loaded, Tasked};
 use super::jobs::Running;
+use super::rewriting::{RewriteForm, Rewritten};
 use super::tuning::{Calibrated, TuneForm, TuneOutcome};
 use super::work::{Built, Opened, Quick};
 use crate::catalog::{Cache, Catalog, Entry, Kind};
@@ -54,6 +55,8 @@ pub struct Jobs {
     pub tasks: Option<Running<(Candidate, Tasked)>>,
     /// Writes the packed model; its path and length in bytes.
     pub export: Option<Running<(PathBuf, u64)>>,
+    /// Writes the open model in another form.
+    pub rewrite: Option<Running<Rewritten>>,
     /// Writes the project; its path.
     pub save: Option<Running<PathBuf>>,
     /// Writes a board.
@@ -200,6 +203,8 @@ pub enum Popup {
     Tune,
     /// Where to write the packed model or the project.
     Export,
+    /// In which form to write the open model.
+    Rewrite,
     /// Which board to write.
     #[cfg(feature = "flash")]
     Flash,
@@ -239,6 +244,8 @@ pub struct View {
     pub project_path: String,
     /// Fields of the Tune dialog.
     pub tune: TuneForm,
+    /// Fields of the Rewrite dialog.
+    pub rewrite: RewriteForm,
     /// Who gets the recipe of the tune that runs.
     pub tuned: Candidate,
     /// Serial port, or "fake".
@@ -295,6 +302,7 @@ impl State {
                 report_path: String::new(),
                 project_path: "project.toml".into(),
                 tune: TuneForm::default(),
+                rewrite: RewriteForm::default(),
                 tuned: Candidate::A,
                 port: String::new(),
                 #[cfg(feature = "flash")]
@@ -363,7 +371,7 @@ impl State {
         let flashing = false;
         let building = jobs.build_a.is_some() || jobs.build_b.is_some();
         let files = jobs.open.is_some() || jobs.fetch.is_some();
-        let writing = jobs.export.is_some() || jobs.save.is_some();
+        let writing = jobs.export.is_some() || jobs.save.is_some() || jobs.rewrite.is_some();
         let talking = jobs.answer.is_some() || !self.view.asks.is_empty();
         let measuring = jobs.evaluate.is_some() || jobs.tasks.is_some() || self.view.pending > 0;
         let tuning = jobs.find.is_some() || jobs.calibrate.is_some() || jobs.tune.is_some();

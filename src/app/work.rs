@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Public-domain prose that candidates are measured on; `assets/README.md` names its source.
-const EVALUATION_TEXT: &str = include_str!("../../assets/texts/evaluation.txt");
+pub(super) const EVALUATION_TEXT: &str = include_str!("../../assets/texts/evaluation.txt");
 /// Tokens of it: two windows, a few seconds a model.
 const EVALUATION_TOKENS: usize = 1024;
 

@@ -8,6 +8,7 @@
 mod store;
 mod text;
 
+pub(crate) use text::conversations;
 pub(crate) use text::sha256_of_tokens;
 pub use text::{CalibrationText, DEFAULT_TOKENS};
 

@@ -29,7 +29,7 @@ pub struct CalibrationText {
 /// One line of a file of conversations: `{"messages": [{"role": "user", "content": ".."}, ..]}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Chat {
+pub(crate) struct Chat {
     messages: Vec<ChatMessage>,
 }
 
@@ -38,6 +38,34 @@ struct Chat {
 struct ChatMessage {
     role: String,
     content: String,
+}
+
+impl Chat {
+    /// What was said, in order.
+    pub(crate) fn messages(&self) -> Vec<Message<'_>> {
+        let messages = self.messages.iter().map(|m| Message {
+            role: &m.role,
+            content: &m.content,
+        });
+        messages.collect()
+    }
+}
+
+/// The conversations of a file, one a line:
+/// `{"messages": [{"role": "user", "content": ".."}, {"role": "assistant", "content": ".."}]}`.
+pub(crate) fn conversations(
+    name: &str,
+    lines: &str,
+) -> impl Iterator<Item = Result<Chat, CalibrateError>> {
+    let lines = lines.lines().enumerate();
+    let filled = lines.filter(|(_, line)| !line.trim().is_empty());
+    filled.map(|(index, line)| {
+        serde_json::from_str(line).map_err(|e| CalibrateError::Chat {
+            name: name.to_owned(),
+            line: index + 1,
+            message: e.to_string(),
+        })
+    })
 }
 
 impl CalibrationText {
@@ -75,23 +103,12 @@ impl CalibrationText {
         tokens: usize,
     ) -> Result<Self, CalibrateError> {
         let mut ids = Vec::new();
-        for (index, line) in lines.lines().enumerate() {
-            if line.trim().is_empty() || ids.len() >= tokens {
-                continue;
+        for chat in conversations(name, lines) {
+            if ids.len() >= tokens {
+                break;
             }
-            let chat: Chat = serde_json::from_str(line).map_err(|e| CalibrateError::Chat {
-                name: name.to_owned(),
-                line: index + 1,
-                message: e.to_string(),
-            })?;
-            let messages: Vec<Message<'_>> = chat
-                .messages
-                .iter()
-                .map(|m| Message {
-                    role: &m.role,
-                    content: &m.content,
-                })
-                .collect();
+            let chat = chat?;
+            let messages = chat.messages();
             let text = model.chat.render(&messages, Generation::None)?;
             ids.extend(model.tokenizer.encode(&text, Specials::Parse)?);
         }

@@ -29,7 +29,8 @@ pub(super) struct ExportArgs {
     dequantize: Option<FloatType>,
 }
 
-fn float(text: &str) -> Result<FloatType, String> {
+/// Floats, as `--dequantize` and `--floats` take them.
+pub(super) fn float(text: &str) -> Result<FloatType, String> {
     match text {
         "f16" => Ok(FloatType::F16),
         "f32" => Ok(FloatType::F32),

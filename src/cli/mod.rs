@@ -25,12 +25,14 @@ mod open;
 mod output;
 mod report;
 mod reproduce;
+mod rotate;
 mod sampling;
 #[cfg(feature = "gui")]
 mod studio;
 mod sweep;
 #[cfg(feature = "voice")]
 mod talk;
+mod trim;
 mod tune;
 
 pub use output::Output;
@@ -81,9 +83,11 @@ enum Command {
     Models(models::ModelsArgs),
     Report(report::ReportArgs),
     Reproduce(reproduce::ReproduceArgs),
+    Rotate(rotate::RotateArgs),
     Sweep(sweep::SweepArgs),
     #[cfg(feature = "voice")]
     Talk(talk::TalkArgs),
+    Trim(trim::TrimArgs),
     Tune(tune::TuneArgs),
     #[cfg(feature = "flash")]
     Flash(flash::FlashArgs),
@@ -130,8 +134,10 @@ pub fn main() -> Next {
             Command::Report(args) => report::run(&args, &output),
             Command::Sweep(args) => sweep::run(&args, &output),
             Command::Reproduce(args) => reproduce::run(&args, &output),
+            Command::Rotate(args) => rotate::run(&args, &output),
             #[cfg(feature = "voice")]
             Command::Talk(args) => talk::run(&args, &output),
+            Command::Trim(args) => trim::run(&args, &output),
             Command::Tune(args) => tune::run(&args, &output),
             #[cfg(feature = "flash")]
             Command::Flash(args) => flash::run(&args, &output),

@@ -4,11 +4,14 @@ use super::Output;
 use super::calibrate::CalibrationArgs;
 use super::estimate::board;
 use super::measure::{require_writable, write_whole};
-use super::open::open_model;
+use super::open::{model_path, open_model};
+use super::trim::read_all;
 use crate::board::Board;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
+use crate::model::Model;
 use crate::packed::{PackedModel, PrefixChoice, PrefixText};
+use crate::rewrite::{Sample, Trimmed, trim};
 use crate::tune::{
     BoardGoal, Passed, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
 };
@@ -63,6 +66,13 @@ pub(super) struct TuneArgs {
     /// Tokens to measure with, beyond those of the calibration
     #[arg(long, value_name = "N", default_value_t = 1024)]
     measure_tokens: usize,
+    /// Texts to trim the vocabulary to first: the model without the other tokens is written beside the recipe,
+    /// as GGUF, and tuned
+    #[arg(long, value_name = "T.txt", num_args = 1..)]
+    trim_vocabulary: Vec<PathBuf>,
+    /// Most tokens that then stay
+    #[arg(long, value_name = "N", requires = "trim_vocabulary")]
+    vocabulary_tokens: Option<usize>,
     #[command(flatten)]
     calibration: CalibrationArgs,
 }
@@ -96,9 +106,19 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What was tuned instead of the model that was named.
+#[derive(Serialize)]
+struct TrimmedModel {
+    file: PathBuf,
+    #[serde(flatten)]
+    trimmed: Trimmed,
+}
+
 #[derive(Serialize)]
 struct Report {
     recipe: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trimmed_model: Option<TrimmedModel>,
     bytes: u64,
     predicted_kl: f64,
     allocated_kl: f64,
@@ -126,7 +146,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         }
         _ => None,
     };
-    let model = open_model(&args.model, output)?;
+    let (model, trimmed) = model(args, output)?;
     let start = Instant::now();
     let calibration = args.calibration.compute(&model, output)?;
     // What follows the calibration's tokens in the same text.
@@ -174,7 +194,30 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         })?;
         packed.save(path)?;
     }
-    print(args, &tuned, passed, start, output)
+    print(args, trimmed, &tuned, passed, start, output)
+}
+
+/// The model to tune: the one that is named, or what trimming makes of it.
+fn model(args: &TuneArgs, output: &Output) -> anyhow::Result<(Model, Option<TrimmedModel>)> {
+    if args.trim_vocabulary.is_empty() {
+        return Ok((open_model(&args.model, output)?, None));
+    }
+    let file = args.out.with_extension("gguf");
+    let source = model_path(&args.model, output)?;
+    anyhow::ensure!(
+        !file.exists() || file.canonicalize()? != source.canonicalize()?,
+        "the trimmed model would be written over {}: choose another --out",
+        file.display()
+    );
+    require_writable(&file)?;
+    let texts = read_all(&args.trim_vocabulary)?;
+    let samples = texts.iter().map(|(name, text)| Sample::Text { name, text });
+    let samples: Vec<_> = samples.collect();
+    let source = open_model(&args.model, output)?;
+    let most = args.vocabulary_tokens;
+    let trimmed = output.with_bar(|job| trim(&source, &samples, most, &file, job))?;
+    let model = output.with_bar(|job| Model::load(&file, job))?;
+    Ok((model, Some(TrimmedModel { file, trimmed })))
 }
 
 /// The most bytes that all limits allow.
@@ -199,6 +242,7 @@ fn largest(args: &TuneArgs, board: Option<Board>, tuner: &Tuner<'_>) -> anyhow::
 
 fn print(
     args: &TuneArgs,
+    trimmed_model: Option<TrimmedModel>,
     tuned: &Tuned,
     passed: Option<Passed>,
     start: Instant,
@@ -206,6 +250,7 @@ fn print(
 ) -> anyhow::Result<()> {
     let report = Report {
         recipe: args.out.clone(),
+        trimmed_model,
         bytes: tuned.bytes,
         predicted_kl: tuned.predicted_kl,
         allocated_kl: tuned.allocated_kl,
@@ -229,6 +274,13 @@ fn print(
             r.exchanges_tried,
             r.measured_kl,
         );
+        if let Some(TrimmedModel { file, trimmed }) = &r.trimmed_model {
+            let (after, before) = (trimmed.tokens_after, trimmed.tokens_before);
+            text += &format!(
+                "The recipe is for {}, which has {after} of {before} tokens\n",
+                file.display()
+            );
+        }
         if let (Some(share), Some(tried)) = (r.task_share, r.budgets_tried) {
             text += &format!(
                 "{:.1} % of the tasks hold; {tried} budgets were tried\n",

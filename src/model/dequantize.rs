@@ -122,26 +122,32 @@ impl SourceType {
             .checked_mul(rows)
     }
 
+    /// Its number in `ggml.h`.
+    pub(crate) const fn ggml_type(self) -> u32 {
+        match self {
+            F32 => 0,
+            F16 => 1,
+            Q4_0 => 2,
+            Q4_1 => 3,
+            Q5_0 => 6,
+            Q5_1 => 7,
+            Q8_0 => 8,
+            Q2_K => 10,
+            Q3_K => 11,
+            Q4_K => 12,
+            Q5_K => 13,
+            Q6_K => 14,
+            BF16 => 30,
+            TQ1_0 => 34,
+            TQ2_0 => 35,
+        }
+    }
+
     /// The type of this number in `ggml.h`, or its name there for one that is not supported.
     pub(super) fn from_ggml(number: u32) -> Result<Self, String> {
-        Ok(match number {
-            0 => F32,
-            1 => F16,
-            2 => Q4_0,
-            3 => Q4_1,
-            6 => Q5_0,
-            7 => Q5_1,
-            8 => Q8_0,
-            10 => Q2_K,
-            11 => Q3_K,
-            12 => Q4_K,
-            13 => Q5_K,
-            14 => Q6_K,
-            30 => BF16,
-            34 => TQ1_0,
-            35 => TQ2_0,
-            other => return Err(unsupported_name(other)),
-        })
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|source| source.ggml_type() == number);
+        found.ok_or_else(|| unsupported_name(number))
     }
 }
 

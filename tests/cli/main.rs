@@ -9,6 +9,7 @@ mod compress;
 mod eval;
 mod export;
 mod measured;
+mod rewritten;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 mod tuned;

@@ -111,3 +111,27 @@ fn a_tune_writes_a_recipe_and_the_file_that_it_makes() {
     bench.failure(&[&start[..], &["--bytes", "many"]].concat(), 2);
     bench.failure(&start, 2);
 }
+
+#[test]
+fn a_tune_trims_the_vocabulary_first() {
+    let bench = Bench::new();
+    let start = ["tune", "tiny.gguf", "--out", "r.toml", "--exchanges", "1"];
+    let trim = [
+        "--trim-vocabulary",
+        "text.txt",
+        "--vocabulary-tokens",
+        "288",
+    ];
+    let goal = ["--bytes", "125kB", "--pack", "t.whittle"];
+    let report = bench.json(&[&start[..], &FEW, &goal, &trim].concat());
+    assert_eq!(report["trimmed_model"]["file"], "r.gguf");
+    assert_eq!(report["trimmed_model"]["tokens_after"], 288);
+    assert_eq!(bench.json(&["info", "r.gguf"])["vocab"], 288);
+    let again = bench.json(&["reproduce", "t.whittle", "--model", "r.gguf"]);
+    assert_eq!(again["same_bytes"], true, "{again}");
+
+    std::fs::rename(bench.path("tiny.gguf"), bench.path("r.gguf")).unwrap();
+    let start = ["tune", "r.gguf", "--out", "r.toml"];
+    let said = bench.failure(&[&start[..], &goal, &trim].concat(), 1);
+    assert!(said.contains("would be written over r.gguf"), "{said}");
+}

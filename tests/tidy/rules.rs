@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "calibrate",
     "compress",
     "packed",
+    "rewrite",
     "evaluate",
     "estimate",
     "tune",

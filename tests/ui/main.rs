@@ -9,6 +9,7 @@ mod firmware;
 mod measured;
 mod preview;
 mod recipes;
+mod rewriting;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 mod tuning;

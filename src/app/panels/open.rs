@@ -13,6 +13,15 @@ pub(in crate::app) fn open_ui(ctx: &Context, state: &mut State, commands: &mut V
         ui.label(theme::title("Open").heading());
         ui.add_space(6.0);
         contents_ui(ui, state, commands);
+        ui.add_space(10.0);
+        ui.label(theme::head(
+            "Or the open model in another form: with fewer tokens, or in another basis",
+        ));
+        let has_model = state.loaded().is_some();
+        let rewrite = ui.add_enabled(has_model, eframe::egui::Button::new("Rewrite…"));
+        if rewrite.clicked() {
+            commands.push(Command::Show(Popup::Rewrite));
+        }
     });
     if modal.should_close() {
         commands.push(Command::Show(Popup::Closed));

@@ -5,7 +5,7 @@
 
 use super::ExportError;
 use crate::model::{BpeKind, Model, Pretokenizer, SpacePrefix, TokenKind};
-use crate::packed::{PackedModel, WeightSource as _};
+use crate::packed::PackedModel;
 use engine::format::{Dialogue, Section};
 
 const UINT32: u32 = 4;
@@ -17,9 +17,9 @@ const ARRAY: u32 = 9;
 
 /// Keys with the bytes of their types and values, and the divisors of the rotary frequencies.
 #[derive(Debug, Default)]
-pub(super) struct Metadata {
-    pub(super) entries: Vec<(String, Vec<u8>)>,
-    pub(super) rope_divisors: Option<Vec<u8>>,
+pub(crate) struct Metadata {
+    pub(crate) entries: Vec<(String, Vec<u8>)>,
+    pub(crate) rope_divisors: Option<Vec<u8>>,
 }
 
 impl Metadata {
@@ -40,7 +40,7 @@ impl Metadata {
         self.put(key, BOOL, &[value as u8]);
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
         self.put(key, STRING, &text_bytes(value));
     }
 
@@ -66,22 +66,9 @@ fn text_bytes(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// The metadata of a packed model's GGUF file.
-pub(super) fn of(packed: &PackedModel, model: &Model) -> Result<Metadata, ExportError> {
-    let mut metadata = Metadata::default();
-    if let Some(header) = model.gguf_header()? {
-        let kept = header
-            .entries
-            .iter()
-            .filter(|(key, _)| !is_of_the_file(key));
-        metadata.entries = kept.map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect();
-        metadata.rope_divisors = header.rope_divisors.map(<[u8]>::to_vec);
-    } else {
-        general(&mut metadata, model);
-        shape(&mut metadata, packed, model)?;
-        tokenizer(&mut metadata, model);
-    }
-    metadata.number("general.quantization_version", 2);
+/// The metadata of a packed model's GGUF file; `model` is what was packed.
+pub(super) fn of_packed(packed: &PackedModel, model: &Model) -> Result<Metadata, ExportError> {
+    let mut metadata = of_model(model)?;
     let view = packed.view();
     for (key, section) in [
         ("whittle.recipe", Section::Recipe),
@@ -94,6 +81,28 @@ pub(super) fn of(packed: &PackedModel, model: &Model) -> Result<Metadata, Export
             .map_or(0, |last| last + 1);
         metadata.text(key, &String::from_utf8_lossy(&bytes[..end]));
     }
+    Ok(metadata)
+}
+
+/// What a GGUF file of this model says, whatever becomes of its tensors.
+///
+/// # Errors
+/// When its rotary frequencies cannot be said, or its file was changed since it was loaded.
+pub(crate) fn of_model(model: &Model) -> Result<Metadata, ExportError> {
+    let mut metadata = Metadata::default();
+    if let Some(header) = model.gguf_header()? {
+        let kept = header
+            .entries
+            .iter()
+            .filter(|(key, _)| !is_of_the_file(key));
+        metadata.entries = kept.map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect();
+        metadata.rope_divisors = header.rope_divisors.map(<[u8]>::to_vec);
+    } else {
+        general(&mut metadata, model);
+        shape(&mut metadata, model)?;
+        tokenizer(&mut metadata, model);
+    }
+    metadata.number("general.quantization_version", 2);
     match model.dialogue {
         Dialogue::Conversation => {}
         Dialogue::Commands => metadata.text("whittle.dialogue", "commands"),
@@ -121,8 +130,8 @@ fn general(metadata: &mut Metadata, model: &Model) {
     }
 }
 
-fn shape(metadata: &mut Metadata, packed: &PackedModel, model: &Model) -> Result<(), ExportError> {
-    let h = packed.shape();
+fn shape(metadata: &mut Metadata, model: &Model) -> Result<(), ExportError> {
+    let h = &model.hyperparameters;
     let key = |suffix: &str| format!("{}.{suffix}", model.architecture);
     for (suffix, value) in [
         ("block_count", h.layers),

@@ -11,6 +11,10 @@ mod safetensors;
 mod twin;
 mod values;
 
+pub(crate) use gguf::{Listed, pad, put_header};
+pub(crate) use metadata::{Metadata, of_model};
+pub(crate) use values::HeadOrder;
+
 use super::{PackError, PackedModel, TextSections, WeightSource as _};
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, ModelError};
@@ -18,7 +22,7 @@ use engine::format::Section;
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use values::{HeadOrder, Outgoing, Rounding};
+use values::{Outgoing, Rounding};
 
 /// Floats of an exported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,16 +103,19 @@ pub fn to_gguf(
     job: &Job<'_>,
 ) -> Result<Exported, ExportError> {
     check_model(packed, model)?;
-    // How llama.cpp pairs the elements of a head depends on the architecture alone.
-    let pairs = match model.architecture.as_str() {
-        "llama" => RopePairs::Adjacent,
-        _ => RopePairs::Halves,
-    };
-    let tensors = outgoing(packed, values, pairs);
-    let metadata = metadata::of(packed, model)?;
+    let tensors = outgoing(packed, values, pairs_in_gguf(model));
+    let metadata = metadata::of_packed(packed, model)?;
     write(path, |file| {
         gguf::write(&metadata, &tensors, file, path, job)
     })
+}
+
+/// How llama.cpp pairs the elements of a head: the architecture alone decides.
+pub(crate) fn pairs_in_gguf(model: &Model) -> RopePairs {
+    match model.architecture.as_str() {
+        "llama" => RopePairs::Adjacent,
+        _ => RopePairs::Halves,
+    }
 }
 
 /// Writes a Hugging Face folder: `config.json` and `model.safetensors`, and beside them what
@@ -216,10 +223,13 @@ fn exported(tensors: &[Outgoing<'_>], rounding: Rounding, bytes: u64) -> Exporte
 }
 
 /// Writes a file beside its place and puts it there once it is whole.
-fn write<T>(
+///
+/// # Errors
+/// Those of `content`, and when the file cannot be written; an older one is untouched then.
+pub(crate) fn write<T, E: From<ExportError>>(
     path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> Result<T, ExportError>,
-) -> Result<T, ExportError> {
+    content: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
     let failed = |source| ExportError::Io {
         path: path.to_owned(),
         source,

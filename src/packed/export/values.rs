@@ -73,7 +73,7 @@ impl Stored {
 
 /// How heads of queries and keys are put into the order that a file's readers expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeadOrder {
+pub(crate) enum HeadOrder {
     AsPacked,
     /// Pairs of a head side by side: `llama` in GGUF.
     Adjacent(usize),
@@ -83,7 +83,7 @@ pub(super) enum HeadOrder {
 
 impl HeadOrder {
     /// The order from how `shape` pairs elements to how `wanted` does, for heads of that shape.
-    pub(super) fn new(shape: &Hyperparameters, wanted: RopePairs) -> Self {
+    pub(crate) fn new(shape: &Hyperparameters, wanted: RopePairs) -> Self {
         let head = shape.head_dim as usize;
         match (shape.rope_pairs, wanted) {
             (RopePairs::Adjacent, RopePairs::Adjacent) | (RopePairs::Halves, RopePairs::Halves) => {
@@ -94,8 +94,32 @@ impl HeadOrder {
         }
     }
 
+    /// This order for roles whose rows belong to the elements of rotated heads.
+    pub(crate) const fn of(self, role: Role) -> Self {
+        match role {
+            Role::Query
+            | Role::Key
+            | Role::QueryBias
+            | Role::KeyBias
+            | Role::QueryNorm
+            | Role::KeyNorm => self,
+            Role::Embedding
+            | Role::AttentionNorm
+            | Role::Value
+            | Role::AttentionOutput
+            | Role::ValueBias
+            | Role::FeedForwardNorm
+            | Role::Gate
+            | Role::Up
+            | Role::Down
+            | Role::OutputNorm
+            | Role::Output
+            | Role::RopeFrequencies => Self::AsPacked,
+        }
+    }
+
     /// Which packed row stands at row `index`.
-    fn source(self, index: usize) -> usize {
+    pub(crate) const fn source(self, index: usize) -> usize {
         match self {
             Self::AsPacked => index,
             Self::Adjacent(head) => {
@@ -143,33 +167,13 @@ pub(super) struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// Decides how a tensor is stored; `order` is that of the model's heads.
     pub(super) fn new(entry: &Entry<'a>, values: Values, order: HeadOrder) -> Self {
-        let turned = match entry.role {
-            Role::Query
-            | Role::Key
-            | Role::QueryBias
-            | Role::KeyBias
-            | Role::QueryNorm
-            | Role::KeyNorm => true,
-            Role::Embedding
-            | Role::AttentionNorm
-            | Role::Value
-            | Role::AttentionOutput
-            | Role::ValueBias
-            | Role::FeedForwardNorm
-            | Role::Gate
-            | Role::Up
-            | Role::Down
-            | Role::OutputNorm
-            | Role::Output
-            | Role::RopeFrequencies => false,
-        };
         Self {
             name: entry.name,
             role: entry.role,
             layer: entry.layer,
             matrix: entry.matrix,
             stored: stored(&entry.matrix, values),
-            order: if turned { order } else { HeadOrder::AsPacked },
+            order: order.of(entry.role),
         }
     }
 

@@ -1,0 +1,176 @@
+//! The window's rewrites: fields of the dialog, what the jobs do, what is said of it.
+
+use super::Studio;
+use super::command::Command;
+use super::derived::Loaded;
+use super::jobs::{Failure, Running};
+use super::state::Popup;
+use super::units;
+use super::work::EVALUATION_TEXT;
+use crate::job::Job;
+use crate::model::Model;
+use crate::rewrite::{Basis, Cost, FloatType, Rotated, Rotation, Sample, Trimmed, rotate, trim};
+use eframe::egui::Context;
+use std::path::{Path, PathBuf};
+
+/// Tokens of the evaluation text on which a trimmed model is compared with the one before.
+const MEASURED_TOKENS: usize = 1024;
+
+/// The fields of the Rewrite dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewriteForm {
+    /// Text that a trimmed vocabulary is for.
+    pub text_path: String,
+    /// Most tokens to keep; 0 for all that occur.
+    pub tokens: usize,
+    /// Where the trimmed model goes.
+    pub trimmed_path: String,
+    /// What turns.
+    pub basis: Basis,
+    /// Where the rotated model goes.
+    pub rotated_path: String,
+}
+
+impl Default for RewriteForm {
+    fn default() -> Self {
+        Self {
+            text_path: String::new(),
+            tokens: 0,
+            trimmed_path: String::new(),
+            basis: Basis::Both,
+            rotated_path: String::new(),
+        }
+    }
+}
+
+/// Another form of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// With the tokens that a text needs.
+    Trim {
+        /// The text.
+        text: PathBuf,
+        /// Most tokens to keep; 0 for all that occur.
+        tokens: usize,
+        /// The file to write.
+        path: PathBuf,
+    },
+    /// In another basis.
+    Rotate {
+        /// What turns.
+        basis: Basis,
+        /// The file to write.
+        path: PathBuf,
+    },
+}
+
+impl Rewrite {
+    /// The file to write.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Trim { path, .. } | Self::Rotate { path, .. } => path,
+        }
+    }
+}
+
+/// A file that was written, and what is said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The file.
+    pub path: PathBuf,
+    /// Its figures, as a sentence.
+    pub figures: String,
+}
+
+impl Studio {
+    pub(super) fn rewrite(&mut self, rewrite: Rewrite, ctx: &Context) {
+        let Some(loaded) = self.state.loaded().cloned() else {
+            return;
+        };
+        let title = format!("Rewrite {}", rewrite.path().display());
+        let running = Running::start(title, ctx, move |job| written(&loaded, &rewrite, job));
+        self.state.jobs.rewrite = Some(running);
+        self.state.view.popup = Popup::Closed;
+    }
+
+    /// Says what was written, and opens it.
+    pub(super) fn on_rewritten(&mut self, rewritten: Rewritten, ctx: &Context) {
+        let path = rewritten.path.display().to_string();
+        self.state.inform(format!("{path}: {}", rewritten.figures));
+        self.apply(Command::Open(path), ctx);
+    }
+
+    /// Proposes names for the files of the dialog.
+    pub(super) fn name_rewrites(&mut self) {
+        if let Some(loaded) = self.state.loaded() {
+            let name = loaded.shape.name.replace(['/', '\\'], "-");
+            let form = &mut self.state.view.rewrite;
+            for (path, form) in [
+                (&mut form.trimmed_path, "trimmed"),
+                (&mut form.rotated_path, "rotated"),
+            ] {
+                if path.is_empty() {
+                    *path = format!("{name}-{form}.gguf");
+                }
+            }
+        }
+    }
+}
+
+fn written(loaded: &Loaded, rewrite: &Rewrite, job: &Job<'_>) -> Result<Rewritten, Failure> {
+    let model = &loaded.model;
+    let figures = match rewrite {
+        Rewrite::Trim { text, tokens, path } => {
+            let name = text.display().to_string();
+            let text = std::fs::read_to_string(text)
+                .map_err(|error| format!("cannot read {name}: {error}"))?;
+            let sample = Sample::Text {
+                name: &name,
+                text: &text,
+            };
+            let most = Some(*tokens).filter(|tokens| *tokens > 0);
+            let trimmed = trim(model, &[sample], most, path, job)?;
+            let after = Model::load(path, job)?;
+            let held_out = ("the evaluation text", EVALUATION_TEXT);
+            let cost = Cost::measure(model, &after, held_out, MEASURED_TOKENS, job)?;
+            trimmed_text(&trimmed, &cost)
+        }
+        Rewrite::Rotate { basis, path } => {
+            let rotation = Rotation {
+                basis: *basis,
+                seed: 0,
+                floats: FloatType::F16,
+            };
+            rotated_text(&rotate(model, &rotation, path, job)?)
+        }
+    };
+    Ok(Rewritten {
+        path: rewrite.path().to_owned(),
+        figures,
+    })
+}
+
+fn trimmed_text(trimmed: &Trimmed, cost: &Cost) -> String {
+    format!(
+        "{} of {} tokens, {} instead of {}; the evaluation text takes {} tokens instead of {} and {:.3} bits a byte \
+         instead of {:.3}",
+        trimmed.tokens_after,
+        trimmed.tokens_before,
+        units::bytes(trimmed.bytes_after),
+        units::bytes(trimmed.bytes_before),
+        cost.text_tokens_after,
+        cost.text_tokens_before,
+        cost.bits_per_byte_after,
+        cost.bits_per_byte_before
+    )
+}
+
+fn rotated_text(rotated: &Rotated) -> String {
+    format!(
+        "{} matrices in another basis, {} in 16 bits instead of {}",
+        rotated.matrices,
+        units::bytes(rotated.bytes),
+        units::bytes(rotated.source_bytes)
+    )
+}
