@@ -50,6 +50,7 @@ pub mod evaluate;
 pub mod flash;
 pub mod forward;
 pub mod job;
+pub mod lanes;
 pub mod linear;
 pub mod model;
 pub mod packed;

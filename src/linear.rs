@@ -1,5 +1,4 @@
-//! Dense linear algebra in 32-bit floats on all cores: the only door to `faer`, and to wide
-//! vectors.
+//! Dense linear algebra in 32-bit floats on all cores: the only door to `faer`.
 //!
 //! Every result is cut into tiles whose size does not depend on the machine, and a tile is computed by
 //! one thread from beginning to end: the same input gives the same bits on any number of threads.
@@ -8,12 +7,6 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par, Side};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
-
-/// Does `work` with the widest vectors that this processor has: what is inlined into it is compiled for
-/// each width. Nothing is fused or put in another order, so the bits are the same on every processor.
-pub fn widest<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
-}
 
 /// Rows of a result that one thread computes.
 const TILE: usize = 256;

@@ -8,7 +8,8 @@
 
 use super::feedback::{BLOCK, Factor};
 use super::search::{inverse, whole};
-use crate::linear::{add_transposed_times, widest};
+use crate::lanes::widest;
+use crate::linear::add_transposed_times;
 use crate::recipe::NOfM;
 use engine::float::{f16_from_f32, f32_from_f16};
 

@@ -9,7 +9,7 @@ use super::rows::Rows;
 use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
 use super::{Plan, columns, exact, prune, search, write};
-use crate::linear::widest;
+use crate::lanes::widest;
 use crate::recipe::Quantizer;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::float::{f16_from_f32, f32_from_f16};

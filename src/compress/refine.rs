@@ -7,7 +7,8 @@
 
 use super::columns::{Grids, Lane, Rounding, TILE, Tile};
 use super::feedback::Feedback;
-use crate::linear::{add_transposed_times, widest};
+use crate::lanes::widest;
+use crate::linear::add_transposed_times;
 use ndarray::{ArrayView2, s};
 
 /// Columns that are visited again and again before the others hear of it.

@@ -1,6 +1,8 @@
 //! Causal attention within each window.
 
 use super::Frame;
+use crate::lanes::{largest, sum, widest};
+use engine::float::exp;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
@@ -52,18 +54,20 @@ fn one_head(
     let scale = 1.0 / (query.ncols() as f32).sqrt();
     let mut scores = query.dot(&key.t());
     for (position, mut row) in scores.rows_mut().into_iter().enumerate() {
-        let seen = row.iter().take(position + 1);
-        let top = seen.copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for (other, score) in row.iter_mut().enumerate() {
-            *score = if other <= position {
-                ((*score - top) * scale).exp()
-            } else {
-                0.0
-            };
-            sum += *score;
-        }
-        row /= sum;
+        let row = row.as_slice_mut().expect("row-major");
+        let (seen, later) = row.split_at_mut(position + 1);
+        later.fill(0.0);
+        widest(|| {
+            let top = largest(seen);
+            seen.iter_mut()
+                .for_each(|score| *score = exp((*score - top) * scale));
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounding to 32 bits is meant"
+            )]
+            let total = sum(seen, |x| x) as f32;
+            seen.iter_mut().for_each(|score| *score /= total);
+        });
     }
     scores.dot(&value)
 }

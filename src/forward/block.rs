@@ -2,7 +2,9 @@
 
 use super::attention::attend;
 use super::{Frame, Values, normalize_rows, rms_norm};
+use crate::lanes::widest;
 use crate::linear::times_transposed;
+use engine::float::exp;
 use engine::shape::{Role, RopePairs};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -164,9 +166,11 @@ impl Block {
         if let (Some(gated), Some(up)) = (gated.as_slice_mut(), up.as_slice()) {
             let parts = gated.par_chunks_mut(4096).zip(up.par_chunks(4096));
             parts.for_each(|(gated, up)| {
-                for (gate, up) in gated.iter_mut().zip(up) {
-                    *gate *= up / (1.0 + (-*gate).exp());
-                }
+                widest(|| {
+                    for (gate, up) in gated.iter_mut().zip(up) {
+                        *gate *= up / (1.0 + exp(-*gate));
+                    }
+                });
             });
         }
         see(Input::Down, gated.view());

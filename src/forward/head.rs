@@ -1,7 +1,9 @@
 //! The final norm and the output head.
 
 use super::{Frame, Input, Values, rms_norm};
+use crate::lanes::{largest, sum, sum_of_pairs, widest};
 use crate::linear::times_transposed;
+use engine::float::exp;
 use engine::shape::Role;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -68,13 +70,21 @@ pub fn log_softmax_rows(logits: &mut Array2<f32>) {
         return;
     };
     slice.par_chunks_mut(vocab).for_each(|row| {
-        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = row.iter().map(|x| f64::from((x - top).exp())).sum();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "rounding to 32 bits is meant"
-        )]
-        let total = top + sum.ln() as f32;
-        row.iter_mut().for_each(|x| *x -= total);
+        widest(|| {
+            let top = largest(row);
+            let sum = sum(row, |x| exp(x - top));
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounding to 32 bits is meant"
+            )]
+            let total = top + sum.ln() as f32;
+            row.iter_mut().for_each(|x| *x -= total);
+        });
     });
+}
+
+/// KL divergence of one distribution from another in nats, both log-probabilities `[vocab]`.
+#[must_use]
+pub fn divergence(expected: &[f32], found: &[f32]) -> f64 {
+    widest(|| sum_of_pairs(expected, found, |p, q| f64::from(exp(p)) * f64::from(p - q)))
 }

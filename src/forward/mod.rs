@@ -9,8 +9,9 @@ mod block;
 mod head;
 
 pub use block::{Block, Input};
-pub use head::{Head, log_softmax_rows};
+pub use head::{Head, divergence, log_softmax_rows};
 
+use crate::lanes::{sum_of_pairs, widest};
 use crate::model::Model;
 use engine::shape::{Hyperparameters, Role};
 use ndarray::Array2;
@@ -111,14 +112,16 @@ fn rms_norm(x: &Array2<f32>, gain: &[f32], epsilon: f32) -> Array2<f32> {
 /// RMS norm of each run of `gain.len()` floats.
 fn normalize_rows(values: &mut [f32], gain: &[f32], epsilon: f32) {
     values.par_chunks_mut(gain.len()).for_each(|row| {
-        let squares: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "rounding to 32 bits is meant"
-        )]
-        let scale = (1.0 / (squares / row.len() as f64 + f64::from(epsilon)).sqrt()) as f32;
-        for (x, gain) in row.iter_mut().zip(gain) {
-            *x *= scale * gain;
-        }
+        widest(|| {
+            let squares = sum_of_pairs(row, row, |x, _| f64::from(x).powi(2));
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounding to 32 bits is meant"
+            )]
+            let scale = (1.0 / (squares / row.len() as f64 + f64::from(epsilon)).sqrt()) as f32;
+            for (x, gain) in row.iter_mut().zip(gain) {
+                *x *= scale * gain;
+            }
+        });
     });
 }

@@ -1,7 +1,7 @@
 //! The original model on the windows that a tune measures with: what comes out, and the residual stream
 //! before every block, so that a changed tensor costs only what comes after it.
 
-use crate::forward::{Block, Frame, Head, Values, log_softmax_rows};
+use crate::forward::{Block, Frame, Head, Values, divergence, log_softmax_rows};
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
 use engine::shape::Role;
@@ -206,10 +206,10 @@ impl<'a> Reference<'a> {
             let rows: Vec<f64> = (0..part.nrows())
                 .into_par_iter()
                 .map(|row| {
-                    let pairs = expected.row(row).into_iter().zip(found.row(row));
-                    pairs
-                        .map(|(p, q)| f64::from(p.exp()) * f64::from(p - q))
-                        .sum::<f64>()
+                    let (expected, found) = (expected.row(row), found.row(row));
+                    let rows = expected.as_slice().zip(found.as_slice());
+                    let (expected, found) = rows.expect("row-major");
+                    divergence(expected, found)
                 })
                 .collect();
             sum += rows.iter().sum::<f64>();
