@@ -62,4 +62,5 @@ pub mod rewrite;
 pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;
+pub mod whole_file;
 pub mod workers;

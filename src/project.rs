@@ -1,10 +1,10 @@
 //! What the window saves and undoes: model, recipes, board, and how the assistant is asked.
 
 use crate::recipe::Recipe;
+use crate::whole_file;
 use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A tuning project: small, comparable, cheap to clone, saved as TOML.
@@ -193,16 +193,7 @@ impl Project {
             path: path.into(),
             source,
         };
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(self.to_toml().as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        whole_file::write(path, self.to_toml().as_bytes()).map_err(failed)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex
 use crate::project::Project;
 use crate::recipe::Recipe;
 use crate::report::{Quality, Report, TaskQuality, html};
+use crate::whole_file;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
@@ -321,7 +322,7 @@ pub(super) fn report(
         estimates: report.estimates,
     } = measured;
     let page = html(&report)?;
-    std::fs::write(&path, &page)
+    whole_file::write(&path, page.as_bytes())
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok((path, page.len() as u64))
 }

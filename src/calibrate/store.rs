@@ -7,9 +7,9 @@
 
 use super::{CalibrateError, Hessian};
 use crate::forward::Input;
+use crate::whole_file;
 use ndarray::Array2;
 use rayon::prelude::*;
-use std::io::Write as _;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"WHTLCAL1";
@@ -73,10 +73,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CalibrateErro
     };
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    whole_file::write_cached(path, bytes).map_err(failed)
 }
 
 /// Reads a file of moments; every length is checked against the file's before anything is allocated.

@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::packed::{LiveModel, PackedModel, TextSections, sha256_hex};
 use crate::recipe::Recipe;
 use crate::report::{Quality, TaskQuality};
+use crate::whole_file::{self, WholeFile};
 use crate::workers::Processor;
 use anyhow::Context as _;
 use engine::arena::CachePrecision;
@@ -166,21 +167,13 @@ pub(super) fn open_packed(path: &Path, output: &Output) -> anyhow::Result<Packed
 
 /// Writes a text to a file that replaces an older one only once it is whole.
 pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+    whole_file::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Refuses a path that [`write_whole`] could not write.
 pub(super) fn require_writable(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    WholeFile::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
 

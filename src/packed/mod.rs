@@ -23,6 +23,7 @@ use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
 use crate::model::{Bytes, Model, ModelError};
 use crate::recipe::Recipe;
+use crate::whole_file;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
 use engine::format::{FormatError, Packed, Prefix, Section, TENSOR_ALIGNMENT, Text};
@@ -30,8 +31,7 @@ use engine::matrix::Matrix;
 use engine::shape::Hyperparameters;
 use engine::weights::{Weights, WeightsError, table_index, table_len};
 use engine::workers::Host;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -346,17 +346,7 @@ impl PackedModel {
             path: path.into(),
             source,
         };
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&self.bytes)
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(failed)?;
-        file.persist(path).map_err(|e| failed(e.error))?;
-        // The new name lasts through a crash only once the folder is written too.
-        File::open(folder).and_then(|f| f.sync_all()).or(Ok(()))
+        whole_file::write(path, &self.bytes).map_err(failed)
     }
 }
 

@@ -1,9 +1,10 @@
 //! WAV files: any usual one in, mono; 16-bit mono out.
 
 use super::resample::{RATES_HZ, ResampleError, Resampler};
+use crate::whole_file::WholeFile;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// More channels than any microphone array in use has.
@@ -183,11 +184,7 @@ pub fn write(path: &Path, recording: &Recording) -> Result<(), WavError> {
         path: path.to_owned(),
         source,
     };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    };
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    let mut file = WholeFile::create(path).map_err(io)?;
     let spec = WavSpec {
         channels: 1,
         sample_rate: recording.sample_rate_hz,
@@ -201,16 +198,14 @@ pub fn write(path: &Path, recording: &Recording) -> Result<(), WavError> {
             why: error.to_string(),
         },
     };
-    let mut writer = WavWriter::new(BufWriter::new(&file), spec).map_err(write_error)?;
+    let mut writer = WavWriter::new(&mut file, spec).map_err(write_error)?;
     for sample in &recording.samples {
         writer
             .write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16)
             .map_err(write_error)?;
     }
     writer.finalize().map_err(write_error)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    file.finish().map_err(io)
 }
 
 fn read_error(path: &Path, error: hound::Error) -> WavError {

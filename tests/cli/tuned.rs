@@ -78,7 +78,7 @@ fn a_tune_writes_a_recipe_and_the_file_that_it_makes() {
 
     // More settings to choose from never cost more.
     let sparse = tune(&["--bytes", "150kB", "--sparse"]);
-    let expected = |report: &serde_json::Value| report["predicted_kl"].as_f64().unwrap();
+    let expected = |report: &Value| report["predicted_kl"].as_f64().unwrap();
     assert!(expected(&sparse) <= expected(&report));
 
     let by_bits = tune(&["--bits-per-weight", "12"]);

@@ -7,6 +7,7 @@ use std::fmt;
 const ORDER: &[&str] = &[
     "engine",
     "job",
+    "whole_file",
     "workers",
     "lanes",
     "linear",

@@ -6,13 +6,13 @@ use crate::evaluate::tasks::{
     self, GroupScore, LineResult, MAX_TOKENS, Share, Task, TaskReport, evaluate_tasks,
 };
 use crate::packed::PackedModel;
+use crate::whole_file::WholeFile;
 use crate::workers::Processor;
 use anyhow::Context as _;
 use serde::Serialize;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tempfile::NamedTempFile;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TaskArgs {
@@ -120,27 +120,22 @@ fn speak(
 /// A file of results that replaces an older one only once it is whole.
 struct Lines<'a> {
     path: &'a Path,
-    file: NamedTempFile,
+    file: WholeFile,
 }
 
 impl<'a> Lines<'a> {
     fn create(path: &'a Path) -> anyhow::Result<Self> {
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            WholeFile::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { path, file })
     }
 
-    fn write(self, lines: &[LineResult]) -> anyhow::Result<()> {
+    fn write(mut self, lines: &[LineResult]) -> anyhow::Result<()> {
         let failed = || format!("cannot write {}", self.path.display());
-        let mut out = BufWriter::new(&self.file);
         for line in lines {
-            writeln!(out, "{}", serde_json::to_string(line)?).with_context(failed)?;
+            writeln!(self.file, "{}", serde_json::to_string(line)?).with_context(failed)?;
         }
-        out.flush().with_context(failed)?;
-        drop(out);
-        self.file.persist(self.path).with_context(failed)?;
-        Ok(())
+        self.file.finish().with_context(failed)
     }
 }
 

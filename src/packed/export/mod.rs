@@ -18,9 +18,10 @@ pub(crate) use values::HeadOrder;
 use super::{PackError, PackedModel, TextSections, WeightSource as _};
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, ModelError};
+use crate::whole_file::WholeFile;
 use engine::format::Section;
 use engine::shape::{Hyperparameters, Role, RopePairs};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use values::{Outgoing, Rounding};
 
@@ -234,12 +235,8 @@ pub(crate) fn write<T, E: From<ExportError>>(
         path: path.to_owned(),
         source,
     };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut file = BufWriter::new(part);
+    let mut file = WholeFile::create(path).map_err(failed)?;
     let result = content(&mut file)?;
-    let part = file.into_inner().map_err(|e| failed(e.into_error()))?;
-    part.as_file().sync_all().map_err(failed)?;
-    part.persist(path).map_err(|e| failed(e.error))?;
+    file.finish().map_err(failed)?;
     Ok(result)
 }
