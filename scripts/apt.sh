@@ -71,3 +71,22 @@ install_packages() {
     apt_install ${suite:+-t "$suite"} $offered
   }
 }
+
+# install_at_least VERSION NAME...: installs what is missing or older, from lists of today: those that a machine comes
+# with may not know the updates.
+install_at_least() {
+  least=$1
+  shift
+  is_debian "$@" || return 0
+  old=
+  for package in "$@"; do
+    version=$(dpkg-query -W -f='${Version}' "$package" 2>/dev/null) || version=
+    if ! is_installed "$package" || dpkg --compare-versions "$version" lt "$least"; then
+      old="$old $package"
+    fi
+  done
+  [ -n "$old" ] || return 0
+  as_root apt-get update -q
+  # shellcheck disable=SC2086
+  apt_install $old
+}
