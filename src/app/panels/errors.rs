@@ -23,7 +23,7 @@ pub(super) fn errors_ui(ui: &mut Ui, state: &State) {
         .allow_zoom(false)
         .allow_scroll(false)
         .allow_boxed_zoom(false)
-        .y_axis_formatter(|mark, _| format!("1e{:.0}", mark.value))
+        .y_axis_formatter(|mark, _| format!("{:.1e}", 10_f64.powf(mark.value)))
         .show(ui, |plot| {
             for candidate in Candidate::ALL {
                 let is_active = candidate == state.view.active;
