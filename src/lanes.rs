@@ -6,9 +6,13 @@
 /// Numbers that are summed or compared side by side.
 const LANES: usize = 16;
 
+/// What [`widest`] does. Closures of a short loop or two will do; longer ones are not inlined, and then
+/// run in the narrowest vectors: `call` of a type can be `#[inline(always)]`, as no closure can.
+pub use pulp::NullaryFnOnce as Work;
+
 /// Does `work` with the widest vectors that this processor has, in what is inlined into it. Nothing is
 /// fused or put in another order.
-pub fn widest<R>(work: impl FnOnce() -> R) -> R {
+pub fn widest<R>(work: impl Work<Output = R>) -> R {
     pulp::Arch::new().dispatch(work)
 }
 

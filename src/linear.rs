@@ -96,6 +96,49 @@ pub fn add_transposed_times(left: ArrayView2<'_, f32>, right: &[f32], sum: &mut 
     );
 }
 
+/// `xᵀ h x` for each column of `x` `[n, m]`, row-major, with a symmetric `h` `[n, n]` of which only the
+/// lower triangle and the blocks on its diagonal are read; on the thread that calls.
+///
+/// # Panics
+/// When the shapes do not fit.
+#[must_use]
+pub fn quadratic_forms(h: ArrayView2<'_, f32>, x: &[f32]) -> Vec<f64> {
+    let n = h.nrows();
+    let m = x.len().checked_div(n).unwrap_or(0);
+    if m == 0 {
+        return Vec::new();
+    }
+    let (h, columns) = (view(h), MatRef::from_row_major_slice(x, n, m));
+    let mut sums = vec![0.0; m];
+    let mut products = vec![0.0; TILE.min(n) * m];
+    for start in (0..n).step_by(TILE) {
+        let rows = TILE.min(n - start);
+        let products = &mut products[..rows * m];
+        let mut product = |columns_before: usize, columns: MatRef<'_, f32>, factor| {
+            let block = h.submatrix(start, columns_before, rows, columns.nrows());
+            let out = MatMut::from_row_major_slice_mut(products, rows, m);
+            let accum = if columns_before == start {
+                Accum::Replace
+            } else {
+                Accum::Add
+            };
+            matmul(out, accum, block, columns, factor, Par::Seq);
+        };
+        product(start, columns.subrows(start, rows), 1.0);
+        // What stands above the diagonal is the same once more.
+        if start > 0 {
+            product(0, columns.subrows(0, start), 2.0);
+        }
+        let x = x[start * m..].chunks_exact(m);
+        for (x, products) in x.zip(products.chunks_exact(m)) {
+            for ((sum, x), product) in sums.iter_mut().zip(x).zip(products) {
+                *sum += f64::from(*x) * f64::from(*product);
+            }
+        }
+    }
+    sums
+}
+
 /// Copies the lower triangle of a square matrix over the upper one.
 ///
 /// # Panics
@@ -103,9 +146,20 @@ pub fn add_transposed_times(left: ArrayView2<'_, f32>, right: &[f32], sum: &mut 
 pub fn mirror_lower(matrix: &mut Array2<f32>) {
     let n = matrix.nrows();
     assert_eq!(matrix.ncols(), n, "a square matrix");
-    for row in 0..n {
-        for col in row + 1..n {
-            matrix[[row, col]] = matrix[[col, row]];
+    upper_places(n, |row, col| matrix[[row, col]] = matrix[[col, row]]);
+}
+
+/// Visits row and column of every place on and above the diagonal of a matrix `[n, n]`, square by
+/// square: so that caches serve whoever reads along rows and writes down columns.
+fn upper_places(n: usize, mut visit: impl FnMut(usize, usize)) {
+    const SQUARE: usize = 32;
+    for rows in (0..n).step_by(SQUARE) {
+        for cols in (rows..n).step_by(SQUARE) {
+            for row in rows..n.min(rows + SQUARE) {
+                for col in cols.max(row)..n.min(cols + SQUARE) {
+                    visit(row, col);
+                }
+            }
         }
     }
 }
@@ -123,13 +177,11 @@ pub fn upper_factor(h: ArrayView2<'_, f32>) -> Option<Array2<f32>> {
     let turned = view(h).reverse_rows_and_cols().transpose();
     let factor = turned.llt(Side::Lower).ok()?;
     let lower = factor.L();
-    Some(Array2::from_shape_fn((n, n), |(row, col)| {
-        if row <= col {
-            lower[(n - 1 - row, n - 1 - col)]
-        } else {
-            0.0
-        }
-    }))
+    let mut u = Array2::zeros((n, n));
+    upper_places(n, |row, col| {
+        u[[row, col]] = lower[(n - 1 - row, n - 1 - col)];
+    });
+    Some(u)
 }
 
 /// The orthogonal `q` `[n, n]` of `x = q · r` for a square `x`, where `r` is upper triangular with no
@@ -201,6 +253,28 @@ mod tests {
         add_transposed_times(left.view(), right, slice);
         add_transposed_times(left.slice(s![..0, ..]), &[], slice);
         assert!(largest_difference(&sum, &expected) < 1e-4);
+    }
+
+    #[test]
+    fn quadratic_forms_are_those_of_the_definition_and_of_the_lower_triangle() {
+        for n in [1, 30, 256, 600] {
+            let x = noise(n, 20, 12);
+            let a = noise(n, n, 11);
+            let mut h = a.t().dot(&a);
+            let expected = (&x * &h.dot(&x)).sum_axis(ndarray::Axis(0));
+            for row in 0..n {
+                h.slice_mut(s![row, n.min((row / TILE + 1) * TILE)..])
+                    .fill(f32::NAN);
+            }
+            let found = quadratic_forms(h.view(), x.as_slice().unwrap());
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found / f64::from(*expected) - 1.0).abs() < 1e-4, "{n}");
+            }
+        }
+        assert_eq!(
+            quadratic_forms(noise(3, 3, 1).view(), &[]),
+            Vec::<f64>::new()
+        );
     }
 
     #[test]

@@ -8,10 +8,11 @@
 
 use super::feedback::{BLOCK, Factor};
 use super::search::{inverse, whole};
-use crate::lanes::widest;
+use crate::lanes::{Work, widest};
 use crate::linear::add_transposed_times;
 use crate::recipe::NOfM;
 use engine::float::{f16_from_f32, f32_from_f16};
+use ndarray::Array2;
 
 /// Rows that are worked on together: the innermost loops run over them.
 pub(super) const TILE: usize = 64;
@@ -111,32 +112,70 @@ pub(super) fn pass(factor: &Factor, choice: Choice<'_>, tile: &mut Tile) {
         if let Choice::Counts(counts) = choice {
             choose(factor, start, &wanted, &counts[index], tile);
         }
-        widest(|| {
-            for turn in start..end {
-                let col = factor.order[turn];
-                if let Choice::Pattern(pattern) = choice
-                    && (col.is_multiple_of(pattern.columns()) || turn == start)
-                {
-                    choose_pattern(factor, pattern, col, &wanted[turn - start..], tile);
-                }
-                let now = wanted[turn - start];
-                let (codes, values) = (&mut tile.codes[col], &mut tile.values[col]);
-                tile.rounding.nearest(col, &now, codes, values);
-                let (kept, weights) = (&tile.kept[col], &tile.weights[col]);
-                let error = &mut errors[turn];
+        widest(Turns {
+            factor,
+            choice,
+            feed,
+            start,
+            wanted: &mut wanted,
+            errors: &mut errors,
+            tile,
+        });
+    }
+}
+
+/// The columns of one block, each after the other.
+struct Turns<'a> {
+    factor: &'a Factor,
+    choice: Choice<'a>,
+    /// Columns of the factor `[end, columns]`.
+    feed: &'a Array2<f32>,
+    start: usize,
+    /// `[columns]`: what each column should be for the errors of the blocks before.
+    wanted: &'a mut [Lane],
+    /// `[cols]`, in the order of turns.
+    errors: &'a mut [Lane],
+    tile: &'a mut Tile,
+}
+
+impl Work for Turns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            factor,
+            choice,
+            feed,
+            start,
+            wanted,
+            errors,
+            tile,
+        } = self;
+        for turn in start..start + wanted.len() {
+            let col = factor.order[turn];
+            if let Choice::Pattern(pattern) = choice
+                && (col.is_multiple_of(pattern.columns()) || turn == start)
+            {
+                choose_pattern(factor, pattern, col, &wanted[turn - start..], tile);
+            }
+            let now = wanted[turn - start];
+            let (codes, values) = (&mut tile.codes[col], &mut tile.values[col]);
+            tile.rounding.nearest(col, &now, codes, values);
+            let (kept, weights) = (&tile.kept[col], &tile.weights[col]);
+            let error = &mut errors[turn];
+            for r in 0..TILE {
+                values[r] *= kept[r];
+                error[r] = weights[r] - values[r];
+            }
+            let factors = feed.row(turn);
+            let factors = factors.as_slice().expect("row-major");
+            for (wanted, factor) in wanted.iter_mut().zip(factors).skip(turn + 1 - start) {
                 for r in 0..TILE {
-                    values[r] *= kept[r];
-                    error[r] = weights[r] - values[r];
-                }
-                let factors = feed.row(turn);
-                let factors = factors.as_slice().expect("row-major");
-                for (wanted, factor) in wanted.iter_mut().zip(factors).skip(turn + 1 - start) {
-                    for r in 0..TILE {
-                        wanted[r] += factor * error[r];
-                    }
+                    wanted[r] += factor * error[r];
                 }
             }
-        });
+        }
     }
 }
 

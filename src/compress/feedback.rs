@@ -63,6 +63,15 @@ impl<'a> Feedback<'a> {
         self.damping
     }
 
+    /// Computes what methods of both orders will ask for, beside each other: who asks for a factor that
+    /// another thread computes waits.
+    pub fn prepare(&self) {
+        rayon::join(
+            || self.factor(Order::Descending),
+            || self.factor(Order::Natural),
+        );
+    }
+
     /// The factor in this order; nothing when the Hessian is not finite, or far from positive
     /// semidefinite.
     pub(super) fn factor(&self, order: Order) -> Option<&Factor> {

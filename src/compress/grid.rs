@@ -38,7 +38,7 @@ impl Grid {
         clippy::cast_possible_truncation,
         reason = "the low byte of a number below 256 in the low bits"
     )]
-    pub(super) fn push_codes(&self, weights: &[f32], codes: &mut Vec<u8>) {
+    pub(super) fn codes(&self, weights: &[f32], codes: &mut [u8]) {
         let Self {
             step,
             zero,
@@ -46,21 +46,19 @@ impl Grid {
             top,
         } = *self;
         if step <= 0.0 {
-            let place = zero.clamp(low, top);
-            codes.extend(std::iter::repeat_n(
-                rounded_half_up(place) as u8,
-                weights.len(),
-            ));
+            codes.fill(rounded_half_up(zero.clamp(low, top)) as u8);
         } else if low + 1.0 == top {
             // A sum with the zero would lose the sign of the smallest.
-            codes.extend(weights.iter().map(|w| u8::from(w / step >= 0.5 - zero)));
+            for (code, w) in codes.iter_mut().zip(weights) {
+                *code = u8::from(w / step >= 0.5 - zero);
+            }
         } else {
-            codes.extend(weights.iter().map(|w| {
+            for (code, w) in codes.iter_mut().zip(weights) {
                 let place = w / step + zero;
                 let place = if place > low { place } else { low };
                 let place = if place < top { place } else { top };
-                rounded_half_up(place) as u8
-            }));
+                *code = rounded_half_up(place) as u8;
+            }
         }
     }
 
@@ -151,8 +149,8 @@ mod tests {
     #[test]
     fn codes_are_the_nearest_and_halves_go_up() {
         let check = |grid: Grid, weights: &[f32], expected: &[u8]| {
-            let mut codes = Vec::new();
-            grid.push_codes(weights, &mut codes);
+            let mut codes = vec![0; weights.len()];
+            grid.codes(weights, &mut codes);
             assert_eq!(codes, expected, "{grid:?}");
         };
         let grid = Grid {

@@ -7,7 +7,7 @@
 
 use super::columns::{Grids, Lane, Rounding, TILE, Tile};
 use super::feedback::Feedback;
-use crate::lanes::widest;
+use crate::lanes::{Work, widest};
 use crate::linear::add_transposed_times;
 use ndarray::{ArrayView2, s};
 
@@ -16,6 +16,9 @@ const SPAN: usize = 64;
 
 /// Visits of a span's columns.
 const VISITS: usize = 2;
+
+/// Rows whose slope is in registers at a time.
+const LANES: usize = 16;
 
 /// What can be stored of the scales of a tile.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub(super) fn sweep(
     add_scaled(feedback.damping(), &errors, &mut slopes);
     let mut changes: Vec<Lane> = vec![[0.0; TILE]; SPAN];
     let mut local: Vec<Lane> = vec![[0.0; TILE]; SPAN];
+    let mut log = Vec::new();
     for _ in 0..sweeps {
         for start in (0..cols).step_by(SPAN) {
             let end = cols.min(start + SPAN);
@@ -69,17 +73,17 @@ pub(super) fn sweep(
                 hessian: moments.slice(s![start..end, start..end]),
                 damping: feedback.damping(),
                 slopes: &mut local[..len],
+                known: [0; SPAN],
                 changes: &mut changes[..len],
+                log: &mut log,
             };
             span.slopes.copy_from_slice(&slopes[start..end]);
             span.changes.fill([0.0; TILE]);
-            widest(|| {
-                if let (Some(stored), Rounding::Grids(_)) = (stored, &tile.rounding) {
-                    span.refit(stored, tile);
-                }
-                for _ in 0..VISITS {
-                    span.visit(tile);
-                }
+            span.log.clear();
+            widest(Visits {
+                span: &mut span,
+                stored,
+                tile,
             });
             let rows = moments.slice(s![start..end, ..]);
             add_transposed_times(
@@ -106,10 +110,36 @@ struct Span<'a> {
     /// Without damping.
     hessian: ArrayView2<'a, f32>,
     damping: f32,
-    /// `[columns]`: the damped Hessian times the errors.
+    /// `[columns]`: the damped Hessian times the errors, as far as each knows of their changes.
     slopes: &'a mut [Lane],
+    /// Changes that each slope knows of.
+    known: [usize; SPAN],
     /// `[columns]`: by how much the errors have changed.
     changes: &'a mut [Lane],
+    /// Each change with its column, one after the other.
+    log: &'a mut Vec<(usize, Lane)>,
+}
+
+/// Everything that happens in a span before the other columns hear of it.
+struct Visits<'v, 'a> {
+    span: &'v mut Span<'a>,
+    stored: Option<&'v Stored>,
+    tile: &'v mut Tile,
+}
+
+impl Work for Visits<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { span, stored, tile } = self;
+        if let (Some(stored), Rounding::Grids(_)) = (stored, &tile.rounding) {
+            span.refit(stored, tile);
+        }
+        for _ in 0..VISITS {
+            span.visit(tile);
+        }
+    }
 }
 
 impl Span<'_> {
@@ -118,19 +148,37 @@ impl Span<'_> {
         self.hessian[[row, col]] + if row == col { self.damping } else { 0.0 }
     }
 
-    /// One error changes: the slopes of all columns follow.
+    /// One error changes: slopes follow when they are next asked for.
     #[inline(always)]
-    fn change(&mut self, col: usize, by: &Lane) {
+    fn change(&mut self, col: usize, by: Lane) {
         for (sum, by) in self.changes[col].iter_mut().zip(by) {
             *sum += by;
         }
-        for other in 0..self.slopes.len() {
-            let curvature = self.curvature(other, col);
-            let slope = &mut self.slopes[other];
-            for r in 0..TILE {
-                slope[r] += curvature * by[r];
+        self.log.push((col, by));
+    }
+
+    /// Brings the slope of a column up to date.
+    #[inline(always)]
+    fn follow(&mut self, col: usize) {
+        let news = &self.log[self.known[col]..];
+        for (part, slope) in self.slopes[col]
+            .as_chunks_mut::<LANES>()
+            .0
+            .iter_mut()
+            .enumerate()
+        {
+            let mut sums = *slope;
+            for (other, by) in news {
+                let curvature =
+                    self.hessian[[col, *other]] + if *other == col { self.damping } else { 0.0 };
+                let by = &by.as_chunks::<LANES>().0[part];
+                for lane in 0..LANES {
+                    sums[lane] += curvature * by[lane];
+                }
             }
+            *slope = sums;
         }
+        self.known[col] = self.log.len();
     }
 
     /// Moves every column to the value that is best while the others stay.
@@ -138,6 +186,7 @@ impl Span<'_> {
     fn visit(&mut self, tile: &mut Tile) {
         for col in 0..self.slopes.len() {
             let at = self.start + col;
+            self.follow(col);
             let curvature = self.curvature(col, col);
             let mut wanted = [0.0; TILE];
             let slope = &self.slopes[col];
@@ -153,7 +202,7 @@ impl Span<'_> {
             tile.codes[at] = codes;
             tile.values[at] = values;
             if by.iter().any(|x| *x != 0.0) {
-                self.change(col, &by);
+                self.change(col, by);
             }
         }
     }
@@ -175,7 +224,10 @@ impl Span<'_> {
 
     /// The best step along `direction` `[columns]` of the group: slope over curvature.
     #[inline(always)]
-    fn best(&self, columns: std::ops::Range<usize>, direction: &[Lane]) -> (Lane, Lane) {
+    fn best(&mut self, columns: std::ops::Range<usize>, direction: &[Lane]) -> (Lane, Lane) {
+        for col in columns.clone() {
+            self.follow(col);
+        }
         let (mut slope, mut curvature) = ([0.0; TILE], [0.0; TILE]);
         for (a, i) in columns.clone().enumerate() {
             let mut sum = [0.0; TILE];
@@ -199,13 +251,13 @@ impl Span<'_> {
             return;
         };
         let (step, zero) = &mut grids.groups[(self.start + columns.start) / grids.width];
-        let places: Vec<Lane> = columns
-            .clone()
-            .map(|col| {
-                let at = self.start + col;
-                std::array::from_fn(|r| (tile.codes[at][r] - zero[r]) * tile.kept[at][r])
-            })
-            .collect();
+        let mut places = vec![[0.0; TILE]; columns.len()];
+        for (place, col) in places.iter_mut().zip(columns.clone()) {
+            let at = self.start + col;
+            for r in 0..TILE {
+                place[r] = (tile.codes[at][r] - zero[r]) * tile.kept[at][r];
+            }
+        }
         let (slope, curvature) = self.best(columns.clone(), &places);
         let mut by = [0.0; TILE];
         for r in 0..TILE {
@@ -230,7 +282,7 @@ impl Span<'_> {
             return;
         };
         let (step, zero) = &mut grids.groups[(self.start + columns.start) / grids.width];
-        let ones: Vec<Lane> = columns.clone().map(|_| [1.0; TILE]).collect();
+        let ones = vec![[1.0; TILE]; columns.len()];
         let (slope, curvature) = self.best(columns.clone(), &ones);
         let mut by = [0.0; TILE];
         for r in 0..TILE {
@@ -268,7 +320,7 @@ impl Span<'_> {
                 tile.values[at][r] += change;
                 lower[r] = -change;
             }
-            self.change(col, &lower);
+            self.change(col, lower);
         }
     }
 }

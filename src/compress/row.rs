@@ -2,6 +2,7 @@
 
 use super::grid::{Grid, has_mask};
 use super::scales::Scales;
+use crate::lanes::{Work, widest};
 use engine::encoding::{Encoding, GROUP};
 
 /// The scales, codes and mask of one row of `cols` weights.
@@ -17,18 +18,19 @@ pub(super) struct Row {
 
 impl Row {
     /// Rounds `weights` `[cols]` to the grids of `scales`; those that are not kept must be zero.
-    #[inline(always)]
     pub(super) fn nearest(
         encoding: Encoding,
         scales: Scales,
         weights: &[f32],
         kept: &[bool],
     ) -> Self {
-        let mut codes = Vec::with_capacity(weights.len());
-        for (part, group) in weights.chunks(scaled_cols(encoding)).zip(&scales.groups) {
-            let grid = Grid::new(encoding, &scales, *group);
-            grid.push_codes(part, &mut codes);
-        }
+        let mut codes = vec![0; weights.len()];
+        widest(Codes {
+            encoding,
+            scales: &scales,
+            weights,
+            codes: &mut codes,
+        });
         Self {
             scales,
             codes,
@@ -62,5 +64,26 @@ pub(super) const fn scaled_cols(encoding: Encoding) -> usize {
     match encoding.record() {
         Some(record) => record.groups * GROUP,
         None => GROUP,
+    }
+}
+
+/// The codes of [`Row::nearest`].
+struct Codes<'a> {
+    encoding: Encoding,
+    scales: &'a Scales,
+    weights: &'a [f32],
+    codes: &'a mut [u8],
+}
+
+impl Work for Codes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let width = scaled_cols(self.encoding);
+        let parts = self.weights.chunks(width).zip(self.codes.chunks_mut(width));
+        for ((weights, codes), group) in parts.zip(&self.scales.groups) {
+            Grid::new(self.encoding, self.scales, *group).codes(weights, codes);
+        }
     }
 }

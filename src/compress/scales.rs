@@ -3,6 +3,7 @@
 //! Every group of columns that shares a scale gets one that just holds its extremes; scales are
 //! themselves rounded to the integers of the format.
 
+use crate::lanes::{Work, widest};
 use engine::block::scale_unit;
 use engine::encoding::{Encoding, Width};
 use engine::float::{f16_from_f32, f32_from_f16};
@@ -62,7 +63,6 @@ pub(super) enum Zeros {
 }
 
 /// The scales that round a row to nearest, `width` columns to a scale.
-#[inline(always)]
 pub(super) fn nearest(encoding: Encoding, width: usize, zeros: Zeros, row: &[f32]) -> Scales {
     let grids: Vec<Grid> = row.chunks(width).map(|part| grid(encoding, part)).collect();
     let row = row_scale(encoding, grids.iter().map(|g| g.step));
@@ -85,7 +85,6 @@ struct Grid {
 }
 
 /// The grid that just holds a group.
-#[inline(always)]
 fn grid(encoding: Encoding, group: &[f32]) -> Grid {
     let magnitudes = || group.iter().map(|w| w.abs());
     let symmetric = |top: f32, zero: f32| {
@@ -138,20 +137,31 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
 }
 
 /// The least and the greatest of zero and the weights, in lanes; what is not a number is neither.
-#[inline(always)]
 pub(super) fn extremes(group: &[f32]) -> (f32, f32) {
-    const LANES: usize = 8;
-    let (parts, rest) = group.as_chunks::<LANES>();
-    let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
-    for part in parts {
-        for lane in 0..LANES {
-            let w = part[lane];
-            low[lane] = if w < low[lane] { w } else { low[lane] };
-            high[lane] = if w > high[lane] { w } else { high[lane] };
+    widest(Extremes(group))
+}
+
+/// [`extremes`].
+struct Extremes<'a>(&'a [f32]);
+
+impl Work for Extremes<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn call(self) -> (f32, f32) {
+        const LANES: usize = 8;
+        let (parts, rest) = self.0.as_chunks::<LANES>();
+        let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for part in parts {
+            for lane in 0..LANES {
+                let w = part[lane];
+                low[lane] = if w < low[lane] { w } else { low[lane] };
+                high[lane] = if w > high[lane] { w } else { high[lane] };
+            }
         }
+        let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
+        (all(low).fold(0.0, f32::min), all(high).fold(0.0, f32::max))
     }
-    let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
-    (all(low).fold(0.0, f32::min), all(high).fold(0.0, f32::max))
 }
 
 /// The row scale, as a half, that gives the largest step the largest integer scale.

@@ -10,6 +10,7 @@ use super::row::scaled_cols;
 use super::scales::{
     GroupScale, Scales, Zeros, byte, code_unit, extremes, largest_scale, row_scale,
 };
+use crate::lanes::{Work, widest};
 use engine::encoding::Encoding;
 use engine::float::{f16_from_f32, f32_from_f16};
 
@@ -37,7 +38,6 @@ struct Fit {
 /// squared differences of `weights` `[cols]`. Never worse than `nearest`.
 ///
 /// The largest scale is `headroom` times smaller than the largest that can be stored.
-#[inline(always)]
 pub(super) fn scales(
     encoding: Encoding,
     zeros: Zeros,
@@ -145,7 +145,6 @@ fn least_part(kind: Kind) -> f32 {
     }
 }
 
-#[inline(always)]
 fn fit(kind: Kind, zeros: Zeros, part: Part<'_>) -> Fit {
     let (low, high) = extremes(part.weights);
     let levels = kind.top - kind.low;
@@ -201,7 +200,6 @@ fn fit(kind: Kind, zeros: Zeros, part: Part<'_>) -> Fit {
 }
 
 /// The best of what can be stored near `fit`, and its error.
-#[inline(always)]
 fn stored(
     encoding: Encoding,
     kind: Kind,
@@ -288,62 +286,16 @@ pub(super) fn inverse(step: f32) -> f32 {
 
 impl Part<'_> {
     /// Importance times squared difference, summed.
-    #[inline(always)]
     fn error(&self, grid: &Grid) -> f32 {
-        let Grid {
-            step,
-            zero,
-            low,
-            top,
-        } = *grid;
-        let inverse = inverse(step);
-        let one = |w: f32, h: f32| {
-            let code = whole((w * inverse + zero).clamp(low, top));
-            let difference = w - step * (code - zero);
-            h * difference * difference
-        };
-        let (weights, rest) = self.weights.as_chunks::<LANES>();
-        let (importance, rest_importance) = self.importance.as_chunks::<LANES>();
-        let mut sums = [0.0f32; LANES];
-        for (w, h) in weights.iter().zip(importance) {
-            for lane in 0..LANES {
-                sums[lane] += one(w[lane], h[lane]);
-            }
-        }
-        let rest: f32 = rest
-            .iter()
-            .zip(rest_importance)
-            .map(|(w, h)| one(*w, *h))
-            .sum();
-        sums.iter().sum::<f32>() + rest
+        let (part, grid) = (*self, *grid);
+        widest(ErrorOfPart { part, grid })
     }
 
     /// Sums of importance times 1, place, place squared, weight and their product, where places are
     /// codes less `zero`.
-    #[inline(always)]
     fn sums(&self, grid: &Grid, zero: f32) -> [f64; 5] {
-        let inverse = inverse(grid.step);
-        let mut lanes = [[0.0f32; LANES]; 5];
-        let mut add = |lane: usize, w: f32, h: f32| {
-            let code = whole((w * inverse + grid.zero).clamp(grid.low, grid.top));
-            let place = code - zero;
-            lanes[0][lane] += h;
-            lanes[1][lane] += h * place;
-            lanes[2][lane] += h * place * place;
-            lanes[3][lane] += h * w;
-            lanes[4][lane] += h * place * w;
-        };
-        let (weights, rest) = self.weights.as_chunks::<LANES>();
-        let (importance, rest_importance) = self.importance.as_chunks::<LANES>();
-        for (w, h) in weights.iter().zip(importance) {
-            for lane in 0..LANES {
-                add(lane, w[lane], h[lane]);
-            }
-        }
-        for (lane, (w, h)) in rest.iter().zip(rest_importance).enumerate() {
-            add(lane, *w, *h);
-        }
-        lanes.map(|lanes| lanes.iter().map(|x| f64::from(*x)).sum())
+        let (part, grid) = (*self, *grid);
+        widest(SumsOfPart { part, grid, zero })
     }
 
     /// The step and zero that fit best the codes which `fit` gives.
@@ -351,7 +303,6 @@ impl Part<'_> {
         clippy::cast_possible_truncation,
         reason = "rounding to 32 bits is the result"
     )]
-    #[inline(always)]
     fn refit(&self, kind: Kind, fit: Fit, zero_of: impl Fn(f32) -> f32) -> Fit {
         let fixed = kind.zero.unwrap_or(fit.zero);
         let [all, codes, squares, sum, products] = self.sums(&kind.grid(fit), fixed);
@@ -384,5 +335,82 @@ impl Part<'_> {
             },
             zero: fixed,
         }
+    }
+}
+
+/// [`Part::error`].
+struct ErrorOfPart<'a> {
+    part: Part<'a>,
+    grid: Grid,
+}
+
+impl Work for ErrorOfPart<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let Grid {
+            step,
+            zero,
+            low,
+            top,
+        } = self.grid;
+        let inverse = inverse(step);
+        let one = |w: f32, h: f32| {
+            let code = whole((w * inverse + zero).clamp(low, top));
+            let difference = w - step * (code - zero);
+            h * difference * difference
+        };
+        let (weights, rest) = self.part.weights.as_chunks::<LANES>();
+        let (importance, rest_importance) = self.part.importance.as_chunks::<LANES>();
+        let mut sums = [0.0f32; LANES];
+        for (w, h) in weights.iter().zip(importance) {
+            for lane in 0..LANES {
+                sums[lane] += one(w[lane], h[lane]);
+            }
+        }
+        let mut rest_sum = 0.0;
+        for (w, h) in rest.iter().zip(rest_importance) {
+            rest_sum += one(*w, *h);
+        }
+        sums.iter().sum::<f32>() + rest_sum
+    }
+}
+
+/// [`Part::sums`].
+struct SumsOfPart<'a> {
+    part: Part<'a>,
+    grid: Grid,
+    zero: f32,
+}
+
+impl Work for SumsOfPart<'_> {
+    type Output = [f64; 5];
+
+    #[inline(always)]
+    fn call(self) -> [f64; 5] {
+        let Self { part, grid, zero } = self;
+        let inverse = inverse(grid.step);
+        let mut lanes = [[0.0f32; LANES]; 5];
+        let mut add = |lane: usize, w: f32, h: f32| {
+            let code = whole((w * inverse + grid.zero).clamp(grid.low, grid.top));
+            let place = code - zero;
+            lanes[0][lane] += h;
+            lanes[1][lane] += h * place;
+            lanes[2][lane] += h * place * place;
+            lanes[3][lane] += h * w;
+            lanes[4][lane] += h * place * w;
+        };
+        let (weights, rest) = part.weights.as_chunks::<LANES>();
+        let (importance, rest_importance) = part.importance.as_chunks::<LANES>();
+        for (w, h) in weights.iter().zip(importance) {
+            for lane in 0..LANES {
+                add(lane, w[lane], h[lane]);
+            }
+        }
+        for (lane, (w, h)) in rest.iter().zip(rest_importance).enumerate() {
+            add(lane, *w, *h);
+        }
+        lanes.map(|lanes| lanes.iter().map(|x| f64::from(*x)).sum())
     }
 }
