@@ -2,15 +2,16 @@
 //!
 //! Two threads: one rounds to nearest within a few frames, the other follows with what needs a search or a
 //! calibration. In both the newest request of a matrix wins: an older one that waits is replaced, one that
-//! is being computed is dropped when it is done.
+//! is being computed is stopped.
 
 use super::candidate::Candidate;
 use super::derived::{Built, Loaded};
 use super::jobs::{lock, panic_sentence, sentence, spawn};
 use super::saliencies::Saliencies;
 use crate::calibrate::{CalibrateError, Calibration, Hessian};
-use crate::compress::{CompressedTensor, compress_tensor};
+use crate::compress::{CompressedTensor, Feedback, compress_tensor, compress_tensor_with};
 use crate::forward::Input;
+use crate::job::{CancelToken, Job};
 use crate::packed::LiveModel;
 use crate::recipe::Setting;
 use eframe::egui::Context;
@@ -63,7 +64,7 @@ impl Quantizer {
     pub(super) fn new(ctx: &Context) -> Result<Self, String> {
         let mut orders = Saliencies::default();
         let plain = Lane::start("quantizer", ctx, move |task| match task {
-            Task::Compute(request) => Ok(plain(request, &orders)),
+            Task::Compute(request, _) => Ok(plain(request, &orders)),
             Task::Idle(request) => {
                 orders.sort(request).map_err(|error| sentence(&error))?;
                 Ok(None)
@@ -71,8 +72,8 @@ impl Quantizer {
         })?;
         let mut moments = None;
         let fitted = Lane::start("calibrator", ctx, move |task| match task {
-            Task::Compute(request) => {
-                let tensor = fitted(request, &mut moments);
+            Task::Compute(request, job) => {
+                let tensor = fitted(request, &mut moments, job);
                 tensor.map(Some).map_err(|error| sentence(&error))
             }
             Task::Idle(_) => Ok(None),
@@ -122,7 +123,11 @@ fn plain(request: &Request, orders: &Saliencies) -> Option<CompressedTensor> {
 type Moments = Option<(Arc<Calibration>, Option<u32>, Vec<(Input, Hessian)>)>;
 
 /// Does all that the setting asks.
-fn fitted(request: &Request, moments: &mut Moments) -> Result<CompressedTensor, CalibrateError> {
+fn fitted(
+    request: &Request,
+    moments: &mut Moments,
+    job: &Job<'_>,
+) -> Result<CompressedTensor, CalibrateError> {
     let Request {
         loaded, setting, ..
     } = request;
@@ -132,7 +137,15 @@ fn fitted(request: &Request, moments: &mut Moments) -> Result<CompressedTensor, 
         Some(calibration) => moments_of(calibration, matrix.role, matrix.layer, moments)?,
         None => None,
     };
-    Ok(compress_tensor(&loaded.model, tensor, *setting, hessian))
+    let feedback = hessian.map(Feedback::new);
+    let feedback = feedback.as_ref();
+    Ok(compress_tensor_with(
+        &loaded.model,
+        tensor,
+        *setting,
+        feedback,
+        job,
+    )?)
 }
 
 fn moments_of<'m>(
@@ -163,8 +176,8 @@ struct Lane {
 
 /// What a thread is to do.
 enum Task<'a> {
-    /// A matrix that is waited for.
-    Compute(&'a Request),
+    /// A matrix that is waited for, until the job is cancelled.
+    Compute(&'a Request, &'a Job<'a>),
     /// Nothing waits: time to prepare for the next request of this matrix.
     Idle(&'a Request),
 }
@@ -179,10 +192,26 @@ struct Shared {
 struct Queue {
     wanted: BTreeMap<(Candidate, usize), Request>,
     /// What is being computed, while it is wanted.
-    busy: Option<(Candidate, usize, Setting)>,
+    busy: Option<Busy>,
     /// Results that nobody has taken yet: another request may follow from each.
     untaken: usize,
     closed: bool,
+}
+
+/// A matrix that is being computed.
+#[derive(Debug)]
+struct Busy {
+    key: (Candidate, usize, Setting),
+    cancel: CancelToken,
+}
+
+impl Queue {
+    /// What is being computed is wanted no longer.
+    fn stop(&mut self) {
+        if let Some(busy) = self.busy.take() {
+            busy.cancel.cancel();
+        }
+    }
 }
 
 impl Lane {
@@ -201,7 +230,8 @@ impl Lane {
     fn ask(&self, candidate: Candidate, requests: Vec<Request>) {
         let mut queue = lock(&self.shared.queue);
         queue.wanted.retain(|(owner, _), _| *owner != candidate);
-        let busy = queue.busy.filter(|(owner, ..)| *owner == candidate);
+        let busy = queue.busy.as_ref().map(|busy| busy.key);
+        let busy = busy.filter(|(owner, ..)| *owner == candidate);
         let mut is_wanted = false;
         for request in requests {
             // What is being computed with this very setting needs no second run.
@@ -212,7 +242,7 @@ impl Lane {
             }
         }
         if busy.is_some() && !is_wanted {
-            queue.busy = None;
+            queue.stop();
         }
         self.shared.wake.notify_one();
     }
@@ -220,7 +250,7 @@ impl Lane {
     fn clear(&self) {
         let mut queue = lock(&self.shared.queue);
         queue.wanted.clear();
-        queue.busy = None;
+        queue.stop();
     }
 
     fn pending(&self) -> usize {
@@ -240,6 +270,7 @@ impl Drop for Lane {
         let mut queue = lock(&self.shared.queue);
         queue.closed = true;
         queue.wanted.clear();
+        queue.stop();
         self.shared.wake.notify_one();
     }
 }
@@ -250,14 +281,16 @@ fn serve(
     ctx: &Context,
     mut work: impl FnMut(Task<'_>) -> Result<Option<CompressedTensor>, String>,
 ) {
-    while let Some(request) = next(shared) {
+    while let Some((request, cancel)) = next(shared) {
         let key = (request.candidate, request.matrix, request.setting);
-        let made = match catch_unwind(AssertUnwindSafe(|| work(Task::Compute(&request)))) {
+        let job = Job::new(&|_| (), cancel);
+        let task = Task::Compute(&request, &job);
+        let made = match catch_unwind(AssertUnwindSafe(|| work(task))) {
             Ok(made) => made.transpose(),
             Err(panic) => Some(Err(panic_sentence(&*panic))),
         };
         let mut queue = lock(&shared.queue);
-        let is_wanted = queue.busy.take() == Some(key);
+        let is_wanted = queue.busy.take_if(|busy| busy.key == key).is_some();
         if queue.closed {
             return;
         }
@@ -304,16 +337,20 @@ fn exchange(request: &Request, tensor: CompressedTensor) -> Result<Requantized, 
     exchanged.map(|_| done).map_err(|error| error.to_string())
 }
 
-/// Waits for work; nothing when the window closes.
-fn next(shared: &Shared) -> Option<Request> {
+/// Waits for work; the request and what stops it, nothing when the window closes.
+fn next(shared: &Shared) -> Option<(Request, CancelToken)> {
     let mut queue = lock(&shared.queue);
     loop {
         if queue.closed {
             return None;
         }
         if let Some((_, request)) = queue.wanted.pop_first() {
-            queue.busy = Some((request.candidate, request.matrix, request.setting));
-            return Some(request);
+            let cancel = CancelToken::new();
+            queue.busy = Some(Busy {
+                key: (request.candidate, request.matrix, request.setting),
+                cancel: cancel.clone(),
+            });
+            return Some((request, cancel));
         }
         queue = shared
             .wake

@@ -26,7 +26,7 @@ pub enum CompressError {
 /// [`CompressedTensor::methods`] says.
 ///
 /// # Errors
-/// When the calibration cannot be read, or the job is cancelled between two tensors.
+/// When the calibration cannot be read, or the job is cancelled.
 pub fn compress_calibrated(
     model: &Model,
     recipe: &Recipe,
@@ -66,11 +66,10 @@ pub fn compress_calibrated(
         let compressed: Vec<_> = work
             .into_par_iter()
             .map(|(place, tensor, setting)| {
-                job.check()?;
                 let input = calibration.and_then(|c| c.input_of(tensor.role));
                 let feedback = feedbacks.iter().find(|(i, _)| Some(*i) == input);
                 let feedback = feedback.map(|(_, f)| f).filter(|_| setting.is_calibrated());
-                let tensor = compress_tensor_with(model, tensor, setting, feedback);
+                let tensor = compress_tensor_with(model, tensor, setting, feedback, job)?;
                 Ok((place, Arc::new(tensor)))
             })
             .collect::<Result<_, Cancelled>>()?;

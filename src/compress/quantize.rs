@@ -9,7 +9,8 @@ use super::rows::Rows;
 use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
 use super::{Plan, columns, exact, prune, search, write};
-use crate::lanes::widest;
+use crate::job::{Cancelled, Job};
+use crate::lanes::{Work, widest};
 use crate::recipe::Quantizer;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::float::{f16_from_f32, f32_from_f16};
@@ -27,8 +28,12 @@ const HEADROOM: f32 = 1.2;
 pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
     let plan = Plan::nearest(encoding, cols, kept);
     let values = weights;
-    encode_as(&plan, None, Rows::Floats { values, cols }).bytes
+    let encoded = encode_as(&plan, None, Rows::Floats { values, cols }, &Job::silent());
+    encoded.expect(UNCANCELLED).bytes
 }
+
+/// Nobody can cancel a silent job.
+pub(super) const UNCANCELLED: &str = "nobody cancelled it";
 
 /// Bytes of a matrix, and how far they are from the weights.
 #[derive(Debug)]
@@ -45,13 +50,18 @@ pub(super) struct Guide<'a> {
     pub(super) factor: Option<&'a Factor>,
 }
 
-/// Encodes a matrix.
-pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, matrix: Rows<'_>) -> Encoded {
+/// Encodes a matrix; a job that is cancelled stops it between two tiles of rows.
+pub(super) fn encode_as(
+    plan: &Plan,
+    guide: Option<Guide<'_>>,
+    matrix: Rows<'_>,
+    job: &Job<'_>,
+) -> Result<Encoded, Cancelled> {
     let Plan { encoding, cols, .. } = *plan;
     let rows = matrix.count();
     let mut bytes = vec![0; encoding.bytes(rows, cols, plan.kept)];
     if bytes.is_empty() {
-        return Encoded { bytes, nmse: 0.0 };
+        return Ok(Encoded { bytes, nmse: 0.0 });
     }
     if encoding == Encoding::F32 {
         let mut buffer = Vec::new();
@@ -59,7 +69,7 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, matrix: Rows<'_>)
         for (bytes, w) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
             *bytes = w.to_le_bytes();
         }
-        return Encoded { bytes, nmse: 0.0 };
+        return Ok(Encoded { bytes, nmse: 0.0 });
     }
     let block_bytes = match encoding.record() {
         Some(_) => encoding.block_bytes(cols, plan.kept),
@@ -73,22 +83,21 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, matrix: Rows<'_>)
     let parts = bytes.par_chunks_mut(blocks * block_bytes).enumerate();
     let errors: Vec<Vec<(f64, f64)>> = parts
         .map_init(Vec::new, |buffer, (index, bytes)| {
+            job.check()?;
             let first = index * blocks * BLOCK_ROWS;
             let weights = matrix.part(first..rows.min(first + blocks * BLOCK_ROWS), buffer);
             let solved = match factor {
                 Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
                 None => alone(plan, guide.map(|g| g.feedback), weights),
             };
-            match solved {
+            Ok(match solved {
                 Solved::Rows(rows) => {
                     write_rows(encoding, block_bytes, &rows, bytes);
-                    let mut values = vec![0.0; cols];
-                    let pairs = rows.iter().zip(weights.chunks_exact(cols));
-                    let error = |(row, weights): (&Row, &[f32])| {
-                        row.values(encoding, &mut values);
-                        squared_error(weights, &values)
-                    };
-                    widest(|| pairs.map(error).collect())
+                    widest(Errors {
+                        encoding,
+                        rows: &rows,
+                        weights,
+                    })
                 }
                 Solved::Halves(mut halves) => {
                     for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&mut halves) {
@@ -99,15 +108,15 @@ pub(super) fn encode_as(plan: &Plan, guide: Option<Guide<'_>>, matrix: Rows<'_>)
                     let pairs = weights.chunks_exact(cols).zip(halves.chunks_exact(cols));
                     pairs.map(|(w, q)| squared_error(w, q)).collect()
                 }
-            }
+            })
         })
-        .collect();
+        .collect::<Result<_, Cancelled>>()?;
     let (error, size) = errors
         .into_iter()
         .flatten()
         .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
     let nmse = if size > 0.0 { error / size } else { 0.0 };
-    Encoded { bytes, nmse }
+    Ok(Encoded { bytes, nmse })
 }
 
 /// Rows of which none knows of the others, nor a column of those before it.
@@ -130,6 +139,29 @@ fn write_rows(encoding: Encoding, block_bytes: usize, rows: &[Row], bytes: &mut 
     let blocks = bytes.chunks_exact_mut(block_bytes);
     for (bytes, rows) in blocks.zip(rows.chunks(BLOCK_ROWS)) {
         write::block(encoding, record, rows, bytes);
+    }
+}
+
+/// [`squared_error`] of each row.
+struct Errors<'a> {
+    encoding: Encoding,
+    rows: &'a [Row],
+    weights: &'a [f32],
+}
+
+impl Work for Errors<'_> {
+    type Output = Vec<(f64, f64)>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<(f64, f64)> {
+        let cols = self.weights.len() / self.rows.len().max(1);
+        let mut values = vec![0.0; cols];
+        let mut errors = Vec::with_capacity(self.rows.len());
+        for (row, weights) in self.rows.iter().zip(self.weights.chunks_exact(cols)) {
+            row.values(self.encoding, &mut values);
+            errors.push(squared_error(weights, &values));
+        }
+        errors
     }
 }
 
@@ -185,7 +217,7 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
     {
         return Row::nearest(encoding, scales, &pruned, &mask);
     }
-    let nearest = widest(|| nearest(encoding, width, zeros, &pruned));
+    let nearest = nearest(encoding, width, zeros, &pruned);
     let scales = match plan.quantizer {
         Quantizer::Nearest => nearest,
         Quantizer::Search | Quantizer::Gptq => {
@@ -200,10 +232,10 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
                 Quantizer::Nearest | Quantizer::Search => 1.0,
                 Quantizer::Gptq => HEADROOM,
             };
-            widest(|| search::scales(encoding, zeros, &pruned, &importance, headroom, nearest))
+            search::scales(encoding, zeros, &pruned, &importance, headroom, nearest)
         }
     };
-    widest(|| Row::nearest(encoding, scales, &pruned, &mask))
+    Row::nearest(encoding, scales, &pruned, &mask)
 }
 
 /// Whether a row is stored without error.

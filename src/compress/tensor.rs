@@ -2,11 +2,12 @@
 
 use super::feedback::Feedback;
 use super::plan::Plan;
-use super::quantize::{Guide, encode_as};
+use super::quantize::{Guide, UNCANCELLED, encode_as};
 use super::rows::Rows;
 use super::twin;
 use crate::calibrate::Hessian;
-use crate::linear::add_transposed_times;
+use crate::job::{Cancelled, Job};
+use crate::linear::quadratic_forms;
 use crate::model::{Model, Tensor};
 use crate::recipe::{Pruner, Quantizer, Setting};
 use engine::encoding::{BLOCK_ROWS, Encoding};
@@ -98,20 +99,25 @@ pub fn compress_tensor(
     hessian: Option<&Hessian>,
 ) -> CompressedTensor {
     let feedback = hessian.map(Feedback::new);
-    compress_tensor_with(model, tensor, setting, feedback.as_ref())
+    let compressed =
+        compress_tensor_with(model, tensor, setting, feedback.as_ref(), &Job::silent());
+    compressed.expect(UNCANCELLED)
 }
 
 /// Compresses one tensor with a Hessian that other tensors may share.
 ///
+/// # Errors
+/// When the job is cancelled.
+///
 /// # Panics
 /// When the Hessian is not `[cols, cols]`.
-#[must_use]
 pub fn compress_tensor_with(
     model: &Model,
     tensor: &Tensor,
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
-) -> CompressedTensor {
+    job: &Job<'_>,
+) -> Result<CompressedTensor, Cancelled> {
     let Tensor {
         rows, cols, role, ..
     } = *tensor;
@@ -135,10 +141,11 @@ pub fn compress_tensor_with(
         | Encoding::Ternary
         | Encoding::OneOfFour
         | Encoding::Sparse(_) => {
-            compress_as(encoding, Rows::Stored { model, tensor }, setting, feedback)
+            let rows = Rows::Stored { model, tensor };
+            compress_as(encoding, rows, setting, feedback, job)?
         }
     };
-    named(tensor, setting, compressed)
+    Ok(named(tensor, setting, compressed))
 }
 
 /// Compresses the values of a tensor `[rows, cols]`, of which some may have been zeroed, without a
@@ -194,7 +201,8 @@ pub fn compress_weights(
     assert!(weights.len().is_multiple_of(cols), "whole rows of {cols}");
     let encoding = setting.encoding(weights.len() / cols, cols, None);
     let values = weights;
-    compress_as(encoding, Rows::Floats { values, cols }, setting, feedback)
+    let rows = Rows::Floats { values, cols };
+    compress_as(encoding, rows, setting, feedback, &Job::silent()).expect(UNCANCELLED)
 }
 
 fn compress_as(
@@ -202,7 +210,8 @@ fn compress_as(
     rows: Rows<'_>,
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
-) -> CompressedWeights {
+    job: &Job<'_>,
+) -> Result<CompressedWeights, Cancelled> {
     let cols = rows.cols();
     if let Some(feedback) = feedback {
         let inputs = feedback.hessian().moments().nrows();
@@ -210,69 +219,69 @@ fn compress_as(
     }
     let (plan, factor) = Plan::new(&setting, encoding, cols, feedback);
     let guide = feedback.map(|feedback| Guide { feedback, factor });
-    let encoded = encode_as(&plan, guide, rows);
+    let encoded = encode_as(&plan, guide, rows, job)?;
     let matrix = Matrix::new(encoding, rows.count(), cols, plan.kept, &encoded.bytes)
         .expect("encoded to this very length");
-    CompressedWeights {
+    let output_error = match feedback {
+        Some(feedback) => Some(output_error(&matrix, rows, feedback.hessian(), job)?),
+        None => None,
+    };
+    Ok(CompressedWeights {
         encoding,
         kept: plan.kept,
         nmse: encoded.nmse,
-        output_error: feedback.map(|f| output_error(&matrix, rows, f.hessian())),
+        output_error,
         methods: Methods {
             quantizer: plan.quantizer,
             pruner: plan.pruner,
         },
         bytes: encoded.bytes,
-    }
+    })
 }
 
 /// `tr(E H Eᵀ) / tr(W H Wᵀ)`; 0 where both are.
-fn output_error(matrix: &Matrix<'_>, source: Rows<'_>, hessian: &Hessian) -> f64 {
-    const TILE: usize = 4 * BLOCK_ROWS;
+fn output_error(
+    matrix: &Matrix<'_>,
+    source: Rows<'_>,
+    hessian: &Hessian,
+    job: &Job<'_>,
+) -> Result<f64, Cancelled> {
+    const TILE: usize = 8 * BLOCK_ROWS;
     let cols = matrix.cols();
     let moments = hessian.moments().view();
     let tiles: Vec<(f64, f64)> = (0..source.count().div_ceil(TILE))
         .into_par_iter()
         .map_init(Vec::new, |buffer, index| {
+            job.check()?;
             let first = index * TILE;
             let rows = TILE.min(source.count() - first);
             let weights = source.part(first..first + rows, buffer);
             // Errors in the first half of the columns, weights in the second.
             let width = 2 * rows;
+            let mut values = vec![0.0; rows * cols];
+            for (r, values) in values.chunks_exact_mut(cols).enumerate() {
+                matrix.dequantize_row(first + r, values);
+            }
             let mut both = vec![0.0; cols * width];
-            let mut values = vec![0.0; cols];
-            for (r, weights) in weights.chunks_exact(cols).enumerate() {
-                matrix.dequantize_row(first + r, &mut values);
-                for (col, (w, q)) in weights.iter().zip(&values).enumerate() {
-                    both[col * width + r] = w - q;
-                    both[col * width + rows + r] = *w;
+            for (col, both) in both.chunks_exact_mut(width).enumerate() {
+                for r in 0..rows {
+                    let weight = weights[r * cols + col];
+                    both[r] = weight - values[r * cols + col];
+                    both[rows + r] = weight;
                 }
             }
-            let mut products = vec![0.0; cols * width];
-            add_transposed_times(moments, &both, &mut products);
-            let (mut error, mut size) = (0.0, 0.0);
-            let pairs = both.chunks_exact(width).zip(products.chunks_exact(width));
-            for (both, products) in pairs {
-                let product = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
-                let sums = both.iter().zip(products).map(product);
-                for (r, product) in sums.enumerate() {
-                    if r < rows {
-                        error += product;
-                    } else {
-                        size += product;
-                    }
-                }
-            }
-            (error, size)
+            let forms = quadratic_forms(moments, &both);
+            let (errors, sizes) = forms.split_at(rows);
+            Ok((errors.iter().sum(), sizes.iter().sum()))
         })
-        .collect();
+        .collect::<Result<_, Cancelled>>()?;
     let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
     let (error, size) = tiles.into_iter().fold((0.0, 0.0), sum);
-    if size > 0.0 {
+    Ok(if size > 0.0 {
         error.max(0.0) / size
     } else {
         0.0
-    }
+    })
 }
 
 /// The rotary frequencies: a table that the engine reads like any other tensor.
@@ -280,7 +289,7 @@ pub(super) fn frequencies(model: &Model) -> CompressedTensor {
     let cols = model.rope_frequencies.len();
     let plan = Plan::nearest(Encoding::F32, cols, cols);
     let values = &model.rope_frequencies;
-    let frequencies = Rows::Floats { values, cols };
+    let frequencies = encode_as(&plan, None, Rows::Floats { values, cols }, &Job::silent());
     CompressedTensor {
         name: Role::RopeFrequencies.gguf_name().into(),
         role: Role::RopeFrequencies,
@@ -290,7 +299,7 @@ pub(super) fn frequencies(model: &Model) -> CompressedTensor {
         setting: Setting::REFERENCE,
         encoding: Encoding::F32,
         kept: cols,
-        bytes: encode_as(&plan, None, frequencies).bytes,
+        bytes: frequencies.expect(UNCANCELLED).bytes,
         nmse: 0.0,
         output_error: None,
         methods: Methods::default(),

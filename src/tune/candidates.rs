@@ -76,6 +76,7 @@ pub(super) fn measure(
             .iter()
             .map(|(input, hessian)| (*input, Feedback::new(hessian)))
             .collect();
+        feedbacks.par_iter().for_each(|(_, f)| f.prepare());
         let mut changes = Vec::new();
         let mut group = Vec::new();
         for tensor in tensors {
@@ -93,7 +94,8 @@ pub(super) fn measure(
                 .collect();
             job.check()?;
             let probed = settings.iter().position(|s| *s == probe).unwrap_or(0);
-            let compressed = compress_tensor_with(model, tensor, settings[probed], feedback);
+            let setting = settings[probed];
+            let compressed = compress_tensor_with(model, tensor, setting, feedback, job)?;
             let values = dequantize(&compressed);
             let error = compressed.output_error.unwrap_or(compressed.nmse);
             group.push((tensor, options, error));

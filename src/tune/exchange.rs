@@ -4,7 +4,7 @@
 use super::candidates::{Candidate, dequantize};
 use super::reference::Reference;
 use super::{TuneError, Tuner};
-use crate::compress::{CompressedModel, CompressedTensor, compress_tensor};
+use crate::compress::{CompressedModel, CompressedTensor, Feedback, compress_tensor_with};
 use crate::estimate::SECTOR_BYTES;
 use crate::forward::Values;
 use crate::job::{Cancelled, Job};
@@ -112,7 +112,7 @@ impl<'t, 'a> Exchanges<'t, 'a> {
             let Some(other) = self.proposal(&mut random) else {
                 continue;
             };
-            let compressed = self.recompress(&other)?;
+            let compressed = self.recompress(&other, job)?;
             let divergence = measured(self.tuner.model, &self.tuner.reference, &compressed, job)?;
             if divergence < self.divergence {
                 self.divergence = divergence;
@@ -173,7 +173,7 @@ impl<'t, 'a> Exchanges<'t, 'a> {
     }
 
     /// The compressed model with what `chosen` changes.
-    fn recompress(&self, chosen: &[usize]) -> Result<CompressedModel, TuneError> {
+    fn recompress(&self, chosen: &[usize], job: &Job<'_>) -> Result<CompressedModel, TuneError> {
         let mut compressed = self.compressed.clone();
         let changed = self
             .tuner
@@ -190,7 +190,9 @@ impl<'t, 'a> Exchanges<'t, 'a> {
             };
             let hessian = self.tuner.calibration.hessian(role, layer)?;
             let setting = candidates.options[*new].setting;
-            let fresh = compress_tensor(self.tuner.model, tensor, setting, hessian.as_ref());
+            let feedback = hessian.as_ref().map(Feedback::new);
+            let feedback = feedback.as_ref();
+            let fresh = compress_tensor_with(self.tuner.model, tensor, setting, feedback, job)?;
             replace(&mut compressed, fresh);
         }
         Ok(compressed)
