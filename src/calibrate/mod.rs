@@ -10,7 +10,7 @@ mod text;
 
 pub(crate) use text::conversations;
 pub(crate) use text::sha256_of_tokens;
-pub use text::{CalibrationText, DEFAULT_TOKENS};
+pub use text::{CalibrationText, DEFAULT_TOKENS, WINDOW};
 
 use crate::forward::{Block, Frame, Head, Input, Values as _};
 use crate::job::{Cancelled, Job};

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// Tokens of a window, where the model's context and the text allow it.
-const WINDOW: usize = 512;
+pub const WINDOW: usize = 512;
 /// Tokens that a calibration takes if nothing else is asked.
 pub const DEFAULT_TOKENS: usize = 16_384;
 /// Windows of a text that fills none: one shorter window of at least so many tokens.

@@ -2,11 +2,11 @@
 
 use super::Output;
 use super::calibrate::CalibrationArgs;
-use super::estimate::board;
 use super::measure::{require_writable, write_whole};
 use super::open::{model_path, open_model};
 use super::trim::read_all;
 use crate::board::Board;
+use crate::calibrate::WINDOW;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::model::Model;
@@ -139,7 +139,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     for path in outputs.into_iter().flatten() {
         require_writable(path)?;
     }
-    let board = args.board.as_deref().map(board).transpose()?;
+    let board = args.board.as_deref().map(Board::open).transpose()?;
     let tasks = match (&args.tasks, args.min_pass) {
         (Some(set), Some(min_pass)) => {
             Some((output.with_bar(|job| tasks::load(set, job))?, min_pass))
@@ -150,8 +150,11 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     let start = Instant::now();
     let calibration = args.calibration.compute(&model, output)?;
     // What follows the calibration's tokens in the same text.
-    let text = args.calibration.text(&model, args.measure_tokens)?;
-    let tokens = calibration.unseen(&text);
+    // Text comes in whole windows.
+    let more = args.measure_tokens.next_multiple_of(WINDOW);
+    let text = args.calibration.text(&model, more)?;
+    let mut tokens = calibration.unseen(&text);
+    tokens.truncate(args.measure_tokens);
     let mut settings = default_settings();
     if args.sparse {
         settings.extend(sparse_settings());
