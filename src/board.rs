@@ -149,6 +149,14 @@ pub enum BoardError {
         /// What the parser met, with line and column.
         source: Box<toml::de::Error>,
     },
+    /// Neither a built-in board nor a board file.
+    #[error("no board \"{name}\"; there are {known}, or give a .toml file")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Ids of the built-in ones.
+        known: String,
+    },
     /// A field holds a value that no board has.
     #[error("{origin}: {field} {problem}")]
     Value {
@@ -200,6 +208,35 @@ impl Board {
     #[must_use]
     pub fn find(id: &str) -> Option<&'static Self> {
         Self::presets().iter().find(|board| board.id == id)
+    }
+
+    /// A built-in board by its id, or a board file.
+    ///
+    /// # Errors
+    /// When it is neither, or the file is refused.
+    pub fn open(spec: &str) -> Result<Self, BoardError> {
+        if let Some(board) = Self::find(spec) {
+            return Ok(board.clone());
+        }
+        if spec.ends_with(".toml") {
+            return Self::load(Path::new(spec));
+        }
+        let ids: Vec<_> = Self::presets().iter().map(|b| b.id.as_str()).collect();
+        Err(BoardError::Unknown {
+            name: spec.to_owned(),
+            known: ids.join(", "),
+        })
+    }
+
+    /// What [`Board::open`] opens, or for "all" every built-in board.
+    ///
+    /// # Errors
+    /// As [`Board::open`].
+    pub fn open_all(spec: &str) -> Result<Vec<Self>, BoardError> {
+        if spec == "all" {
+            return Ok(Self::presets().to_vec());
+        }
+        Ok(vec![Self::open(spec)?])
     }
 
     /// Reads a board from a TOML file.

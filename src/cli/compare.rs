@@ -1,14 +1,14 @@
 //! `whittle compare`: packed files side by side.
 
 use super::Output;
-use super::estimate::{estimate_packed, range};
+use super::estimate::range;
 use super::kv_bits;
-use super::measure::{Against, ExtentArgs, ask, open_all, stem};
+use super::measure::{ExtentArgs, open_all, remark_on, stem};
 use super::open::open_model;
 use crate::estimate::Estimate;
 use crate::evaluate::{Mean, SCORED, TensorError, kl_difference, tensor_errors};
 use crate::packed::PackedModel;
-use crate::report::{Quality, TaskQuality};
+use crate::report::{Against, Quality, Run, TaskQuality, ask, estimate_packed};
 use crate::workers::Processor;
 use anyhow::ensure;
 use engine::arena::CachePrecision;
@@ -84,11 +84,15 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
     ensure!(args.files.len() >= 2, "expected two packed files and more");
     let packed = open_all(&args.files, output)?;
     let processor = Processor::new(args.threads)?;
+    let run = Run {
+        cache: args.kv_bits,
+        processor: &processor,
+    };
     let mut files = Vec::new();
     for (path, packed) in args.files.iter().zip(&packed) {
         let name = stem(path);
         let tasks = match &args.tasks {
-            Some(set) => Some(ask(packed, set, args.kv_bits, &processor, output)?),
+            Some(set) => Some(output.with_bar(|job| ask(packed, set, run, job))?),
             None => None,
         };
         files.push(File {
@@ -104,14 +108,14 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
     }
     let mut errors: Vec<Option<Vec<TensorError>>> = packed.iter().map(|_| None).collect();
     if let Some(reference) = &args.reference {
-        let against = match &args.text {
-            Some(text) => Some(Against::open(reference, text, args.extent, output)?),
-            None => None,
-        };
-        if let Some(against) = &against {
+        let model = open_model(reference, output)?;
+        if let Some(text) = &args.text {
+            let extent = args.extent.extent();
+            let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
             let all: Vec<&PackedModel> = packed.iter().collect();
             let mut first = None;
-            let scored = against.score(&all, args.kv_bits, &processor, output)?;
+            let scored = output.with_bar(|job| against.score(&all, run, job))?;
+            remark_on(scored.first().map(|(_, quality)| quality), output);
             for (file, (scores, quality)) in files.iter_mut().zip(scored) {
                 file.quality = Some(quality);
                 match &first {
@@ -122,16 +126,8 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
                 }
             }
         }
-        let opened;
-        let model = match &against {
-            Some(against) => &against.model,
-            None => {
-                opened = open_model(reference, output)?;
-                &opened
-            }
-        };
         for (errors, packed) in errors.iter_mut().zip(&packed) {
-            *errors = Some(output.with_bar(|job| tensor_errors(packed, model, job))?);
+            *errors = Some(output.with_bar(|job| tensor_errors(packed, &model, job))?);
         }
     }
     let comparison = Comparison {

@@ -6,11 +6,10 @@ use super::kv_bits;
 use super::open::open_model;
 use crate::board::Board;
 use crate::estimate::{
-    Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate,
-    estimate_file, plan, planned,
+    Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate, plan,
+    planned,
 };
 use crate::packed::PackedModel;
-use anyhow::Context as _;
 use engine::arena::CachePrecision;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -117,7 +116,7 @@ pub(super) fn print(
         },
     };
     let memory = RuntimeMemory::of(shape, args.context, args.kv_bits);
-    let boards = boards(&args.board)?;
+    let boards = Board::open_all(&args.board)?;
     let estimates: Vec<Estimate> = boards
         .iter()
         .map(|board| estimate(shape, tensors, memory, board, &options))
@@ -131,54 +130,6 @@ pub(super) fn print(
         "boards": estimates,
     });
     output.emit(&object, |_| table(&estimates))
-}
-
-/// The boards that `--board` names.
-pub(super) fn boards(name: &str) -> anyhow::Result<Vec<Board>> {
-    if name == "all" {
-        return Ok(Board::presets().to_vec());
-    }
-    Ok(vec![board(name)?])
-}
-
-/// Estimates a packed file on each board that is named, for a turn of a voice dialogue.
-pub(super) fn estimate_packed(
-    packed: &PackedModel,
-    name: &str,
-    ids: &[String],
-    cache: CachePrecision,
-) -> anyhow::Result<Vec<Estimate>> {
-    let options = Options {
-        cache,
-        ..Options::default()
-    };
-    let mut estimates = Vec::new();
-    for id in ids {
-        for board in boards(id)? {
-            estimates.push(estimate_file(packed, name, &board, &options));
-        }
-    }
-    Ok(estimates)
-}
-
-/// A built-in board by its id, or a board file.
-pub(super) fn board(name: &str) -> anyhow::Result<Board> {
-    if let Some(board) = Board::find(name) {
-        return Ok(board.clone());
-    }
-    if name.ends_with(".toml") {
-        return Ok(Board::load(Path::new(name))?);
-    }
-    let ids: Vec<_> = Board::presets()
-        .iter()
-        .map(|board| board.id.as_str())
-        .collect();
-    None.with_context(|| {
-        format!(
-            "no board \"{name}\"; there are {}, or give a .toml file",
-            ids.join(", ")
-        )
-    })
 }
 
 /// One line a board: expected value with its bounds, `?` where a board's number is unknown.

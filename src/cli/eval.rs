@@ -4,10 +4,10 @@ mod tasks;
 
 use super::Output;
 use super::kv_bits;
-use super::measure::{Against, ExtentArgs, open_packed};
+use super::measure::{ExtentArgs, open_packed, remark_on};
 use super::open::open_model;
 use crate::evaluate::{Independent, TensorError, tensor_errors};
-use crate::report::Quality;
+use crate::report::{Against, Quality, Run};
 use crate::workers::Processor;
 use clap::ArgGroup;
 use engine::arena::CachePrecision;
@@ -66,25 +66,20 @@ fn compare(args: &EvalArgs, reference: &str, output: &Output) -> anyhow::Result<
         quality: None,
         layers: None,
     };
-    let against = match &args.text {
-        None => None,
-        Some(text) => Some(Against::open(reference, text, args.extent, output)?),
-    };
-    if let Some(against) = &against {
+    let model = open_model(reference, output)?;
+    if let Some(text) = &args.text {
         let processor = Processor::new(args.threads)?;
-        let scored = against.score(&[&packed], args.kv_bits, &processor, output)?;
-        report.quality = scored.into_iter().next().map(|(_, quality)| quality);
+        let run = Run {
+            cache: args.kv_bits,
+            processor: &processor,
+        };
+        let extent = args.extent.extent();
+        let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
+        report.quality = output.with_bar(|job| against.quality_of(&packed, run, job))?;
+        remark_on(report.quality.as_ref(), output);
     }
     if args.layers {
-        let opened;
-        let model = match &against {
-            Some(against) => &against.model,
-            None => {
-                opened = open_model(reference, output)?;
-                &opened
-            }
-        };
-        report.layers = Some(output.with_bar(|job| tensor_errors(&packed, model, job))?);
+        report.layers = Some(output.with_bar(|job| tensor_errors(&packed, &model, job))?);
     }
     output.emit(&report, |report| {
         let mut text = report.layers.as_deref().map_or_else(String::new, layers);

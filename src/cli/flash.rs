@@ -44,7 +44,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
-    let board = super::estimate::board(&args.board)?;
+    let board = Board::open(&args.board)?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let image = image(&board, args.firmware.as_deref(), packed.bytes())?;
     let loader = if args.rom_loader {

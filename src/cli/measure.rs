@@ -1,20 +1,12 @@
 //! A reference and a text to measure on, as several commands take them.
 
 use super::Output;
-use super::open::open_model;
-use crate::compress::compress;
-use crate::evaluate::{Basis, Budget, Chosen, Evaluation, Extent, NamedText, SCORED, Score};
-use crate::evaluate::{Candidate, score_windows, tasks, windows};
-use crate::model::Model;
-use crate::packed::{LiveModel, PackedModel, TextSections, sha256_hex};
-use crate::recipe::Recipe;
-use crate::report::{Quality, TaskQuality};
+use crate::evaluate::{Budget, Extent};
+use crate::packed::PackedModel;
+use crate::report::Quality;
 use crate::whole_file::{self, WholeFile};
-use crate::workers::Processor;
 use anyhow::Context as _;
-use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How much of the text is scored.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -31,133 +23,21 @@ pub(super) struct ExtentArgs {
 }
 
 impl ExtentArgs {
-    fn extent(self) -> Extent {
+    /// The most tokens, and how many of them are taken.
+    pub(super) fn extent(self) -> (usize, Extent) {
         match (self.quick, self.full) {
-            (true, _) => Extent::Within(Budget::Quick),
-            (false, true) => Extent::Within(Budget::Full),
-            (false, false) => Extent::All,
-        }
-    }
-
-    fn most_tokens(self) -> usize {
-        match self.extent() {
-            Extent::All => self.tokens,
-            Extent::Within(_) => usize::MAX,
+            (true, _) => (usize::MAX, Extent::Within(Budget::Quick)),
+            (false, true) => (usize::MAX, Extent::Within(Budget::Full)),
+            (false, false) => (self.tokens, Extent::All),
         }
     }
 }
 
-/// A reference, ready to be compared with on a text.
-pub(super) struct Against {
-    pub(super) model: Model,
-    sha256: String,
-    live: LiveModel,
-    text_name: String,
-    text: String,
-    windows: Vec<Vec<u32>>,
-    extent: Extent,
-}
-
-impl Against {
-    pub(super) fn open(
-        reference: &str,
-        text: &Path,
-        extent: ExtentArgs,
-        output: &Output,
-    ) -> anyhow::Result<Self> {
-        let name = text.display().to_string();
-        let text = std::fs::read_to_string(text).with_context(|| format!("cannot read {name}"))?;
-        let model = open_model(reference, output)?;
-        let windows = windows(&model, &text, extent.most_tokens())?;
-        let sha256 = output.with_bar(|job| model.sha256(job))?;
-        let original = output.with_bar(|job| compress(&model, &Recipe::original(), job))?;
-        let sections = Arc::new(TextSections::new(&model)?);
-        let live = LiveModel::new(model.hyperparameters, sections, &original)?;
-        Ok(Self {
-            model,
-            sha256,
-            live,
-            text_name: name,
-            text,
-            windows,
-            extent: extent.extent(),
-        })
+/// Says how much of the text was taken, where the machine's speed decided.
+pub(super) fn remark_on(quality: Option<&Quality>, output: &Output) {
+    if let Some(chosen) = quality.and_then(|q| q.chosen).filter(|_| !output.is_json()) {
+        output.remark(&chosen.sentence());
     }
-
-    /// Scores packed files on the same windows; each with its quality, in order.
-    pub(super) fn score(
-        &self,
-        files: &[&PackedModel],
-        cache: CachePrecision,
-        processor: &Processor,
-        output: &Output,
-    ) -> anyhow::Result<Vec<(Vec<Score>, Quality)>> {
-        let candidates: Vec<_> = files
-            .iter()
-            .map(|file| Candidate {
-                source: *file,
-                cache,
-            })
-            .collect();
-        let (live, host) = (&self.live, processor.host());
-        let scored = output.with_bar(|job| {
-            score_windows(&candidates, live, &self.windows, self.extent, &host, job)
-        })?;
-        let chosen = scored.chosen;
-        if let (Some(chosen), false) = (&chosen, output.is_json()) {
-            output.remark(&chosen.sentence());
-        }
-        let quality = |(scores, file): (Vec<Score>, &&PackedModel)| {
-            let quality = self.quality(&scores, file, cache, chosen, processor)?;
-            Ok((scores, quality))
-        };
-        scored.scores.into_iter().zip(files).map(quality).collect()
-    }
-
-    fn quality(
-        &self,
-        scores: &[Score],
-        file: &PackedModel,
-        cache: CachePrecision,
-        chosen: Option<Chosen>,
-        processor: &Processor,
-    ) -> anyhow::Result<Quality> {
-        let recipe = sha256_hex(file.recipe()?.to_toml().as_bytes());
-        let text = NamedText {
-            name: &self.text_name,
-            text: &self.text,
-        };
-        let basis = Basis::new(
-            (Some(sha256_hex(file.bytes())), recipe),
-            cache,
-            (&self.model, self.sha256.clone()),
-            text,
-            processor,
-        );
-        Ok(Quality {
-            evaluation: Evaluation::new(scores, SCORED),
-            basis,
-            chosen,
-        })
-    }
-}
-
-/// Asks a packed file the tasks of a set or file.
-pub(super) fn ask(
-    packed: &PackedModel,
-    set: &str,
-    cache: CachePrecision,
-    processor: &Processor,
-    output: &Output,
-) -> anyhow::Result<TaskQuality> {
-    let all = output.with_bar(|job| tasks::load(set, job))?;
-    let (host, longest) = (processor.host(), tasks::MAX_TOKENS);
-    let report =
-        output.with_bar(|job| tasks::evaluate_tasks(packed, cache, &all, longest, &host, job))?;
-    Ok(TaskQuality {
-        tasks: set.to_owned(),
-        report,
-    })
 }
 
 /// Opens a packed file.
@@ -180,16 +60,6 @@ pub(super) fn require_writable(path: &Path) -> anyhow::Result<()> {
 /// A path as people read it.
 pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// What a settings file names: a file beside it, or else what it would be on the command line.
-pub(super) fn beside(settings: &Path, spec: &str) -> String {
-    let path = settings.parent().unwrap_or(Path::new("")).join(spec);
-    if path.exists() {
-        shown(&path)
-    } else {
-        spec.to_owned()
-    }
 }
 
 /// The name of a packed file without its ending.

@@ -1,12 +1,11 @@
 //! `whittle report`: all that is known of a packed file, as a page of its own.
 
 use super::Output;
-use super::estimate::estimate_packed;
 use super::kv_bits;
-use super::measure::{Against, ExtentArgs, ask, open_packed, shown, stem, write_whole};
+use super::measure::{ExtentArgs, open_packed, remark_on, shown, stem, write_whole};
 use super::open::open_model;
 use crate::evaluate::tensor_errors;
-use crate::report::{Report, html};
+use crate::report::{Against, Report, Run, ask, estimate_packed, html};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::PathBuf;
@@ -47,25 +46,20 @@ pub(super) fn run(args: &ReportArgs, output: &Output) -> anyhow::Result<()> {
     let mut report = Report::new(&name, &packed)?;
     report.estimates = estimate_packed(&packed, &name, &args.board, args.kv_bits)?;
     let processor = Processor::new(args.threads)?;
-    let against = match &args.text {
-        Some(text) => Some(Against::open(&args.reference, text, args.extent, output)?),
-        None => None,
+    let run = Run {
+        cache: args.kv_bits,
+        processor: &processor,
     };
-    let opened;
-    let model = match &against {
-        Some(against) => &against.model,
-        None => {
-            opened = open_model(&args.reference, output)?;
-            &opened
-        }
-    };
-    report.tensors = output.with_bar(|job| tensor_errors(&packed, model, job))?;
-    if let Some(against) = &against {
-        let scored = against.score(&[&packed], args.kv_bits, &processor, output)?;
-        report.quality = scored.into_iter().next().map(|(_, quality)| quality);
+    let model = open_model(&args.reference, output)?;
+    report.tensors = output.with_bar(|job| tensor_errors(&packed, &model, job))?;
+    if let Some(text) = &args.text {
+        let extent = args.extent.extent();
+        let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
+        report.quality = output.with_bar(|job| against.quality_of(&packed, run, job))?;
+        remark_on(report.quality.as_ref(), output);
     }
     if let Some(tasks) = &args.tasks {
-        report.tasks = Some(ask(&packed, tasks, args.kv_bits, &processor, output)?);
+        report.tasks = Some(output.with_bar(|job| ask(&packed, tasks, run, job))?);
     }
     if let Some(path) = &args.out {
         write_whole(path, &html(&report)?)?;

@@ -1,16 +1,22 @@
 //! What is known of a packed file, on one page: its bytes, its errors, its quality, its cost on boards.
 //!
-//! [`Report::new`] gathers what the file itself says; measurements are filled in by who has them.
-//! [`html()`] writes a page that needs nothing else. [`limits`] holds a file against numbers that it must
-//! keep, [`sweep`] measures many recipes.
+//! [`Report::new`] gathers what the file itself says; measurements are filled in by who has them: [`Against`]
+//! and [`ask`] make them. [`html()`] writes a page that needs nothing else. [`Check`] holds a file against
+//! the numbers of [`limits`], [`sweep`] measures many recipes, [`reproduce`] makes a file again.
 
+mod check;
 mod html;
 pub mod limits;
+mod measure;
 mod pictures;
+mod reproduce;
 mod sizes;
 pub mod sweep;
 
+pub use check::Check;
 pub use html::{HtmlError, html};
+pub use measure::{Against, MeasureError, Run, ask, estimate_packed};
+pub use reproduce::{Reproduced, reproduce};
 pub use sizes::{SizePart, sizes};
 
 use crate::estimate::Estimate;

@@ -1,11 +1,15 @@
 //! Many recipes, each compressed, evaluated and estimated: the grid, and the rows it makes.
 //!
 //! [`Grid::load`] reads the grid and refuses one that is too large, [`Grid::points`] lists its recipes,
-//! [`Journal`] keeps the rows so that a sweep goes on where it was broken off.
+//! [`Grid::run`] measures them, [`Journal`] keeps the rows so that a sweep goes on where it was broken off.
 
 mod journal;
+mod run;
 
 pub use journal::{Journal, csv};
+pub use run::{Step, Swept};
+
+use super::measure::beside;
 
 use crate::packed::sha256_hex;
 use crate::recipe::{Pattern, Precision, Recipe, RecipeError};
@@ -185,6 +189,18 @@ pub struct Row {
     pub seconds: f64,
 }
 
+impl Row {
+    /// What is special about it: what the axes changed, or else its recipe.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        if self.set.is_empty() {
+            &self.recipe
+        } else {
+            &self.set
+        }
+    }
+}
+
 /// What a point costs on one board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as in `Estimate`")]
@@ -197,7 +213,7 @@ pub struct BoardRow {
 }
 
 impl Grid {
-    /// Reads a grid.
+    /// Reads a grid; what it names is looked for in its folder first.
     ///
     /// # Errors
     /// When it cannot be read, has a key that there is not, no point, or too many.
@@ -224,7 +240,23 @@ impl Grid {
         if points > most {
             return Err(SweepError::Points { points, most });
         }
-        Ok(grid)
+        Ok(grid.beside(path))
+    }
+
+    /// What it names is found from here, where it lies beside the grid.
+    fn beside(self, path: &Path) -> Self {
+        let found = |spec: String| beside(path, &spec);
+        let all = |specs: Vec<String>| specs.into_iter().map(found).collect();
+        let text = self.text.map(|text| found(text.display().to_string()));
+        Self {
+            model: found(self.model),
+            recipe: self.recipe.map(found),
+            tasks: self.tasks.map(found),
+            text: text.map(PathBuf::from),
+            recipes: all(self.recipes),
+            boards: all(self.boards),
+            ..self
+        }
     }
 
     fn lack(&self) -> Option<&'static str> {

@@ -1,0 +1,254 @@
+//! What is measured of packed files: quality against a reference on a text, tasks, cost on boards.
+
+use super::limits::LimitsError;
+use super::sweep::SweepError;
+use super::{Quality, TaskQuality};
+use crate::board::{Board, BoardError};
+use crate::calibrate::CalibrateError;
+use crate::compress::{CompressError, compress};
+use crate::estimate::{Estimate, Options, estimate_file};
+use crate::evaluate::tasks::{self, TasksError};
+use crate::evaluate::{Basis, Candidate, Chosen, Evaluation, Extent, NamedText, SCORED, Score};
+use crate::evaluate::{EvaluateError, score_windows, windows};
+use crate::job::{Cancelled, Job};
+use crate::model::Model;
+use crate::packed::{LiveModel, PackError, PackedModel, TextSections, sha256_hex};
+use crate::recipe::Recipe;
+use crate::workers::Processor;
+use engine::arena::CachePrecision;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why something cannot be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What a file asks for contradicts itself or what is there.
+    #[error("{0}")]
+    Asked(String),
+    /// The limits are none.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// The grid is none, or its rows are not.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// There is no such board.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The quality cannot be measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The tasks cannot be asked.
+    #[error(transparent)]
+    Tasks(#[from] TasksError),
+    /// The model cannot be packed, or the packed file not be read.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The model cannot be compressed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// The calibration cannot be computed.
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    /// The work was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl MeasureError {
+    pub(super) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::io("read", path, source)
+    }
+
+    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::io("write", path, source)
+    }
+
+    fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}
+
+/// How a packed file is run while it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// How keys and values are kept.
+    pub cache: CachePrecision,
+    /// What computes.
+    pub processor: &'a Processor,
+}
+
+/// A reference, ready to be compared with on a text.
+#[derive(Debug)]
+pub struct Against<'m> {
+    model: &'m Model,
+    sha256: String,
+    live: LiveModel,
+    text_name: String,
+    text: String,
+    windows: Vec<Vec<u32>>,
+    extent: Extent,
+}
+
+impl<'m> Against<'m> {
+    /// Prepares `model` in 16 bits and at most `tokens` tokens of the file `text`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has less than one window, or the job is cancelled.
+    pub fn open(
+        model: &'m Model,
+        text: &Path,
+        (tokens, extent): (usize, Extent),
+        job: &Job<'_>,
+    ) -> Result<Self, MeasureError> {
+        let name = text.display().to_string();
+        let text = std::fs::read_to_string(text).map_err(|e| MeasureError::read(text, e))?;
+        let windows = windows(model, &text, tokens)?;
+        let sha256 = model.sha256(job)?;
+        let original = compress(model, &Recipe::original(), job)?;
+        let sections = Arc::new(TextSections::new(model)?);
+        let live = LiveModel::new(model.hyperparameters, sections, &original)?;
+        Ok(Self {
+            model,
+            sha256,
+            live,
+            text_name: name,
+            text,
+            windows,
+            extent,
+        })
+    }
+
+    /// Scores packed files on the same windows; each with its quality, in order.
+    ///
+    /// # Errors
+    /// When a file has another vocabulary, or the job is cancelled.
+    pub fn score(
+        &self,
+        files: &[&PackedModel],
+        run: Run<'_>,
+        job: &Job<'_>,
+    ) -> Result<Vec<(Vec<Score>, Quality)>, MeasureError> {
+        let candidates: Vec<_> = files
+            .iter()
+            .map(|file| Candidate {
+                source: *file,
+                cache: run.cache,
+            })
+            .collect();
+        let host = run.processor.host();
+        let (live, windows) = (&self.live, &self.windows);
+        let scored = score_windows(&candidates, live, windows, self.extent, &host, job)?;
+        let quality = |(scores, file): (Vec<Score>, &&PackedModel)| {
+            let quality = self.quality(&scores, file, scored.chosen, run)?;
+            Ok((scores, quality))
+        };
+        scored.scores.into_iter().zip(files).map(quality).collect()
+    }
+
+    /// The quality of one packed file.
+    ///
+    /// # Errors
+    /// As [`Against::score`].
+    pub fn quality_of(
+        &self,
+        file: &PackedModel,
+        run: Run<'_>,
+        job: &Job<'_>,
+    ) -> Result<Option<Quality>, MeasureError> {
+        let scored = self.score(&[file], run, job)?;
+        Ok(scored.into_iter().next().map(|(_, quality)| quality))
+    }
+
+    fn quality(
+        &self,
+        scores: &[Score],
+        file: &PackedModel,
+        chosen: Option<Chosen>,
+        run: Run<'_>,
+    ) -> Result<Quality, MeasureError> {
+        let recipe = sha256_hex(file.recipe()?.to_toml().as_bytes());
+        let text = NamedText {
+            name: &self.text_name,
+            text: &self.text,
+        };
+        let basis = Basis::new(
+            (Some(sha256_hex(file.bytes())), recipe),
+            run.cache,
+            (self.model, self.sha256.clone()),
+            text,
+            run.processor,
+        );
+        Ok(Quality {
+            evaluation: Evaluation::new(scores, SCORED),
+            basis,
+            chosen,
+        })
+    }
+}
+
+/// Asks a packed file the tasks of a set or file.
+///
+/// # Errors
+/// When the tasks cannot be read, the model cannot answer, or the job is cancelled.
+pub fn ask(
+    packed: &PackedModel,
+    set: &str,
+    run: Run<'_>,
+    job: &Job<'_>,
+) -> Result<TaskQuality, MeasureError> {
+    let all = tasks::load(set, job)?;
+    let (host, longest) = (run.processor.host(), tasks::MAX_TOKENS);
+    let report = tasks::evaluate_tasks(packed, run.cache, &all, longest, &host, job)?;
+    Ok(TaskQuality {
+        tasks: set.to_owned(),
+        report,
+    })
+}
+
+/// Estimates a packed file on each board that is named, for a turn of a voice dialogue.
+///
+/// # Errors
+/// When there is no such board.
+pub fn estimate_packed(
+    packed: &PackedModel,
+    name: &str,
+    boards: &[String],
+    cache: CachePrecision,
+) -> Result<Vec<Estimate>, BoardError> {
+    let options = Options {
+        cache,
+        ..Options::default()
+    };
+    let mut estimates = Vec::new();
+    for spec in boards {
+        for board in Board::open_all(spec)? {
+            estimates.push(estimate_file(packed, name, &board, &options));
+        }
+    }
+    Ok(estimates)
+}
+
+/// What a settings file names: a file beside it, or else what it would be on the command line.
+pub(super) fn beside(settings: &Path, spec: &str) -> String {
+    let path = settings.parent().unwrap_or(Path::new("")).join(spec);
+    if path.exists() {
+        path.display().to_string()
+    } else {
+        spec.to_owned()
+    }
+}

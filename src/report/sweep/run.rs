@@ -1,0 +1,226 @@
+//! Runs the points of a grid that have no row yet.
+
+use super::{BoardRow, Grid, Journal, Point, Row, csv};
+use crate::board::Board;
+use crate::compress::{CompressedTensor, recompress};
+use crate::evaluate::Extent;
+use crate::job::Job;
+use crate::model::Model;
+use crate::packed::{ENGINE_VERSION, PackedModel, PrefixChoice, PrefixText, sha256_hex};
+use crate::report::measure::{Against, MeasureError, Run, ask, estimate_packed};
+use crate::whole_file;
+use crate::workers::Processor;
+use engine::arena::CachePrecision;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A row that was added, and what is left to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The row.
+    pub row: &'a Row,
+    /// Rows added so far.
+    pub done: usize,
+    /// Rows to add in all.
+    pub todo: usize,
+    /// Seconds that the rest takes, if it goes on as it did.
+    pub left_seconds: f64,
+}
+
+/// A grid that was run to its end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Swept {
+    /// Points of the grid.
+    pub points: usize,
+    /// Those whose rows were there already.
+    pub skipped: usize,
+    /// The rows as JSON lines.
+    pub rows: PathBuf,
+    /// The rows as a table.
+    pub csv: PathBuf,
+    /// What it took.
+    pub seconds: f64,
+    /// The rows of this grid, in its order.
+    #[serde(skip)]
+    pub table: Vec<Row>,
+}
+
+/// What every point of a grid is measured with.
+struct Bench<'a> {
+    grid: &'a Grid,
+    model: &'a Model,
+    against: Option<Against<'a>>,
+    run: Run<'a>,
+}
+
+impl Grid {
+    /// Runs every point whose row is not in `stem`.jsonl yet, and writes `stem`.csv after each; `model` is
+    /// the one that the grid names.
+    ///
+    /// # Errors
+    /// When what the grid names or the rows of before cannot be read, the results cannot be written, or
+    /// the job is cancelled; what was found by then is kept.
+    pub fn run(
+        &self,
+        model: &Model,
+        stem: &Path,
+        processor: &Processor,
+        on_row: &mut dyn FnMut(Step<'_>),
+        job: &Job<'_>,
+    ) -> Result<Swept, MeasureError> {
+        let points = self.points()?;
+        let cache = CachePrecision::from_bits(self.kv_bits).ok_or_else(|| {
+            let found = self.kv_bits;
+            MeasureError::Asked(format!("expected kv_bits of 16, 8 or 4, found {found}"))
+        })?;
+        let [rows, table] = ["jsonl", "csv"].map(|ending| ended(stem, ending));
+        let mut journal = Journal::open(&rows)?;
+        let extent = (self.tokens, Extent::All);
+        let against = match &self.text {
+            Some(text) => Some(Against::open(model, text, extent, job)?),
+            None => None,
+        };
+        let measured = self.measured(model, job)?;
+        let bench = Bench {
+            grid: self,
+            model,
+            against,
+            run: Run { cache, processor },
+        };
+        let hashes: Vec<String> = points.iter().map(|p| p.hash(&measured)).collect();
+        let todo = hashes.iter().filter(|hash| !journal.has(hash)).count();
+        let (begun, mut done, mut ready) = (Instant::now(), 0, Vec::new());
+        let write = |journal: &Journal| {
+            let text = csv(of_grid(journal, &hashes));
+            whole_file::write(&table, text.as_bytes()).map_err(|e| MeasureError::write(&table, e))
+        };
+        for (point, hash) in points.iter().zip(&hashes) {
+            if journal.has(hash) {
+                continue;
+            }
+            let row = bench.row(point, hash, &mut ready, job)?;
+            done += 1;
+            on_row(Step {
+                row: &row,
+                done,
+                todo,
+                left_seconds: begun.elapsed().as_secs_f64() / done as f64 * (todo - done) as f64,
+            });
+            journal.push(row)?;
+            // Whole after each row, so that a sweep that is broken off leaves a table too.
+            write(&journal)?;
+        }
+        write(&journal)?;
+        Ok(Swept {
+            points: points.len(),
+            skipped: points.len() - done,
+            table: of_grid(&journal, &hashes).into_iter().cloned().collect(),
+            rows,
+            csv: table,
+            seconds: begun.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// All that decides a row beside its recipe, as one text.
+    fn measured(&self, model: &Model, job: &Job<'_>) -> Result<String, MeasureError> {
+        let hash = |path: &Path| {
+            let bytes = std::fs::read(path).map_err(|e| MeasureError::read(path, e))?;
+            Ok::<_, MeasureError>(sha256_hex(&bytes))
+        };
+        let text = self.text.as_deref().map(hash).transpose()?;
+        // A set that comes along is named by its name and the program's version.
+        let tasks = match &self.tasks {
+            Some(tasks) if Path::new(tasks).exists() => Some(hash(Path::new(tasks))?),
+            tasks => tasks.clone(),
+        };
+        let mut on = Vec::new();
+        for spec in &self.boards {
+            on.extend(Board::open_all(spec)?);
+        }
+        let (tokens, kv_bits) = (self.tokens, self.kv_bits);
+        let sha256 = model.sha256(job)?;
+        let all = (ENGINE_VERSION, sha256, text, tokens, kv_bits, tasks, on);
+        serde_json::to_string(&all).map_err(|e| MeasureError::Asked(e.to_string()))
+    }
+}
+
+/// `stem` with an ending; what looks like one in it stays.
+fn ended(stem: &Path, ending: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+/// The rows of this grid, in its order; the file may have those of others.
+fn of_grid<'a>(journal: &'a Journal, hashes: &[String]) -> Vec<&'a Row> {
+    let row = |hash: &String| journal.rows.iter().find(|row| row.point == *hash);
+    hashes.iter().filter_map(row).collect()
+}
+
+impl Bench<'_> {
+    fn row(
+        &self,
+        point: &Point,
+        hash: &str,
+        ready: &mut Vec<Arc<CompressedTensor>>,
+        job: &Job<'_>,
+    ) -> Result<Row, MeasureError> {
+        let begun = Instant::now();
+        let Self {
+            grid, model, run, ..
+        } = self;
+        let compressed = recompress(model, &point.recipe, ready, job)?;
+        ready.clone_from(&compressed.tensors);
+        let choice = PrefixChoice {
+            text: PrefixText::OfTemplate,
+            cache: run.cache,
+        };
+        let host = run.processor.host();
+        let packed = PackedModel::pack_with_prefix(model, &compressed, choice, &host, job)?;
+        let quality = match &self.against {
+            Some(against) => against.quality_of(&packed, *run, job)?,
+            None => None,
+        };
+        let quality = quality.map(|quality| quality.evaluation);
+        let tasks = match &grid.tasks {
+            Some(tasks) => Some(ask(&packed, tasks, *run, job)?.report.held),
+            None => None,
+        };
+        let estimates = estimate_packed(&packed, &model.name, &grid.boards, run.cache)?;
+        let figure = |f: fn(&crate::evaluate::Evaluation) -> f64| quality.as_ref().map(f);
+        Ok(Row {
+            point: hash.to_owned(),
+            model: model.name.clone(),
+            recipe: point.base.clone(),
+            set: point.set.join(" "),
+            bytes: packed.bytes().len(),
+            bits_per_weight: packed.bits_per_weight(),
+            tokens: quality.as_ref().map(|e| e.tokens),
+            kl_mean: figure(|e| e.kl_mean),
+            kl_mean_standard_error: figure(|e| e.kl_mean_standard_error),
+            kl_p99: figure(|e| e.kl_p99),
+            same_top: figure(|e| e.same_top),
+            perplexity: figure(|e| e.perplexity),
+            reference_perplexity: figure(|e| e.reference_perplexity),
+            ln_perplexity_ratio: figure(|e| e.ln_perplexity_ratio),
+            ln_perplexity_ratio_standard_error: figure(|e| e.ln_perplexity_ratio_standard_error),
+            tasks_held: tasks.map(|t| t.share),
+            tasks_low: tasks.map(|t| t.low),
+            tasks_high: tasks.map(|t| t.high),
+            boards: estimates
+                .into_iter()
+                .map(|e| BoardRow {
+                    fits: e.fits,
+                    flash_bytes: e.flash_bytes,
+                    ram_bytes: e.ram_bytes,
+                    tokens_per_second: e.tokens_per_second.map(|range| range.mid),
+                    id: e.id,
+                })
+                .collect(),
+            seconds: begun.elapsed().as_secs_f64(),
+        })
+    }
+}
