@@ -2,6 +2,7 @@
 
 use super::Studio;
 use super::candidate::Candidate;
+use super::checking::Verify;
 use super::command::Command;
 use super::derived::{Derived, Loaded};
 use super::dialogs::Purpose;
@@ -51,6 +52,7 @@ impl Studio {
             Command::Calibrate => self.calibrate(ctx),
             Command::Tune => self.tune(ctx),
             Command::Rewrite(rewrite) => self.rewrite(rewrite, ctx),
+            Command::Verify(what) => self.verify(what, ctx),
             Command::Tasks(set) => self.ask_tasks(set, ctx),
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
@@ -132,7 +134,7 @@ impl Studio {
 
     fn show(&mut self, popup: Popup, ctx: &Context) {
         match popup {
-            Popup::Closed => {}
+            Popup::Closed | Popup::Compare | Popup::Verify => {}
             Popup::Open => self.state.view.listed = super::state::listed(),
             Popup::Export => {
                 if let Some(loaded) = self.state.loaded() {
@@ -189,6 +191,8 @@ impl Studio {
         (jobs.evaluate, jobs.tasks, jobs.quick) = (None, None, None);
         (jobs.find, jobs.calibrate, jobs.tune) = (None, None, None);
         jobs.rewrite = None;
+        (jobs.check, jobs.sweep, jobs.reproduce) = (None, None, None);
+        self.state.view.verify = Verify::default();
         self.state.view.tune.megabytes = 0.0;
         self.state.view.rewrite = RewriteForm::default();
         self.state.project.model = Some(loaded.spec.clone());

@@ -1,6 +1,7 @@
 //! What the window can do beyond editing the project: each action once, with its key.
 
 use super::candidate::Candidate;
+use super::checking::Verification;
 use super::dialogs::Purpose;
 use super::rewriting::Rewrite;
 use super::state::Popup;
@@ -32,6 +33,8 @@ pub enum Command {
     Tune,
     /// Writes the open model in another form and opens that.
     Rewrite(Rewrite),
+    /// Holds limits, a grid or a packed file against what is open.
+    Verify(Verification),
     /// Asks the active candidate the tasks of this set or file.
     Tasks(String),
     /// Writes the active candidate as a packed model.

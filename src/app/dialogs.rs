@@ -24,6 +24,12 @@ pub enum Purpose {
     Firmware,
     /// Tasks to ask.
     Tasks,
+    /// Limits to check.
+    Limits,
+    /// Grid to sweep.
+    Grid,
+    /// Packed file to make again.
+    Packed,
     /// Text that a vocabulary is trimmed for.
     TrimText,
     /// Where to write the model with fewer tokens.
@@ -97,6 +103,24 @@ impl Dialogs for SystemDialogs {
                     .set_title("Write the model in another basis")
                     .add_filter("GGUF files", &["gguf"])
                     .save_file(),
+            ),
+            Purpose::Limits => wait_for(
+                dialog
+                    .set_title("Limits to check")
+                    .add_filter("Limits", &["toml"])
+                    .pick_file(),
+            ),
+            Purpose::Grid => wait_for(
+                dialog
+                    .set_title("Grid to sweep")
+                    .add_filter("Grids", &["toml"])
+                    .pick_file(),
+            ),
+            Purpose::Packed => wait_for(
+                dialog
+                    .set_title("Packed model to make again")
+                    .add_filter("Packed models", &["whittle"])
+                    .pick_file(),
             ),
             Purpose::Tasks => wait_for(
                 dialog

@@ -5,6 +5,7 @@
 
 mod actions;
 mod candidate;
+mod checking;
 mod command;
 mod derived;
 mod dialogs;
@@ -27,6 +28,7 @@ mod units;
 mod work;
 
 pub use candidate::Candidate;
+pub use checking::{Checked, SweepRows, Verification, Verify};
 pub use command::Command;
 pub use derived::{
     Bench, Built as BuiltMatrix, Derived, Evaluated, Loaded, Matrix, Meter, QuickKl, Tasked,
@@ -266,6 +268,8 @@ impl Studio {
             Popup::Tune => panels::tune::tune_ui(ui.ctx(), state, &mut commands),
             Popup::Export => panels::export::export_ui(ui.ctx(), state, &mut commands),
             Popup::Rewrite => panels::rewrite::rewrite_ui(ui.ctx(), state, &mut commands),
+            Popup::Compare => panels::compare::compare_ui(ui.ctx(), state, &mut commands),
+            Popup::Verify => panels::verify::verify_ui(ui.ctx(), state, &mut commands),
             #[cfg(feature = "flash")]
             Popup::Flash => panels::flash::flash_ui(ui.ctx(), state, &mut commands),
         }

@@ -25,6 +25,9 @@ impl Studio {
         let exported = take(&mut jobs.export);
         let saved = take(&mut jobs.save);
         let rewritten = take(&mut jobs.rewrite);
+        let checked = take(&mut jobs.check);
+        let swept = take(&mut jobs.sweep);
+        let reproduced = take(&mut jobs.reproduce);
         let quick = take(&mut jobs.quick);
         let found = take(&mut jobs.find);
         let calibrated = take(&mut jobs.calibrate);
@@ -69,6 +72,15 @@ impl Studio {
         }
         if let Some(rewritten) = self.done(rewritten) {
             self.on_rewritten(rewritten, ctx);
+        }
+        if let Some(checked) = self.done(checked) {
+            self.state.view.verify.checked = Some(checked);
+        }
+        if let Some(swept) = self.done(swept) {
+            self.on_swept(swept);
+        }
+        if let Some(reproduced) = self.done(reproduced) {
+            self.state.view.verify.reproduced = Some(reproduced);
         }
         if let Some(path) = self.done(saved) {
             self.state.inform(format!("Saved {}", path.display()));
@@ -197,6 +209,9 @@ impl Studio {
             Purpose::SaveProject => self.state.view.project_path = text,
             Purpose::Firmware => self.state.project.firmware = Some(path),
             Purpose::TrimText => self.state.view.rewrite.text_path = text,
+            Purpose::Limits => self.state.view.verify.limits_path = text,
+            Purpose::Grid => self.state.view.verify.grid_path = text,
+            Purpose::Packed => self.state.view.verify.packed_path = text,
             Purpose::Trimmed => self.state.view.rewrite.trimmed_path = text,
             Purpose::Rotated => self.state.view.rewrite.rotated_path = text,
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),

@@ -1,6 +1,7 @@
 //! What the window knows: the project, what follows from it, running work, and what is looked at.
 
 use super::candidate::Candidate;
+use super::checking::{Checked, Verify};
 use super::derived::{Derived, Evaluated, Loaded, Tasked};
 use super::jobs::Running;
 use super::rewriting::{RewriteForm, Rewritten};
@@ -12,6 +13,8 @@ use crate::flash::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::recipe::Recipe;
+use crate::report::Reproduced;
+use crate::report::sweep::Swept;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -55,6 +58,12 @@ pub struct Jobs {
     pub tasks: Option<Running<(Candidate, Tasked)>>,
     /// Writes the packed model; its path and length in bytes.
     pub export: Option<Running<(PathBuf, u64)>>,
+    /// Holds a candidate against limits.
+    pub check: Option<Running<Checked>>,
+    /// Runs the recipes of a grid.
+    pub sweep: Option<Running<Swept>>,
+    /// Makes a packed file again; its path.
+    pub reproduce: Option<Running<(String, Reproduced)>>,
     /// Writes the open model in another form.
     pub rewrite: Option<Running<Rewritten>>,
     /// Writes the project; its path.
@@ -205,6 +214,10 @@ pub enum Popup {
     Export,
     /// In which form to write the open model.
     Rewrite,
+    /// Both candidates side by side.
+    Compare,
+    /// What to hold limits, grids and packed files against.
+    Verify,
     /// Which board to write.
     #[cfg(feature = "flash")]
     Flash,
@@ -246,6 +259,8 @@ pub struct View {
     pub tune: TuneForm,
     /// Fields of the Rewrite dialog.
     pub rewrite: RewriteForm,
+    /// Fields of the Verify dialog, and what came of them.
+    pub verify: Verify,
     /// Who gets the recipe of the tune that runs.
     pub tuned: Candidate,
     /// Serial port, or "fake".
@@ -303,6 +318,7 @@ impl State {
                 project_path: "project.toml".into(),
                 tune: TuneForm::default(),
                 rewrite: RewriteForm::default(),
+                verify: Verify::default(),
                 tuned: Candidate::A,
                 port: String::new(),
                 #[cfg(feature = "flash")]
@@ -376,6 +392,8 @@ impl State {
         let measuring = jobs.evaluate.is_some() || jobs.tasks.is_some() || self.view.pending > 0;
         let tuning = jobs.find.is_some() || jobs.calibrate.is_some() || jobs.tune.is_some();
         let measuring = measuring || jobs.quick.is_some();
+        let verifying = jobs.check.is_some() || jobs.sweep.is_some() || jobs.reproduce.is_some();
+        let measuring = measuring || verifying;
         !(flashing || building || files || writing || talking || measuring || tuning)
     }
 

@@ -117,7 +117,7 @@ pub(super) struct TuneGoal {
 }
 
 /// Where calibrations are kept, if the window was not told where.
-fn folder(told: Option<PathBuf>) -> Result<PathBuf, Failure> {
+pub(super) fn folder(told: Option<PathBuf>) -> Result<PathBuf, Failure> {
     match told {
         Some(folder) => Ok(folder),
         None => Ok(Cache::from_environment()?.calibrations()),

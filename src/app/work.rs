@@ -103,6 +103,13 @@ pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
         }
         Some(_) | None => {}
     }
+    let model = open_model(spec, job)?;
+    Ok(Opened::Model(Arc::new(Loaded::new(spec.into(), model)?)))
+}
+
+/// Opens a model of the catalog, a GGUF file or a folder.
+pub(super) fn open_model(spec: &str, job: &Job<'_>) -> Result<Model, Failure> {
+    let path = Path::new(spec);
     let catalog = Catalog::builtin();
     let path = match catalog.entry(spec).filter(|_| !path.exists()) {
         None => path.to_owned(),
@@ -110,8 +117,7 @@ pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
             .map_err(|error| format!("cannot open {spec}: {error}"))?
             .ok_or_else(|| format!("{spec} is not on this machine yet: fetch it first"))?,
     };
-    let model = Model::load(&path, job).map_err(|error| format!("cannot open {spec}: {error}"))?;
-    Ok(Opened::Model(Arc::new(Loaded::new(spec.into(), model)?)))
+    Ok(Model::load(&path, job).map_err(|error| format!("cannot open {spec}: {error}"))?)
 }
 
 /// Brings a model of the catalog.

@@ -13,6 +13,7 @@ mod rewriting;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 mod tuning;
+mod verifying;
 
 use eframe::egui::accesskit::Role;
 use eframe::egui::{Key, Modifiers, pos2, vec2};

@@ -3,6 +3,7 @@
 
 pub(super) mod assistant;
 pub(super) mod boards;
+pub(super) mod compare;
 mod errors;
 pub(super) mod export;
 #[cfg(feature = "flash")]
@@ -15,10 +16,14 @@ pub(super) mod status;
 mod tasks;
 pub(super) mod top;
 pub(super) mod tune;
+pub(super) mod verify;
 
+use super::command::Command;
+use super::dialogs::Purpose;
 use super::theme;
 use eframe::egui::{
-    Align, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, Ui, vec2,
+    Align, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, TextEdit, Ui,
+    vec2,
 };
 
 /// The frame of a panel.
@@ -50,4 +55,26 @@ fn right_ui(ui: &mut Ui, width: f32, text: RichText) -> Response {
 fn end_ui(ui: &mut Ui, text: RichText) -> Response {
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text))
         .inner
+}
+
+/// A path field with its Browse… button.
+fn path_ui(
+    ui: &mut Ui,
+    path: &mut String,
+    name: &str,
+    purpose: Purpose,
+    commands: &mut Vec<Command>,
+) {
+    ui.horizontal(|ui| {
+        let field = TextEdit::singleline(path)
+            .hint_text(name)
+            .desired_width(ui.available_width() - 90.0);
+        ui.add(field).accessible_name(name);
+        let browse = ui
+            .button("Browse…")
+            .accessible_name(format!("Browse for {name}"));
+        if browse.clicked() {
+            commands.push(Command::Choose(purpose));
+        }
+    });
 }

@@ -6,7 +6,7 @@ use crate::app::rewriting::Rewrite;
 use crate::app::state::{Popup, State};
 use crate::app::theme;
 use crate::rewrite::Basis;
-use eframe::egui::{Button, Context, DragValue, TextEdit, Ui};
+use eframe::egui::{Button, Context, DragValue, Ui};
 use std::path::PathBuf;
 
 /// Draws the dialog over the window.
@@ -39,7 +39,7 @@ fn trim_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.label(theme::head(
         "Keeps what this text is cut into, and what spells any other; drops the rows of the rest",
     ));
-    path_ui(
+    super::path_ui(
         ui,
         &mut form.text_path,
         "Text to trim for",
@@ -53,7 +53,7 @@ fn trim_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             "of {vocabulary} tokens at most; 0 keeps all that occur"
         ));
     });
-    path_ui(
+    super::path_ui(
         ui,
         &mut form.trimmed_path,
         "Trimmed model",
@@ -88,7 +88,7 @@ fn rotate_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ui.radio_value(&mut form.basis, basis, name);
         }
     });
-    path_ui(
+    super::path_ui(
         ui,
         &mut form.rotated_path,
         "Rotated model",
@@ -107,26 +107,4 @@ fn rotate_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 
 fn is_free(state: &State) -> bool {
     state.loaded().is_some() && state.jobs.rewrite.is_none()
-}
-
-/// A path field with its Browse… button.
-fn path_ui(
-    ui: &mut Ui,
-    path: &mut String,
-    name: &str,
-    purpose: Purpose,
-    commands: &mut Vec<Command>,
-) {
-    ui.horizontal(|ui| {
-        let field = TextEdit::singleline(path)
-            .hint_text(name)
-            .desired_width(ui.available_width() - 90.0);
-        ui.add(field).accessible_name(name);
-        let browse = ui
-            .button("Browse…")
-            .accessible_name(format!("Browse for {name}"));
-        if browse.clicked() {
-            commands.push(Command::Choose(purpose));
-        }
-    });
 }

@@ -80,6 +80,9 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     any |= job_ui(ui, jobs.export.as_ref());
     any |= job_ui(ui, jobs.save.as_ref());
     any |= job_ui(ui, jobs.rewrite.as_ref());
+    any |= job_ui(ui, jobs.check.as_ref());
+    any |= job_ui(ui, jobs.sweep.as_ref());
+    any |= job_ui(ui, jobs.reproduce.as_ref());
     #[cfg(feature = "flash")]
     {
         any |= job_ui(ui, jobs.flash.as_ref());

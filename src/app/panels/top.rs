@@ -80,6 +80,10 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     );
     let export = Command::Show(Popup::Export);
     button_ui(ui, "Export…", has_model, export, commands);
+    let verify = Command::Show(Popup::Verify);
+    button_ui(ui, "Verify…", has_model, verify, commands);
+    let compare = Command::Show(Popup::Compare);
+    button_ui(ui, "Compare…", has_model, compare, commands);
     let can_evaluate = has_model && state.jobs.evaluate.is_none();
     tasks::menu_ui(ui, state, commands);
     tuning_ui(ui, state, commands);
@@ -134,6 +138,13 @@ fn button_ui(
         (Command::Evaluate, key) => format!(
             "Compares the active candidate with the source in 16 bits on 1024 tokens of prose ({key})"
         ),
+        (Command::Show(Popup::Compare), _) => {
+            "Both candidates side by side: bytes, quality, boards, and which matrices differ"
+                .to_owned()
+        }
+        (Command::Show(Popup::Verify), _) => {
+            "Limits that must hold, recipes of a grid, and packed files made again".to_owned()
+        }
         (_, key) => key,
     };
     let mut response = ui.add_enabled(enabled, Button::new(text));

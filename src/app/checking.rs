@@ -1,0 +1,188 @@
+//! The window's checks: a candidate against limits, the recipes of a grid, a packed file made again.
+
+use super::Studio;
+use super::candidate::Candidate;
+use super::derived::Loaded;
+use super::jobs::{Failure, Running, lock};
+use super::tuning;
+use super::work::{self, Ready};
+use crate::calibrate::CalibrationText;
+use crate::job::Job;
+use crate::packed::PackedModel;
+use crate::recipe::Recipe;
+use crate::report::limits::Finding;
+use crate::report::sweep::{Grid, Row, Step, Swept};
+use crate::report::{Check, MeasureError, Reproduced, Run, reproduce};
+use crate::workers::Processor;
+use eframe::egui::Context;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The fields of the Verify dialog, and what came of them.
+#[derive(Debug, Default)]
+pub struct Verify {
+    /// Limits to hold the active candidate against.
+    pub limits_path: String,
+    /// What came of it last.
+    pub checked: Option<Checked>,
+    /// Grid of recipes.
+    pub grid_path: String,
+    /// Rows of the sweep that runs, or ran last.
+    pub sweep: Arc<Mutex<SweepRows>>,
+    /// Packed file to make again.
+    pub packed_path: String,
+    /// What came of it last.
+    pub reproduced: Option<(String, Reproduced)>,
+}
+
+/// A candidate that was held against limits.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Who.
+    pub candidate: Candidate,
+    /// Name of its recipe then.
+    pub recipe: String,
+    /// Each limit and what was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Rows of a sweep, and what is left of it.
+#[derive(Debug, Clone, Default)]
+pub struct SweepRows {
+    /// Each as soon as it is known.
+    pub rows: Vec<Row>,
+    /// How far it is and where its rows go; empty before the first sweep.
+    pub words: String,
+}
+
+/// What is asked of the Verify dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// Holds the active candidate against the limits of a file.
+    Check(PathBuf),
+    /// Runs the grid of a file.
+    Sweep(PathBuf),
+    /// Makes a packed file again.
+    Reproduce(PathBuf),
+}
+
+impl Studio {
+    pub(super) fn verify(&mut self, what: Verification, ctx: &Context) {
+        let candidate = self.state.view.active;
+        let Some((loaded, recipe, ready)) = self.candidate(candidate) else {
+            return;
+        };
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
+        let jobs = &mut self.state.jobs;
+        match what {
+            Verification::Check(path) => {
+                let title = format!("Check {}", candidate.name());
+                jobs.check = Some(Running::start(title, ctx, move |job| {
+                    let run = Run {
+                        cache,
+                        processor: &processor,
+                    };
+                    let findings = findings(&loaded, &recipe, &ready, run, &path, job)?;
+                    Ok(Checked {
+                        candidate,
+                        recipe: recipe.name,
+                        findings,
+                    })
+                }));
+            }
+            Verification::Sweep(path) => {
+                let rows = Arc::new(Mutex::new(SweepRows::default()));
+                self.state.view.verify.sweep = Arc::clone(&rows);
+                let title = format!("Sweep {}", path.display());
+                jobs.sweep = Some(Running::start(title, ctx, move |job| {
+                    sweep(&loaded, &path, &processor, &rows, job)
+                }));
+            }
+            Verification::Reproduce(path) => {
+                let told = self.calibrations.clone();
+                let title = format!("Reproduce {}", path.display());
+                jobs.reproduce = Some(Running::start(title, ctx, move |job| {
+                    let folder = tuning::folder(told)?;
+                    made_again(&loaded, &path, &folder, &processor, job)
+                }));
+            }
+        }
+    }
+
+    pub(super) fn on_swept(&self, swept: Swept) {
+        let mut sweep = lock(&self.state.view.verify.sweep);
+        sweep.words = format!(
+            "{} points, {} of them from before: {} and {}",
+            swept.points,
+            swept.skipped,
+            swept.rows.display(),
+            swept.csv.display()
+        );
+        sweep.rows = swept.table;
+    }
+}
+
+/// Packs a recipe's model and holds it against the limits of a file.
+fn findings(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Ready,
+    run: Run<'_>,
+    limits: &Path,
+    job: &Job<'_>,
+) -> Result<Vec<Finding>, Failure> {
+    let check = Check::open(limits)?;
+    let packed = work::pack(loaded, recipe, ready, (run.cache, run.processor), job)?;
+    let name = format!("{}, {}", loaded.model.name, recipe.name);
+    let other = match check.reference() {
+        Some(spec) if spec != loaded.spec => Some(work::open_model(&spec, job)?),
+        Some(_) | None => None,
+    };
+    let reference = other.as_ref().unwrap_or(&loaded.model);
+    Ok(check.findings((&name, &packed), Some(reference), run, job)?)
+}
+
+/// Runs the grid of a file; rows go beside it.
+fn sweep(
+    loaded: &Loaded,
+    path: &Path,
+    processor: &Processor,
+    rows: &Mutex<SweepRows>,
+    job: &Job<'_>,
+) -> Result<Swept, Failure> {
+    let grid = Grid::load(path)?;
+    let other = match grid.model == loaded.spec {
+        true => None,
+        false => Some(work::open_model(&grid.model, job)?),
+    };
+    let model = other.as_ref().unwrap_or(&loaded.model);
+    let mut on_row = |step: Step<'_>| {
+        let mut sweep = lock(rows);
+        sweep.rows.push(step.row.clone());
+        sweep.words = format!(
+            "{} of {}, about {:.0} s left",
+            step.done, step.todo, step.left_seconds
+        );
+    };
+    let stem = path.with_extension("");
+    Ok(grid.run(model, &stem, processor, &mut on_row, job)?)
+}
+
+/// Makes a packed file again of the model that is open.
+fn made_again(
+    loaded: &Loaded,
+    path: &Path,
+    calibrations: &Path,
+    processor: &Processor,
+    job: &Job<'_>,
+) -> Result<(String, Reproduced), Failure> {
+    let name = path.display().to_string();
+    let packed = PackedModel::open(path, job)?;
+    let text = |tokens| {
+        let text = CalibrationText::default_of(&loaded.model, tokens);
+        text.map_err(MeasureError::from)
+    };
+    let of = (name.as_str(), &packed);
+    let reproduced = reproduce(of, &loaded.model, text, calibrations, processor, job)?;
+    Ok((name, reproduced))
+}
