@@ -40,18 +40,19 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut 
                 return;
             }
             let estimates = &state.derived.bench(state.view.active).estimates;
-            table_ui(ui, estimates, &mut state.project.board);
-            ui.add_space(6.0);
-            ui.separator();
-            let chosen = Board::presets()
-                .iter()
-                .zip(estimates)
-                .find(|(board, _)| board.id == state.project.board);
-            if let Some((board, estimate)) = chosen {
-                ScrollArea::vertical()
-                    .auto_shrink(false)
-                    .show(ui, |ui| detail_ui(ui, board, estimate));
-            }
+            // In a low window both move, so that the errors below stay in sight.
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                table_ui(ui, estimates, &mut state.project.board);
+                ui.add_space(6.0);
+                ui.separator();
+                let chosen = Board::presets()
+                    .iter()
+                    .zip(estimates)
+                    .find(|(board, _)| board.id == state.project.board);
+                if let Some((board, estimate)) = chosen {
+                    detail_ui(ui, board, estimate);
+                }
+            });
         });
 }
 

@@ -10,18 +10,26 @@ use crate::estimate::Estimate;
 use crate::evaluate::Evaluation;
 use eframe::egui::{Context, Grid, ScrollArea, Ui};
 
+/// Width of figures and matrices.
+const MATRICES: f32 = 620.0;
 /// Height of the list of matrices before it scrolls.
-const LIST: f32 = 260.0;
+const LIST: f32 = 300.0;
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn compare_ui(ctx: &Context, state: &State, commands: &mut Vec<Command>) {
     let modal = super::modal(ctx, "compare").show(ctx, |ui| {
-        ui.set_width(820.0);
         ui.label(theme::title("A and B").heading());
         ui.add_space(6.0);
-        figures_ui(ui, state);
-        ui.add_space(10.0);
-        matrices_ui(ui, state);
+        ui.horizontal_top(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(MATRICES);
+                figures_ui(ui, state);
+                ui.add_space(10.0);
+                matrices_ui(ui, state);
+            });
+            ui.add_space(12.0);
+            ui.vertical(|ui| boards_ui(ui, state));
+        });
     });
     if modal.should_close() {
         commands.push(Command::Show(Popup::Closed));
@@ -83,32 +91,42 @@ fn figures_ui(ui: &mut Ui, state: &State) {
                     format!("{share:.1} % ({low:.1} to {high:.1}) of {}", t.set)
                 })
             });
-            let boards = state.derived.bench(Candidate::A).estimates.len();
-            for index in (0..boards).filter(|i| is_shown(state, *i)) {
-                let name = &state.derived.bench(Candidate::A).estimates[index].id;
-                row(name, &|bench, _| {
-                    bench
-                        .estimates
-                        .get(index)
-                        .map_or_else(String::new, estimate)
-                });
+        });
+}
+
+/// Speed on each board.
+fn boards_ui(ui: &mut Ui, state: &State) {
+    ui.label(theme::head(
+        "Boards: estimated tokens a second, and their range",
+    ));
+    Grid::new("boards")
+        .num_columns(3)
+        .striped(true)
+        .show(ui, |ui| {
+            for heading in ["", "A", "B"] {
+                ui.label(theme::mono(heading));
+            }
+            ui.end_row();
+            let [a, b] = Candidate::ALL.map(|candidate| &state.derived.bench(candidate).estimates);
+            let shown = a
+                .iter()
+                .zip(b)
+                .filter(|(a, b)| a.fits || b.fits || a.id == state.project.board);
+            for (a, b) in shown {
+                ui.label(theme::head(&a.id));
+                ui.label(theme::mono(estimate(a)));
+                ui.label(theme::mono(estimate(b)));
+                ui.end_row();
             }
         });
 }
 
-/// Boards that hold one of the two, and the one that is selected.
-fn is_shown(state: &State, index: usize) -> bool {
-    Candidate::ALL.into_iter().any(|candidate| {
-        let estimate = state.derived.bench(candidate).estimates.get(index);
-        estimate.is_some_and(|e| e.fits || e.id == state.project.board)
-    })
-}
-
+/// Of a board that holds one of the two, or is selected.
 fn estimate(estimate: &Estimate) -> String {
     let speed = estimate.tokens_per_second.as_ref();
-    let speed = speed.map_or("speed unknown".to_owned(), |range| {
+    let speed = speed.map_or("unknown".to_owned(), |range| {
         let (mid, around) = (units::short(range.mid), units::range(range.low, range.high));
-        format!("{mid} tokens/s ({around})")
+        format!("{mid} ({around})")
     });
     match estimate.fits {
         true => speed,

@@ -11,8 +11,8 @@ use crate::app::{theme, units};
 use crate::calibrate::DEFAULT_TOKENS;
 use crate::recipe::Recipe;
 use eframe::egui::{
-    Align, Button, Color32, ComboBox, CornerRadius, Layout, Panel, Rect, RichText, Sense, Stroke,
-    Ui, pos2, vec2,
+    Align, Button, Color32, ComboBox, CornerRadius, Label, Layout, Panel, Rect, RichText, Sense,
+    Stroke, Ui, pos2, vec2,
 };
 use engine::arena::CachePrecision;
 
@@ -37,33 +37,41 @@ pub(in crate::app) fn top_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<
         });
 }
 
-/// Model, and what can be done with it.
+/// Model, and what can be done with it; in a narrow window the model's words give way.
 fn head_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
-        match state.loaded() {
-            None => {
-                ui.label(theme::title("Whittle").heading());
-                ui.label(theme::weak("no model open"));
-            }
-            Some(loaded) => {
-                let model = &loaded.model;
-                ui.label(theme::title(&model.name).heading());
-                let shape = format!(
-                    "{} · {} layers · {} weights · from {}",
-                    model.architecture,
-                    model.hyperparameters.layers,
-                    units::count(model.parameters()),
-                    model.provenance.source_precision
-                );
-                let licence = model.provenance.licence.as_deref().unwrap_or("not stated");
-                ui.label(theme::weak(shape))
-                    .on_hover_text(format!("{}, licence {licence}", loaded.spec));
-            }
-        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             actions_ui(ui, state, commands);
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                model_ui(ui, state);
+            });
         });
     });
+}
+
+fn model_ui(ui: &mut Ui, state: &State) {
+    let Some(loaded) = state.loaded() else {
+        ui.label(theme::title("Whittle").heading());
+        ui.label(theme::weak("no model open"));
+        return;
+    };
+    let model = &loaded.model;
+    let shape = format!(
+        "{} · {} layers · {} weights · from {}",
+        model.architecture,
+        model.hyperparameters.layers,
+        units::count(model.parameters()),
+        model.provenance.source_precision
+    );
+    let licence = model.provenance.licence.as_deref().unwrap_or("not stated");
+    let hint = format!(
+        "{}: {shape}\n{}, licence {licence}",
+        model.name, loaded.spec
+    );
+    let name = theme::title(&model.name).heading();
+    for text in [name, theme::weak(&shape)] {
+        ui.add(Label::new(text).truncate()).on_hover_text(&hint);
+    }
 }
 
 /// Buttons, from the right.

@@ -138,9 +138,9 @@ fn rows_ui(ui: &mut Ui, sweep: &SweepRows) {
                             let error = row.kl_mean_standard_error.unwrap_or(0.0);
                             format!("{kl:.4} ± {error:.4}")
                         });
-                        super::end_ui(ui, theme::mono(kl.unwrap_or_default()));
+                        super::end_ui(ui, theme::mono(kl.unwrap_or("not asked".into())));
                         let tasks = row.tasks_held.map(|held| format!("{:.1} %", held * 100.0));
-                        super::end_ui(ui, theme::mono(tasks.unwrap_or_default()));
+                        super::end_ui(ui, theme::mono(tasks.unwrap_or("not asked".into())));
                         ui.end_row();
                     }
                 });
