@@ -44,7 +44,7 @@ PEERS = [
     Peer("smollm2", 8, 60, "F32", SMALL, ["balanced-4bit"]),
     Peer("twin", 8, 60, "F32", SMALL, []),
     Peer("hearth", 8, 60, "F32", ["Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K"], ["balanced-4bit"]),
-    Peer("qwen", 6, 16, "F16", ["Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M"], []),
+    Peer("qwen", 3, 16, "F16", ["Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M"], []),
 ]
 
 
