@@ -91,11 +91,12 @@ impl Studio {
                 }));
             }
             Verification::Sweep(path) => {
+                let folder = tuning::folder(self.calibrations.clone()).ok();
                 let rows = Arc::new(Mutex::new(SweepRows::default()));
                 self.state.view.verify.sweep = Arc::clone(&rows);
                 let title = format!("Sweep {}", path.display());
                 jobs.sweep = Some(Running::start(title, ctx, move |job| {
-                    sweep(&loaded, &path, &processor, &rows, job)
+                    sweep(&loaded, (&path, folder.as_deref()), &processor, &rows, job)
                 }));
             }
             Verification::Reproduce(path) => {
@@ -142,10 +143,10 @@ fn findings(
     Ok(check.findings((&name, &packed), Some(reference), run, job)?)
 }
 
-/// Runs the grid of a file; rows go beside it.
+/// Runs the grid of a file; rows go beside it, a calibration into the folder.
 fn sweep(
     loaded: &Loaded,
-    path: &Path,
+    (path, calibrations): (&Path, Option<&Path>),
     processor: &Processor,
     rows: &Mutex<SweepRows>,
     job: &Job<'_>,
@@ -165,7 +166,7 @@ fn sweep(
         );
     };
     let stem = path.with_extension("");
-    Ok(grid.run(model, &stem, processor, &mut on_row, job)?)
+    Ok(grid.run(model, &stem, calibrations, processor, &mut on_row, job)?)
 }
 
 /// Makes a packed file again of the model that is open.

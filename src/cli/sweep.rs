@@ -27,7 +27,11 @@ pub(super) fn run(args: &SweepArgs, output: &Output) -> anyhow::Result<()> {
     let processor = Processor::new(args.threads)?;
     let model = open_model(&grid.model, output)?;
     let mut on_row = |step: Step<'_>| output.remark(&told(step));
-    let swept = output.with_bar(|job| grid.run(&model, &stem, &processor, &mut on_row, job))?;
+    // Only recipes that weigh errors need it.
+    let calibrations = super::calibrate::folder().ok();
+    let folder = calibrations.as_deref();
+    let swept =
+        output.with_bar(|job| grid.run(&model, &stem, folder, &processor, &mut on_row, job))?;
     output.emit(&swept, |s| {
         format!(
             "{} points, {} of them from before, {:.1} s: {} and {}",

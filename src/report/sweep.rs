@@ -12,7 +12,7 @@ pub use run::{Step, Swept};
 use super::measure::beside;
 
 use crate::packed::sha256_hex;
-use crate::recipe::{Pattern, Precision, Recipe, RecipeError};
+use crate::recipe::{Pattern, Precision, Pruner, Quantizer, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -115,7 +115,7 @@ fn max_points() -> usize {
     MAX_POINTS
 }
 
-/// What is varied of some tensors: each precision with each sparsity.
+/// What is varied of some tensors: each precision with each sparsity, method and pruner.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
@@ -126,6 +126,12 @@ pub struct Axis {
     /// Share of the weights of a row that become zero.
     #[serde(default = "dense")]
     pub sparsity: Vec<f64>,
+    /// How kept weights are rounded; to nearest where it does not say.
+    #[serde(default)]
+    pub method: Vec<Quantizer>,
+    /// How the others are chosen; by magnitude where it does not say.
+    #[serde(default)]
+    pub pruner: Vec<Pruner>,
 }
 
 fn dense() -> Vec<f64> {
@@ -135,16 +141,37 @@ fn dense() -> Vec<f64> {
 impl Axis {
     /// Its settings as `Recipe::set` takes them.
     fn settings(&self) -> Vec<String> {
-        let pattern = String::from(self.tensors.clone());
-        let one = |bits: &Precision, sparsity: &f64| {
-            format!("{pattern}=bits:{},sparsity:{sparsity}", bits.name())
+        let mut all = vec![format!("{}=", String::from(self.tensors.clone()))];
+        let mut vary = |values: Vec<String>| {
+            if !values.is_empty() {
+                let each = |start: &String| values.iter().map(|v| format!("{start}{v}")).collect();
+                all = all
+                    .iter()
+                    .flat_map(|start| -> Vec<String> { each(start) })
+                    .collect();
+            }
         };
-        let all = self
-            .bits
-            .iter()
-            .flat_map(|b| self.sparsity.iter().map(move |s| one(b, s)));
-        all.collect()
+        vary(named(&self.bits, |b| format!("bits:{}", b.name())));
+        vary(named(&self.sparsity, |s| format!(",sparsity:{s}")));
+        vary(named(&self.method, |m| format!(",method:{}", m.name())));
+        vary(named(&self.pruner, |p| format!(",pruner:{}", p.name())));
+        all
     }
+
+    /// How many there are; saturates.
+    fn count(&self) -> usize {
+        let lengths = [
+            self.bits.len(),
+            self.sparsity.len(),
+            self.method.len().max(1),
+            self.pruner.len().max(1),
+        ];
+        lengths.into_iter().fold(1, usize::saturating_mul)
+    }
+}
+
+fn named<T>(values: &[T], name: impl Fn(&T) -> String) -> Vec<String> {
+    values.iter().map(name).collect()
 }
 
 /// One recipe of a grid.
@@ -278,9 +305,10 @@ impl Grid {
     /// How many points it has; saturates.
     #[must_use]
     pub fn count(&self) -> usize {
-        let varied = self.axes.iter().fold(1_usize, |points, axis| {
-            points.saturating_mul(axis.bits.len().saturating_mul(axis.sparsity.len()))
-        });
+        let varied = self
+            .axes
+            .iter()
+            .fold(1_usize, |points, axis| points.saturating_mul(axis.count()));
         let varied = if self.recipe.is_some() { varied } else { 0 };
         varied.saturating_add(self.recipes.len())
     }
@@ -362,6 +390,27 @@ mod tests {
         hashes.sort();
         hashes.dedup();
         assert_eq!(hashes.len(), 10);
+    }
+
+    #[test]
+    fn methods_and_pruners_are_varied_too() {
+        let grid = grid(
+            "model = 'm'\nrecipe = 'balanced-4bit'\n\
+             [[axis]]\ntensors = '*'\nbits = [3]\nsparsity = [0.5]\n\
+             method = ['nearest', 'gptq']\npruner = ['magnitude', 'sparsegpt']",
+        );
+        let points = grid.points().unwrap();
+        let set: Vec<&str> = points.iter().map(|p| p.set[0].as_str()).collect();
+        let [first, .., last] = &set[..] else {
+            panic!("{set:?}")
+        };
+        assert_eq!((set.len(), grid.count()), (4, 4));
+        assert_eq!(
+            *first,
+            "*=bits:3,sparsity:0.5,method:nearest,pruner:magnitude"
+        );
+        assert_eq!(*last, "*=bits:3,sparsity:0.5,method:gptq,pruner:sparsegpt");
+        assert!(!points[0].recipe.is_calibrated() && points[3].recipe.is_calibrated());
     }
 
     #[test]

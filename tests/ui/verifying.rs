@@ -126,6 +126,15 @@ fn a_grid_is_swept_into_a_table_beside_it_and_not_computed_twice() {
     }
     let table = std::fs::read_to_string(folder.path().join("grid.csv")).unwrap();
     assert_eq!(table.lines().count(), 3);
+
+    // Recipes that weigh errors are calibrated for.
+    std::fs::write(&grid, format!("{text}method = ['gptq']\n")).unwrap();
+    click(&mut window, "Sweep");
+    settle(&mut window);
+    no_notice(&window);
+    let said = "2 points, 0 of them from before";
+    assert!(window.query_by_label_contains(said).is_some());
+    assert!(folder.path().join("calibrations").is_dir());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::{BoardRow, Grid, Journal, Point, Row, csv};
 use crate::board::Board;
-use crate::compress::{CompressedTensor, recompress};
+use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
+use crate::compress::{CompressedTensor, compress_calibrated};
 use crate::evaluate::Extent;
 use crate::job::Job;
 use crate::model::Model;
@@ -52,20 +53,24 @@ struct Bench<'a> {
     grid: &'a Grid,
     model: &'a Model,
     against: Option<Against<'a>>,
+    /// Where a recipe asks for one.
+    calibration: Option<Calibration>,
     run: Run<'a>,
 }
 
 impl Grid {
     /// Runs every point whose row is not in `stem`.jsonl yet, and writes `stem`.csv after each; `model` is
-    /// the one that the grid names.
+    /// the one that the grid names. Where a recipe weighs errors the model is calibrated on the text that
+    /// comes along, kept in the folder `calibrations`.
     ///
     /// # Errors
-    /// When what the grid names or the rows of before cannot be read, the results cannot be written, or
-    /// the job is cancelled; what was found by then is kept.
+    /// When what the grid names or the rows of before cannot be read, the results cannot be written, there
+    /// is no folder for a calibration, or the job is cancelled; what was found by then is kept.
     pub fn run(
         &self,
         model: &Model,
         stem: &Path,
+        calibrations: Option<&Path>,
         processor: &Processor,
         on_row: &mut dyn FnMut(Step<'_>),
         job: &Job<'_>,
@@ -82,14 +87,28 @@ impl Grid {
             Some(text) => Some(Against::open(model, text, extent, job)?),
             None => None,
         };
+        let calibration = match points.iter().any(|point| point.recipe.is_calibrated()) {
+            true => Some(calibrated(model, calibrations, job)?),
+            false => None,
+        };
         let measured = self.measured(model, job)?;
+        let hash = |point: &Point| {
+            let fitted = calibration
+                .as_ref()
+                .filter(|_| point.recipe.is_calibrated());
+            match fitted {
+                Some(fitted) => point.hash(&format!("{measured}{}", fitted.origin.text_sha256)),
+                None => point.hash(&measured),
+            }
+        };
+        let hashes: Vec<String> = points.iter().map(hash).collect();
         let bench = Bench {
             grid: self,
             model,
             against,
+            calibration,
             run: Run { cache, processor },
         };
-        let hashes: Vec<String> = points.iter().map(|p| p.hash(&measured)).collect();
         let todo = hashes.iter().filter(|hash| !journal.has(hash)).count();
         let (begun, mut done, mut ready) = (Instant::now(), 0, Vec::new());
         let write = |journal: &Journal| {
@@ -146,6 +165,19 @@ impl Grid {
     }
 }
 
+fn calibrated(
+    model: &Model,
+    folder: Option<&Path>,
+    job: &Job<'_>,
+) -> Result<Calibration, MeasureError> {
+    let folder = folder.ok_or_else(|| {
+        let message = "a recipe of the grid needs a calibration, and this account has no folder to keep it in";
+        MeasureError::Asked(message.into())
+    })?;
+    let text = CalibrationText::default_of(model, DEFAULT_TOKENS)?;
+    Ok(Calibration::compute(model, &text, folder, job)?)
+}
+
 /// `stem` with an ending; what looks like one in it stays.
 fn ended(stem: &Path, ending: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
@@ -172,7 +204,8 @@ impl Bench<'_> {
         let Self {
             grid, model, run, ..
         } = self;
-        let compressed = recompress(model, &point.recipe, ready, job)?;
+        let calibration = self.calibration.as_ref();
+        let compressed = compress_calibrated(model, &point.recipe, calibration, ready, job)?;
         ready.clone_from(&compressed.tensors);
         let choice = PrefixChoice {
             text: PrefixText::OfTemplate,
