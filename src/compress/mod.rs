@@ -131,20 +131,7 @@ pub fn compress(
     recipe: &Recipe,
     job: &Job<'_>,
 ) -> Result<CompressedModel, Cancelled> {
-    recompress(model, recipe, &[], job)
-}
-
-/// Compresses as `recipe` says, taking over from `ready` what has the same setting already.
-///
-/// # Errors
-/// [`Cancelled`] between two tensors.
-pub fn recompress(
-    model: &Model,
-    recipe: &Recipe,
-    ready: &[Arc<CompressedTensor>],
-    job: &Job<'_>,
-) -> Result<CompressedModel, Cancelled> {
-    match compress_calibrated(model, recipe, None, ready, job) {
+    match compress_calibrated(model, recipe, None, &[], job) {
         Ok(compressed) => Ok(compressed),
         // Without a calibration nothing is read.
         Err(CompressError::Cancelled(_) | CompressError::Calibrate(_)) => Err(Cancelled),
