@@ -51,8 +51,10 @@ pub struct Checked {
 pub struct SweepRows {
     /// Each as soon as it is known.
     pub rows: Vec<Row>,
-    /// How far it is and where its rows go; empty before the first sweep.
-    pub words: String,
+    /// How far it is while it runs; empty before its first row.
+    pub progress: String,
+    /// How it ended, and where its rows are; empty before it did.
+    pub ended: String,
 }
 
 /// What is asked of the Verify dialog.
@@ -112,7 +114,7 @@ impl Studio {
 
     pub(super) fn on_swept(&self, swept: Swept) {
         let mut sweep = lock(&self.state.view.verify.sweep);
-        sweep.words = format!(
+        sweep.ended = format!(
             "{} points, {} of them from before: {} and {}",
             swept.points,
             swept.skipped,
@@ -160,7 +162,7 @@ fn sweep(
     let mut on_row = |step: Step<'_>| {
         let mut sweep = lock(rows);
         sweep.rows.push(step.row.clone());
-        sweep.words = format!(
+        sweep.progress = format!(
             "{} of {}, about {:.0} s left",
             step.done, step.todo, step.left_seconds
         );

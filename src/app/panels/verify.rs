@@ -111,13 +111,20 @@ fn sweep_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let is_free = state.jobs.sweep.is_none();
     start_ui(ui, path, "Sweep", is_free, Verification::Sweep, commands);
     let sweep = lock(&verify.sweep);
-    if !sweep.words.is_empty() {
-        rows_ui(ui, &sweep);
+    let words = if !sweep.ended.is_empty() {
+        sweep.ended.clone()
+    } else if is_free && !sweep.rows.is_empty() {
+        "stopped: what is below is kept, and the next sweep goes on from there".to_owned()
+    } else {
+        sweep.progress.clone()
+    };
+    if !words.is_empty() {
+        rows_ui(ui, &words, &sweep);
     }
 }
 
-fn rows_ui(ui: &mut Ui, sweep: &SweepRows) {
-    ui.label(theme::weak(&sweep.words));
+fn rows_ui(ui: &mut Ui, words: &str, sweep: &SweepRows) {
+    ui.label(theme::weak(words));
     ScrollArea::both()
         .id_salt("sweep")
         .max_height(LIST)
