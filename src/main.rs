@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 use whittle::cli::{self, Next};
 
+/// Forward passes on floats make and drop buffers of megabytes: the system's allocator gives each back to
+/// the kernel, which has to clear it again for the next.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match cli::main() {
         Next::Exit(code) => code,
