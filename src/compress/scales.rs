@@ -142,7 +142,7 @@ pub(super) fn extremes(group: &[f32]) -> (f32, f32) {
 }
 
 /// [`extremes`].
-struct Extremes<'a>(&'a [f32]);
+pub(super) struct Extremes<'a>(pub(super) &'a [f32]);
 
 impl Work for Extremes<'_> {
     type Output = (f32, f32);

@@ -8,10 +8,10 @@
 use super::grid::{Grid, Kind};
 use super::row::scaled_cols;
 use super::scales::{
-    GroupScale, Scales, Zeros, byte, code_unit, extremes, largest_scale, row_scale,
+    Extremes, GroupScale, Scales, Zeros, byte, code_unit, largest_scale, row_scale,
 };
 use crate::lanes::{Work, widest};
-use engine::encoding::Encoding;
+use engine::encoding::{Encoding, GROUP};
 use engine::float::{f16_from_f32, f32_from_f16};
 
 /// Parts of the whole range that are tried for each group.
@@ -55,7 +55,8 @@ pub(super) fn scales(
             importance,
         })
     };
-    let fits: Vec<Fit> = parts().map(|part| fit(kind, zeros, part)).collect();
+    let fit = |part| widest(FitOfPart { kind, zeros, part });
+    let fits: Vec<Fit> = parts().map(fit).collect();
     // The sixteen scales of ternary weights are too few to leave any for later.
     let headroom = if encoding == Encoding::Ternary {
         1.0
@@ -70,7 +71,14 @@ pub(super) fn scales(
         let groups = parts().zip(&fits);
         let mut total = 0.0;
         let groups = groups.map(|(part, fit)| {
-            let (group, error) = stored(encoding, kind, zeros, row, *fit, part);
+            let (group, error) = widest(StoredPart {
+                encoding,
+                kind,
+                zeros,
+                row,
+                fit: *fit,
+                part,
+            });
             total += error;
             group
         });
@@ -97,7 +105,10 @@ pub(super) fn scales(
     let error = |scales: &Scales| -> f64 {
         let groups = parts().zip(&scales.groups);
         groups
-            .map(|(part, group)| f64::from(part.error(&Grid::new(encoding, scales, *group))))
+            .map(|(part, group)| {
+                let grid = Grid::new(encoding, scales, *group);
+                f64::from(widest(ErrorOfPart { part, grid }))
+            })
             .sum()
     };
     if encoding == Encoding::Ternary {
@@ -145,119 +156,237 @@ fn least_part(kind: Kind) -> f32 {
     }
 }
 
-fn fit(kind: Kind, zeros: Zeros, part: Part<'_>) -> Fit {
-    let (low, high) = extremes(part.weights);
-    let levels = kind.top - kind.low;
-    let whole = match kind.zero {
-        Some(zero) => (-low).max(high) / (zero - kind.low).max(0.5),
-        None => (high - low) / levels,
-    };
-    let zero_of = |zero: f32| match (kind.zero, zeros) {
-        (Some(zero), _) => zero,
-        (None, Zeros::Needed) => zero.round().clamp(0.0, kind.top),
-        (None, Zeros::Rounded) => zero.clamp(0.0, 15.0),
-    };
-    // Signs are the same on every grid.
-    let candidates = if levels <= 1.0 { 1 } else { CANDIDATES };
-    let mut best: Option<(Fit, f32)> = None;
-    let mut keep = |fit: Fit| {
-        let error = part.error(&kind.grid(fit));
-        let is_better = best.is_none_or(|(_, least)| error < least);
-        if is_better {
-            best = Some((fit, error));
-        }
-        is_better
-    };
-    for candidate in 0..candidates {
-        let cut = (1.0 - least_part(kind)) * f32::from(candidate) / f32::from(CANDIDATES - 1);
-        let step = whole * (1.0 - cut);
-        let zero = if whole > 0.0 { -low / whole } else { 0.0 };
-        let fit = Fit {
-            step,
-            zero: zero_of(zero),
-        };
-        keep(fit);
-        if levels <= 7.0 {
-            keep(part.refit(kind, fit, zero_of));
-        }
-    }
-    let mut fit = best.map_or(
-        Fit {
-            step: 0.0,
-            zero: 0.0,
-        },
-        |b| b.0,
-    );
-    for _ in 0..2 {
-        let next = part.refit(kind, fit, zero_of);
-        let (old, new) = (part.error(&kind.grid(fit)), part.error(&kind.grid(next)));
-        if new >= old || new.is_nan() {
-            break;
-        }
-        fit = next;
-    }
-    fit
+/// Where zero may stand on the grids of an encoding.
+#[derive(Clone, Copy)]
+struct ZeroRule {
+    kind: Kind,
+    zeros: Zeros,
 }
 
-/// The best of what can be stored near `fit`, and its error.
-fn stored(
+impl ZeroRule {
+    /// The nearest place to `zero` that is allowed.
+    #[inline(always)]
+    fn nearest(self, zero: f32) -> f32 {
+        match (self.kind.zero, self.zeros) {
+            (Some(zero), _) => zero,
+            (None, Zeros::Needed) => zero.round().clamp(0.0, self.kind.top),
+            (None, Zeros::Rounded) => zero.clamp(0.0, 15.0),
+        }
+    }
+}
+
+/// The best fit so far and its error.
+struct Best {
+    fit: Fit,
+    error: f32,
+}
+
+impl Best {
+    /// Whether `fit` is better, and then the best.
+    #[inline(always)]
+    fn keep(&mut self, kind: Kind, part: Part<'_>, fit: Fit) -> bool {
+        let error = part.error(&kind.grid(fit));
+        let is_better = error < self.error;
+        if is_better {
+            *self = Self { fit, error };
+        }
+        is_better
+    }
+}
+
+/// The step and zero that fit one group best, of those that are tried.
+struct FitOfPart<'a> {
+    kind: Kind,
+    zeros: Zeros,
+    part: Part<'a>,
+}
+
+impl Work for FitOfPart<'_> {
+    type Output = Fit;
+
+    #[inline(always)]
+    fn call(self) -> Fit {
+        match self.part.whole_group() {
+            Some(part) => Self { part, ..self }.search(),
+            None => self.search(),
+        }
+    }
+}
+
+impl FitOfPart<'_> {
+    #[inline(always)]
+    fn search(self) -> Fit {
+        let Self { kind, zeros, part } = self;
+        let rule = ZeroRule { kind, zeros };
+        let (low, high) = part.extremes();
+        let levels = kind.top - kind.low;
+        let whole = match kind.zero {
+            Some(zero) => (-low).max(high) / (zero - kind.low).max(0.5),
+            None => (high - low) / levels,
+        };
+        let zero = rule.nearest(if whole > 0.0 { -low / whole } else { 0.0 });
+        let first = Fit { step: whole, zero };
+        let mut best = Best {
+            fit: first,
+            error: part.error(&kind.grid(first)),
+        };
+        // Signs are the same on every grid.
+        let candidates = if levels <= 1.0 { 1 } else { CANDIDATES };
+        for candidate in 0..candidates {
+            let cut = (1.0 - least_part(kind)) * f32::from(candidate) / f32::from(CANDIDATES - 1);
+            let step = whole * (1.0 - cut);
+            let fit = Fit { step, zero };
+            if candidate > 0 {
+                best.keep(kind, part, fit);
+            }
+            if levels <= 7.0 {
+                best.keep(kind, part, part.refit(rule, fit));
+            }
+        }
+        for _ in 0..2 {
+            let next = part.refit(rule, best.fit);
+            if !best.keep(kind, part, next) {
+                break;
+            }
+        }
+        best.fit
+    }
+}
+
+/// The best of what can be stored near a fit, and its error.
+struct StoredPart<'a> {
     encoding: Encoding,
     kind: Kind,
     zeros: Zeros,
+    /// The row's scale.
     row: u16,
     fit: Fit,
-    part: Part<'_>,
-) -> (GroupScale, f64) {
-    let unit = f32_from_f16(row) * code_unit(encoding) * kind.stride;
-    let least = u8::from(encoding == Encoding::Ternary);
-    let mut best = (
-        GroupScale {
-            scale: least,
-            zero_point: 0,
-        },
-        f32::INFINITY,
-    );
-    let near = if fit.step > 0.0 && unit > 0.0 {
-        (fit.step / unit).round()
-    } else {
-        f32::from(least)
-    };
-    for scale in [near, near - 1.0, near + 1.0] {
-        let scale = byte(scale.clamp(f32::from(least), f32::from(largest_scale(encoding))));
-        let step = unit * f32::from(scale);
-        let mut keep = |zero_point: u8| {
-            let zero = kind.zero.unwrap_or(f32::from(zero_point) / 16.0);
-            let error = part.error(&kind.grid(Fit { step, zero }));
-            if error < best.1 {
-                best = (GroupScale { scale, zero_point }, error);
-            }
-            zero
-        };
-        if kind.zero.is_some() {
-            keep(0);
-            continue;
-        }
-        let zero_point = |zero: f32| match zeros {
-            Zeros::Needed => byte(zero.round().clamp(0.0, kind.top)) * 16,
-            Zeros::Rounded => byte((zero * 16.0).round()),
-        };
-        // The same place of zero in another step, then the mean of what remains.
-        let same = if step > 0.0 {
-            fit.zero * fit.step / step
-        } else {
-            0.0
-        };
-        let zero = keep(zero_point(if step > 0.0 { same } else { 0.0 }));
-        if step > 0.0 {
-            keep(zero_point(fit.zero));
-            let [all, codes, _, sum, _] = part.sums(&kind.grid(Fit { step, zero }), 0.0);
-            if all > 0.0 {
-                #[expect(clippy::cast_possible_truncation, reason = "a byte follows")]
-                keep(zero_point(((codes - sum / f64::from(step)) / all) as f32));
-            }
+    part: Part<'a>,
+}
+
+impl Work for StoredPart<'_> {
+    type Output = (GroupScale, f64);
+
+    #[inline(always)]
+    fn call(self) -> (GroupScale, f64) {
+        match self.part.whole_group() {
+            Some(part) => Self { part, ..self }.search(),
+            None => self.search(),
         }
     }
-    (best.0, f64::from(best.1))
+}
+
+impl StoredPart<'_> {
+    #[inline(always)]
+    fn search(self) -> (GroupScale, f64) {
+        let Self {
+            encoding,
+            kind,
+            zeros,
+            row,
+            fit,
+            part,
+        } = self;
+        let unit = f32_from_f16(row) * code_unit(encoding) * kind.stride;
+        let least = u8::from(encoding == Encoding::Ternary);
+        let mut best = BestStored {
+            group: GroupScale {
+                scale: least,
+                zero_point: 0,
+            },
+            error: f32::INFINITY,
+        };
+        let near = if fit.step > 0.0 && unit > 0.0 {
+            (fit.step / unit).round()
+        } else {
+            f32::from(least)
+        };
+        for scale in [near, near - 1.0, near + 1.0] {
+            let scale = byte(scale.clamp(f32::from(least), f32::from(largest_scale(encoding))));
+            let step = unit * f32::from(scale);
+            if let Some(zero) = kind.zero {
+                let zero_point = 0;
+                best.keep(
+                    kind,
+                    part,
+                    Fit { step, zero },
+                    GroupScale { scale, zero_point },
+                );
+                continue;
+            }
+            // The same place of zero in another step, then the mean of what remains.
+            let same = if step > 0.0 {
+                fit.zero * fit.step / step
+            } else {
+                0.0
+            };
+            let stored = StoredZero { kind, zeros };
+            let first = stored.point(same);
+            let mut tried = [first; 3];
+            let mut count = 1;
+            if step > 0.0 {
+                tried[1] = stored.point(fit.zero);
+                count = 2;
+                let zero = stored.place(first);
+                let [all, codes, _, sum, _] = part.sums(&kind.grid(Fit { step, zero }), 0.0);
+                if all > 0.0 {
+                    #[expect(clippy::cast_possible_truncation, reason = "a byte follows")]
+                    let rest = ((codes - sum / f64::from(step)) / all) as f32;
+                    tried[2] = stored.point(rest);
+                    count = 3;
+                }
+            }
+            for zero_point in &tried[..count] {
+                let zero = stored.place(*zero_point);
+                let group = GroupScale {
+                    scale,
+                    zero_point: *zero_point,
+                };
+                best.keep(kind, part, Fit { step, zero }, group);
+            }
+        }
+        (best.group, f64::from(best.error))
+    }
+}
+
+/// How zero is stored.
+#[derive(Clone, Copy)]
+struct StoredZero {
+    kind: Kind,
+    zeros: Zeros,
+}
+
+impl StoredZero {
+    /// The zero point that can be stored next to `zero`.
+    #[inline(always)]
+    fn point(self, zero: f32) -> u8 {
+        match self.zeros {
+            Zeros::Needed => byte(zero.round().clamp(0.0, self.kind.top)) * 16,
+            Zeros::Rounded => byte((zero * 16.0).round()),
+        }
+    }
+
+    /// The code that stands for zero then.
+    #[inline(always)]
+    fn place(self, point: u8) -> f32 {
+        self.kind.zero.unwrap_or(f32::from(point) / 16.0)
+    }
+}
+
+/// The best of what can be stored so far.
+struct BestStored {
+    group: GroupScale,
+    error: f32,
+}
+
+impl BestStored {
+    #[inline(always)]
+    fn keep(&mut self, kind: Kind, part: Part<'_>, fit: Fit, group: GroupScale) {
+        let error = part.error(&kind.grid(fit));
+        if error < self.error {
+            *self = Self { group, error };
+        }
+    }
 }
 
 impl Kind {
@@ -285,17 +414,75 @@ pub(super) fn inverse(step: f32) -> f32 {
 }
 
 impl Part<'_> {
+    /// The same where it is a whole group: its loops then have a length that the compiler knows.
+    #[inline(always)]
+    fn whole_group(self) -> Option<Self> {
+        let weights: &[f32; GROUP] = self.weights.try_into().ok()?;
+        let importance: &[f32; GROUP] = self.importance.try_into().ok()?;
+        Some(Self {
+            weights: weights.as_slice(),
+            importance: importance.as_slice(),
+        })
+    }
+
+    /// The least and the greatest of zero and the weights.
+    #[inline(always)]
+    fn extremes(self) -> (f32, f32) {
+        Extremes(self.weights).call()
+    }
+
     /// Importance times squared difference, summed.
-    fn error(&self, grid: &Grid) -> f32 {
-        let (part, grid) = (*self, *grid);
-        widest(ErrorOfPart { part, grid })
+    #[inline(always)]
+    fn error(self, grid: &Grid) -> f32 {
+        let Grid {
+            step,
+            zero,
+            low,
+            top,
+        } = *grid;
+        let inverse = inverse(step);
+        let (weights, rest) = self.weights.as_chunks::<LANES>();
+        let (importance, rest_importance) = self.importance.as_chunks::<LANES>();
+        let mut sums = [0.0f32; LANES];
+        for (w, h) in weights.iter().zip(importance) {
+            for lane in 0..LANES {
+                let code = whole((w[lane] * inverse + zero).clamp(low, top));
+                let difference = w[lane] - step * (code - zero);
+                sums[lane] += h[lane] * difference * difference;
+            }
+        }
+        let mut rest_sum = 0.0;
+        for (w, h) in rest.iter().zip(rest_importance) {
+            let code = whole((w * inverse + zero).clamp(low, top));
+            let difference = w - step * (code - zero);
+            rest_sum += h * difference * difference;
+        }
+        sums.iter().sum::<f32>() + rest_sum
     }
 
     /// Sums of importance times 1, place, place squared, weight and their product, where places are
     /// codes less `zero`.
-    fn sums(&self, grid: &Grid, zero: f32) -> [f64; 5] {
-        let (part, grid) = (*self, *grid);
-        widest(SumsOfPart { part, grid, zero })
+    #[inline(always)]
+    fn sums(self, grid: &Grid, zero: f32) -> [f64; 5] {
+        let inverse = inverse(grid.step);
+        let mut lanes = [[0.0f32; LANES]; 5];
+        let (weights, rest) = self.weights.as_chunks::<LANES>();
+        let (importance, rest_importance) = self.importance.as_chunks::<LANES>();
+        let whole_parts = weights.iter().zip(importance);
+        for (w, h) in whole_parts {
+            for lane in 0..LANES {
+                let terms = terms(grid, inverse, zero, w[lane], h[lane]);
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[lane] += term;
+                }
+            }
+        }
+        for (lane, (w, h)) in rest.iter().zip(rest_importance).enumerate() {
+            for (lanes, term) in lanes.iter_mut().zip(terms(grid, inverse, zero, *w, *h)) {
+                lanes[lane] += term;
+            }
+        }
+        lanes.map(|lanes| lanes.iter().map(|x| f64::from(*x)).sum())
     }
 
     /// The step and zero that fit best the codes which `fit` gives.
@@ -303,14 +490,16 @@ impl Part<'_> {
         clippy::cast_possible_truncation,
         reason = "rounding to 32 bits is the result"
     )]
-    fn refit(&self, kind: Kind, fit: Fit, zero_of: impl Fn(f32) -> f32) -> Fit {
+    #[inline(always)]
+    fn refit(self, rule: ZeroRule, fit: Fit) -> Fit {
+        let kind = rule.kind;
         let fixed = kind.zero.unwrap_or(fit.zero);
         let [all, codes, squares, sum, products] = self.sums(&kind.grid(fit), fixed);
         let variance = squares * all - codes * codes;
         let free = (products * all - codes * sum) / variance;
         if kind.zero.is_none() && variance > 1e-9 * squares * all && free > 0.0 {
             let zero = f64::from(fixed) + codes / all - sum / (all * free);
-            let rounded = zero_of(zero as f32);
+            let rounded = rule.nearest(zero as f32);
             if f64::from(rounded) == zero {
                 return Fit {
                     step: free as f32,
@@ -349,68 +538,14 @@ impl Work for ErrorOfPart<'_> {
 
     #[inline(always)]
     fn call(self) -> f32 {
-        let Grid {
-            step,
-            zero,
-            low,
-            top,
-        } = self.grid;
-        let inverse = inverse(step);
-        let one = |w: f32, h: f32| {
-            let code = whole((w * inverse + zero).clamp(low, top));
-            let difference = w - step * (code - zero);
-            h * difference * difference
-        };
-        let (weights, rest) = self.part.weights.as_chunks::<LANES>();
-        let (importance, rest_importance) = self.part.importance.as_chunks::<LANES>();
-        let mut sums = [0.0f32; LANES];
-        for (w, h) in weights.iter().zip(importance) {
-            for lane in 0..LANES {
-                sums[lane] += one(w[lane], h[lane]);
-            }
-        }
-        let mut rest_sum = 0.0;
-        for (w, h) in rest.iter().zip(rest_importance) {
-            rest_sum += one(*w, *h);
-        }
-        sums.iter().sum::<f32>() + rest_sum
+        self.part.error(&self.grid)
     }
 }
 
-/// [`Part::sums`].
-struct SumsOfPart<'a> {
-    part: Part<'a>,
-    grid: Grid,
-    zero: f32,
-}
-
-impl Work for SumsOfPart<'_> {
-    type Output = [f64; 5];
-
-    #[inline(always)]
-    fn call(self) -> [f64; 5] {
-        let Self { part, grid, zero } = self;
-        let inverse = inverse(grid.step);
-        let mut lanes = [[0.0f32; LANES]; 5];
-        let mut add = |lane: usize, w: f32, h: f32| {
-            let code = whole((w * inverse + grid.zero).clamp(grid.low, grid.top));
-            let place = code - zero;
-            lanes[0][lane] += h;
-            lanes[1][lane] += h * place;
-            lanes[2][lane] += h * place * place;
-            lanes[3][lane] += h * w;
-            lanes[4][lane] += h * place * w;
-        };
-        let (weights, rest) = part.weights.as_chunks::<LANES>();
-        let (importance, rest_importance) = part.importance.as_chunks::<LANES>();
-        for (w, h) in weights.iter().zip(importance) {
-            for lane in 0..LANES {
-                add(lane, w[lane], h[lane]);
-            }
-        }
-        for (lane, (w, h)) in rest.iter().zip(rest_importance).enumerate() {
-            add(lane, *w, *h);
-        }
-        lanes.map(|lanes| lanes.iter().map(|x| f64::from(*x)).sum())
-    }
+/// What one weight adds to [`Part::sums`].
+#[inline(always)]
+fn terms(grid: &Grid, inverse: f32, zero: f32, w: f32, h: f32) -> [f32; 5] {
+    let code = whole((w * inverse + grid.zero).clamp(grid.low, grid.top));
+    let place = code - zero;
+    [h, h * place, h * place * place, h * w, h * place * w]
 }
