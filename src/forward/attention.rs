@@ -6,6 +6,9 @@ use engine::float::exp;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
+/// Queries that look at the same keys: those behind the last of them are not computed.
+const QUERIES: usize = 128;
+
 /// What queries `[tokens, query_width]` find among the keys and values `[tokens, kv_width]` of their own
 /// window up to their own position; `[tokens, query_width]`.
 pub(super) fn attend(
@@ -51,11 +54,33 @@ fn one_head(
     key: ArrayView2<'_, f32>,
     value: ArrayView2<'_, f32>,
 ) -> Array2<f32> {
+    let mut out = Array2::zeros(query.dim());
+    for start in (0..query.nrows()).step_by(QUERIES) {
+        let end = query.nrows().min(start + QUERIES);
+        let found = some_queries(
+            start,
+            query.slice(s![start..end, ..]),
+            key.slice(s![..end, ..]),
+            value.slice(s![..end, ..]),
+        );
+        out.slice_mut(s![start..end, ..]).assign(&found);
+    }
+    out
+}
+
+/// The queries `[queries, head_dim]` from position `start` on among the keys and values up to the last
+/// of them, `[start + queries, head_dim]`.
+fn some_queries(
+    start: usize,
+    query: ArrayView2<'_, f32>,
+    key: ArrayView2<'_, f32>,
+    value: ArrayView2<'_, f32>,
+) -> Array2<f32> {
     let scale = 1.0 / (query.ncols() as f32).sqrt();
     let mut scores = query.dot(&key.t());
-    for (position, mut row) in scores.rows_mut().into_iter().enumerate() {
+    for (index, mut row) in scores.rows_mut().into_iter().enumerate() {
         let row = row.as_slice_mut().expect("row-major");
-        let (seen, later) = row.split_at_mut(position + 1);
+        let (seen, later) = row.split_at_mut(start + index + 1);
         later.fill(0.0);
         widest(|| {
             let top = largest(seen);
