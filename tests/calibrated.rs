@@ -13,13 +13,13 @@ use engine::shape::Role;
 use ndarray::Array2;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tiny_model::TinyModel;
-use whittle::calibrate::{Calibration, CalibrationText};
-use whittle::compress::compress;
-use whittle::forward::{Block, Frame, Head, Values as _};
+use whittle::calibrate::{Calibration, CalibrationText, Hessian};
+use whittle::compress::{compress, compress_tensor};
+use whittle::forward::{Block, Frame, Head, Input, Seen, Values as _};
 use whittle::job::{CancelToken, Job, Progress};
 use whittle::model::Model;
 use whittle::packed::{PackedModel, WeightSource as _};
-use whittle::recipe::Recipe;
+use whittle::recipe::{Precision, Recipe, Setting};
 use whittle::workers::Processor;
 
 fn model(architecture: &'static str) -> Model {
@@ -66,9 +66,9 @@ fn the_float_path_of_the_desktop_computes_what_the_engine_computes() {
         let frame = Frame::new(&model, window);
         let mut x = model.embed(&text.windows.concat());
         for layer in 0..model.hyperparameters.layers {
-            Block::load(&model, layer).forward(&frame, &mut x, &mut |_, _| ());
+            Block::load(&model, layer).forward(&frame, &mut x, &mut |_| ());
         }
-        let logits = Head::load(&model).logits(&frame, &x, &mut |_, _| ());
+        let logits = Head::load(&model).logits(&frame, &x);
         let last = text.windows.len() - 1;
         let expected = engine_logits(&model, &text.windows[last]);
         let found = logits.slice(ndarray::s![last * window.., ..]);
@@ -134,8 +134,8 @@ fn moments_are_the_means_of_the_inputs() {
     let frame = Frame::new(&model, text.windows[0].len());
     let mut x = model.embed(&text.windows.concat());
     let mut expected: Option<Array2<f32>> = None;
-    Block::load(&model, 0).forward(&frame, &mut x, &mut |input, x| {
-        if input == whittle::forward::Input::Down {
+    Block::load(&model, 0).forward(&frame, &mut x, &mut |seen| {
+        if let Seen::Input(Input::Down, x) = seen {
             expected = Some(x.t().dot(&x) / x.nrows() as f32);
         }
     });
@@ -146,6 +146,35 @@ fn moments_are_the_means_of_the_inputs() {
     let largest = expected.iter().fold(0f32, |most, x| x.abs().max(most));
     for (found, expected) in found.moments().iter().zip(&expected) {
         assert!((found - expected).abs() < largest * 1e-3);
+    }
+}
+
+#[test]
+fn a_calibration_knows_how_large_the_outputs_are_that_errors_are_compared_with() {
+    for architecture in ["llama", "qwen2", "qwen3"] {
+        let model = model(architecture);
+        let folder = tempfile::tempdir().unwrap();
+        let calibration =
+            Calibration::compute(&model, &text(&model), folder.path(), &Job::silent()).unwrap();
+        let matrices = model.tensors.iter().filter(|t| t.role.is_matrix());
+        for tensor in matrices.filter(|t| t.layer.is_some()) {
+            let hessian = calibration.hessian(tensor.role, tensor.layer).unwrap();
+            let hessian = hessian.unwrap();
+            let bare = Hessian::new(hessian.moments().clone(), hessian.tokens());
+            assert_eq!(bare.output_squares(tensor.role), None);
+            let setting = Setting::bits(Precision::Three);
+            let error = |hessian| {
+                let compressed = compress_tensor(&model, tensor, setting, Some(hessian));
+                compressed.output_error.unwrap()
+            };
+            let (known, computed) = (error(&hessian), error(&bare));
+            // The moments on disk have 16 bits, the squares are those of the activations.
+            assert!(
+                (known / computed - 1.0).abs() < 1e-3,
+                "{}: {known} {computed}",
+                tensor.name
+            );
+        }
     }
 }
 

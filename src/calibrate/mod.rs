@@ -12,12 +12,14 @@ pub(crate) use text::conversations;
 pub(crate) use text::sha256_of_tokens;
 pub use text::{CalibrationText, DEFAULT_TOKENS, WINDOW};
 
-use crate::forward::{Block, Frame, Head, Input, Values as _};
+use crate::forward::{Block, Frame, Head, Input, Seen, Values as _};
 use crate::job::{Cancelled, Job};
+use crate::lanes::{sum, widest};
 use crate::linear::{add_gram, mirror_lower};
 use crate::model::{Model, ModelError};
 use engine::shape::Role;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// Windows whose activations are held at a time.
@@ -80,6 +82,7 @@ pub enum CalibrateError {
 pub struct Hessian {
     moments: Array2<f32>,
     tokens: usize,
+    outputs: Vec<(Role, f64)>,
 }
 
 impl Hessian {
@@ -90,7 +93,25 @@ impl Hessian {
     #[must_use]
     pub fn new(moments: Array2<f32>, tokens: usize) -> Self {
         assert!(moments.is_square(), "moments of {:?}", moments.dim());
-        Self { moments, tokens }
+        Self {
+            moments,
+            tokens,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The same, knowing how large the outputs of the matrices are that read these inputs: of each the
+    /// mean over tokens of the summed squares.
+    #[must_use]
+    pub fn with_outputs(self, outputs: Vec<(Role, f64)>) -> Self {
+        Self { outputs, ..self }
+    }
+
+    /// `tr(W H Wᵀ)` of the model's matrix `W` with this role, if it was measured.
+    #[must_use]
+    pub fn output_squares(&self, role: Role) -> Option<f64> {
+        let found = self.outputs.iter().find(|(of, _)| *of == role);
+        found.map(|(_, squares)| *squares)
     }
 
     /// The moments `[cols, cols]`.
@@ -138,6 +159,7 @@ pub struct Origin {
 /// Sums over the windows seen so far.
 struct Sums {
     inputs: Vec<(Input, Array2<f32>)>,
+    outputs: Vec<(Role, f64)>,
     tokens: usize,
 }
 
@@ -146,25 +168,48 @@ impl Sums {
         let zeros = |(input, width)| (input, Array2::zeros((width, width)));
         Self {
             inputs: widths.into_iter().map(zeros).collect(),
+            outputs: Vec::new(),
             tokens: 0,
         }
     }
 
-    fn add(&mut self, input: Input, x: ArrayView2<'_, f32>) {
-        if let Some((_, sum)) = self.inputs.iter_mut().find(|(i, _)| *i == input) {
-            add_gram(x, sum);
+    fn add(&mut self, seen: Seen<'_>) {
+        match seen {
+            Seen::Input(input, x) => {
+                if let Some((_, sum)) = self.inputs.iter_mut().find(|(i, _)| *i == input) {
+                    add_gram(x, sum);
+                }
+            }
+            Seen::Output(role, y) => {
+                let squares = sum_of_squares(y);
+                match self.outputs.iter_mut().find(|(of, _)| *of == role) {
+                    Some((_, sum)) => *sum += squares,
+                    None => self.outputs.push((role, squares)),
+                }
+            }
         }
     }
 
     fn finish(self) -> store::Moments {
-        let tokens = self.tokens;
+        let (tokens, outputs) = (self.tokens, self.outputs);
         let mean = |(input, mut sum): (Input, Array2<f32>)| {
             mirror_lower(&mut sum);
             sum /= tokens.max(1) as f32;
-            (input, Hessian::new(sum, tokens))
+            let here = outputs.iter().filter(|(r, _)| Input::of(*r) == Some(input));
+            let mean = here.map(|(role, squares)| (*role, squares / tokens.max(1) as f64));
+            (
+                input,
+                Hessian::new(sum, tokens).with_outputs(mean.collect()),
+            )
         };
         self.inputs.into_iter().map(mean).collect()
     }
+}
+
+fn sum_of_squares(y: ArrayView2<'_, f32>) -> f64 {
+    let parts = y.to_slice().expect("row-major").par_chunks(4096);
+    let square = |part: &[f32]| widest(|| sum(part, |y| y * y));
+    parts.map(square).collect::<Vec<f64>>().iter().sum()
 }
 
 impl Calibration {
@@ -321,10 +366,10 @@ impl Calibration {
         for layer in first..self.layers {
             let block = Block::load(model, layer);
             let mut sums = Sums::new(widths);
-            for (step, mut part) in x.axis_chunks_iter_mut(ndarray::Axis(0), rows).enumerate() {
+            for (step, mut part) in x.axis_chunks_iter_mut(Axis(0), rows).enumerate() {
                 job.report("Calibrating", u64::from(layer) * steps + step as u64, total)?;
                 let mut stream = part.to_owned();
-                block.forward(&frame, &mut stream, &mut |input, x| sums.add(input, x));
+                block.forward(&frame, &mut stream, &mut |seen| sums.add(seen));
                 part.assign(&stream);
                 sums.tokens += stream.nrows();
             }
@@ -333,9 +378,10 @@ impl Calibration {
         }
         let head = Head::load(model);
         let mut sums = Sums::new([(Input::Output, shape.hidden as usize)]);
-        for part in x.axis_chunks_iter(ndarray::Axis(0), rows) {
+        for part in x.axis_chunks_iter(Axis(0), rows) {
             job.report("Calibrating", total - 1, total)?;
-            sums.add(Input::Output, head.input(&frame, &part.to_owned()).view());
+            let input = head.input(&frame, &part.to_owned());
+            sums.add(Seen::Input(Input::Output, input.view()));
             sums.tokens += part.nrows();
         }
         store::save(&self.file(None), &sums.finish())?;

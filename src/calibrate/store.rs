@@ -1,25 +1,33 @@
 //! Second moments on disk: one file for each block and one for the head.
 //!
-//! A file is `WHTLCAL1`, the number of matrices, then for each its input, its width, the tokens, the
-//! diagonal in f32 and the correlations below the diagonal in 16-bit steps of 1 / 32767, row by row;
-//! last the CRC-32 of all before it. Moments are correlations times the roots of the diagonal: 16 bits
+//! A file is `WHTLCAL2`, the number of Hessians, then for each its input, its width, the tokens, the
+//! diagonal in f32, the correlations below the diagonal in 16-bit steps of 1 / 32767, row by row, the
+//! number of matrices whose outputs were measured, and of each its role and its squares in f64; last the
+//! CRC-32 of all before it. Files of before, `WHTLCAL1`, lack the outputs. Moments are correlations times the roots of the diagonal: 16 bits
 //! of those disturb the smallest eigenvalues far less than the damping that every solver adds.
 
 use super::{CalibrateError, Hessian};
 use crate::forward::Input;
 use crate::whole_file;
+use engine::shape::Role;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::path::Path;
 
-const MAGIC: &[u8; 8] = b"WHTLCAL1";
+const MAGIC: &[u8; 8] = b"WHTLCAL2";
+const WITHOUT_OUTPUTS: &[u8; 8] = b"WHTLCAL1";
 /// Steps from no correlation to a whole one.
 const STEPS: f32 = 32_767.0;
-/// Bytes of one matrix before its numbers.
-const MATRIX_HEADER: usize = 16;
+/// Bytes of one Hessian before its numbers.
+const HESSIAN_HEADER: usize = 16;
+/// Bytes of the role and the squares of one matrix.
+const OUTPUT: usize = 12;
 
 /// The moments of some inputs, as one file holds them.
 pub(super) type Moments = Vec<(Input, Hessian)>;
+
+/// Matrices and the squares of their outputs.
+type Outputs = Vec<(Role, f64)>;
 
 const INPUTS: [Input; 5] = [
     Input::Attention,
@@ -58,6 +66,11 @@ pub(super) fn save(path: &Path, moments: &Moments) -> Result<(), CalibrateError>
             })
             .collect();
         rows.iter().for_each(|row| bytes.extend(row));
+        bytes.extend((hessian.outputs.len() as u32).to_le_bytes());
+        for (role, squares) in &hessian.outputs {
+            bytes.extend(u32::from(*role as u8).to_le_bytes());
+            bytes.extend(squares.to_le_bytes());
+        }
     }
     let crc = crc32fast::hash(&bytes);
     bytes.extend(crc.to_le_bytes());
@@ -95,12 +108,17 @@ fn parse(bytes: &[u8]) -> Option<Moments> {
     }
     let (magic, rest) = content.split_first_chunk::<8>()?;
     let (count, mut rest) = rest.split_first_chunk::<8>()?;
-    if magic != MAGIC || u64::from_le_bytes(*count) > INPUTS.len() as u64 {
+    let has_outputs = match magic {
+        MAGIC => true,
+        WITHOUT_OUTPUTS => false,
+        _ => return None,
+    };
+    if u64::from_le_bytes(*count) > INPUTS.len() as u64 {
         return None;
     }
     let mut moments = Vec::new();
     for _ in 0..u64::from_le_bytes(*count) {
-        let (header, body) = rest.split_at_checked(MATRIX_HEADER)?;
+        let (header, body) = rest.split_at_checked(HESSIAN_HEADER)?;
         let word = |at: usize| Some(u32::from_le_bytes(*header[at..].first_chunk()?));
         let input = *INPUTS.get(word(0)? as usize)?;
         let n = word(4)? as usize;
@@ -108,14 +126,32 @@ fn parse(bytes: &[u8]) -> Option<Moments> {
         let (diagonal, body) = body.split_at_checked(n.checked_mul(4)?)?;
         let below = n.checked_mul(n.saturating_sub(1))?;
         let (correlations, body) = body.split_at_checked(below)?;
+        let (outputs, body) = if has_outputs {
+            parse_outputs(body)?
+        } else {
+            (Vec::new(), body)
+        };
         rest = body;
         let moments_of = unpack(n, diagonal, correlations);
-        moments.push((
-            input,
-            Hessian::new(moments_of, usize::try_from(tokens).ok()?),
-        ));
+        let hessian = Hessian::new(moments_of, usize::try_from(tokens).ok()?);
+        moments.push((input, hessian.with_outputs(outputs)));
     }
     rest.is_empty().then_some(moments)
+}
+
+/// The outputs of one Hessian, and the bytes behind them.
+fn parse_outputs(bytes: &[u8]) -> Option<(Outputs, &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    let (outputs, rest) = rest.split_at_checked(length.checked_mul(OUTPUT)?)?;
+    let output = |bytes: &[u8; OUTPUT]| {
+        let (role, squares) = bytes.split_first_chunk::<4>()?;
+        let role = u8::try_from(u32::from_le_bytes(*role)).ok()?;
+        let squares = f64::from_le_bytes(*squares.first_chunk()?);
+        Some((Role::from_number(role)?, squares))
+    };
+    let outputs: Option<Outputs> = outputs.as_chunks().0.iter().map(output).collect();
+    Some((outputs?, rest))
 }
 
 /// The symmetric matrix `[n, n]` of its diagonal and the correlations below it.
@@ -157,8 +193,9 @@ mod tests {
             matrix.column_mut(1).fill(0.0);
             Hessian::new(matrix, tokens)
         };
+        let outputs = vec![(Role::Query, 2.5), (Role::Value, 1e9)];
         vec![
-            (Input::Attention, hessian(5, 7)),
+            (Input::Attention, hessian(5, 7).with_outputs(outputs)),
             (Input::Down, hessian(9, 1000)),
         ]
     }
@@ -172,10 +209,27 @@ mod tests {
         for ((input, written), (expected, original)) in found.iter().zip(&moments()) {
             assert_eq!((input, written.tokens), (expected, original.tokens));
             assert_eq!(written.mean_squares(), original.mean_squares());
+            assert_eq!(written.outputs, original.outputs);
             let largest = original.moments.iter().fold(0f32, |m, x| m.max(*x));
             let close = |(a, b): (&f32, &f32)| (a - b).abs() < largest / 30_000.0;
             assert!(written.moments.iter().zip(&original.moments).all(close));
         }
+    }
+
+    #[test]
+    fn a_file_of_before_lacks_the_outputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layer");
+        let (input, hessian) = moments().remove(1);
+        save(&path, &vec![(input, hessian.clone())]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The checksum, and that there are no outputs.
+        bytes.truncate(bytes.len() - 8);
+        bytes[..8].copy_from_slice(WITHOUT_OUTPUTS);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let found = parse(&bytes).unwrap();
+        assert_eq!(found[0].1.mean_squares(), hessian.mean_squares());
+        assert_eq!(found[0].1.output_squares(Role::Down), None);
     }
 
     #[test]

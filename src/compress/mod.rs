@@ -8,6 +8,7 @@ mod columns;
 mod exact;
 mod feedback;
 mod grid;
+mod outputs;
 mod plan;
 mod prune;
 mod quantize;

@@ -8,7 +8,7 @@ use super::row::{Row, scaled_cols};
 use super::rows::Rows;
 use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
-use super::{Plan, columns, exact, prune, search, write};
+use super::{Plan, columns, exact, outputs, prune, search, write};
 use crate::job::{Cancelled, Job};
 use crate::lanes::{Work, widest};
 use crate::recipe::Quantizer;
@@ -41,6 +41,19 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     /// Sum of squared errors over sum of squared weights.
     pub(super) nmse: f64,
+    /// `tr(E H Eᵀ) / tr(W H Wᵀ)` with the errors `E`, where there was a Hessian `H`.
+    pub(super) output_error: Option<f64>,
+}
+
+impl Encoded {
+    /// Without an error of weights or outputs, if anybody asked for that.
+    fn exact(bytes: Vec<u8>, guide: Option<Guide<'_>>) -> Self {
+        Self {
+            bytes,
+            nmse: 0.0,
+            output_error: guide.map(|_| 0.0),
+        }
+    }
 }
 
 /// A Hessian, and its factor where the methods of a plan go from column to column.
@@ -48,6 +61,16 @@ pub(super) struct Encoded {
 pub(super) struct Guide<'a> {
     pub(super) feedback: &'a Feedback<'a>,
     pub(super) factor: Option<&'a Factor>,
+    /// `tr(W H Wᵀ)` where it is known.
+    pub(super) output_squares: Option<f64>,
+}
+
+/// How far the rows of one tile are from what they were.
+struct TileErrors {
+    /// Squared error and square of the weights of each row.
+    weights: Vec<(f64, f64)>,
+    /// The same of their outputs together; the square is 0 where it is known.
+    outputs: (f64, f64),
 }
 
 /// Encodes a matrix; a job that is cancelled stops it between two tiles of rows.
@@ -61,7 +84,7 @@ pub(super) fn encode_as(
     let rows = matrix.count();
     let mut bytes = vec![0; encoding.bytes(rows, cols, plan.kept)];
     if bytes.is_empty() {
-        return Ok(Encoded { bytes, nmse: 0.0 });
+        return Ok(Encoded::exact(bytes, guide));
     }
     if encoding == Encoding::F32 {
         let mut buffer = Vec::new();
@@ -69,19 +92,20 @@ pub(super) fn encode_as(
         for (bytes, w) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
             *bytes = w.to_le_bytes();
         }
-        return Ok(Encoded { bytes, nmse: 0.0 });
+        return Ok(Encoded::exact(bytes, guide));
     }
     let block_bytes = match encoding.record() {
         Some(_) => encoding.block_bytes(cols, plan.kept),
         None => BLOCK_ROWS * cols * 2,
     };
     let factor = guide.and_then(|g| g.factor.map(|factor| (g.feedback, factor)));
-    let blocks = match factor {
-        Some(_) => columns::TILE / BLOCK_ROWS,
-        None => 1,
+    let blocks = match (factor, guide) {
+        (Some(_), _) => columns::TILE / BLOCK_ROWS,
+        (None, Some(_)) => outputs::TILE / BLOCK_ROWS,
+        (None, None) => 1,
     };
     let parts = bytes.par_chunks_mut(blocks * block_bytes).enumerate();
-    let errors: Vec<Vec<(f64, f64)>> = parts
+    let tiles: Vec<TileErrors> = parts
         .map_init(Vec::new, |buffer, (index, bytes)| {
             job.check()?;
             let first = index * blocks * BLOCK_ROWS;
@@ -90,13 +114,13 @@ pub(super) fn encode_as(
                 Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
                 None => alone(plan, guide.map(|g| g.feedback), weights),
             };
-            Ok(match solved {
+            let values = match solved {
                 Solved::Rows(rows) => {
                     write_rows(encoding, block_bytes, &rows, bytes);
-                    widest(Errors {
+                    widest(Values {
                         encoding,
                         rows: &rows,
-                        weights,
+                        cols,
                     })
                 }
                 Solved::Halves(mut halves) => {
@@ -105,18 +129,37 @@ pub(super) fn encode_as(
                         *bytes = half.to_le_bytes();
                         *value = f32_from_f16(half);
                     }
-                    let pairs = weights.chunks_exact(cols).zip(halves.chunks_exact(cols));
-                    pairs.map(|(w, q)| squared_error(w, q)).collect()
+                    halves
                 }
+            };
+            Ok(TileErrors {
+                weights: widest(Errors {
+                    cols,
+                    weights,
+                    values: &values,
+                }),
+                outputs: guide.map_or((0.0, 0.0), |guide| {
+                    let hessian = guide.feedback.hessian();
+                    let is_known = guide.output_squares.is_some();
+                    outputs::squares(hessian, weights, &values, is_known)
+                }),
             })
         })
         .collect::<Result<_, Cancelled>>()?;
-    let (error, size) = errors
-        .into_iter()
-        .flatten()
-        .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    let nmse = if size > 0.0 { error / size } else { 0.0 };
-    Ok(Encoded { bytes, nmse })
+    let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
+    let share = |(error, size): (f64, f64)| if size > 0.0 { error / size } else { 0.0 };
+    let weights = tiles.iter().flat_map(|tile| tile.weights.iter().copied());
+    let nmse = share(weights.fold((0.0, 0.0), sum));
+    let output_error = guide.map(|guide| {
+        let found = tiles.iter().map(|tile| tile.outputs);
+        let (error, size) = found.fold((0.0, 0.0), sum);
+        share((error.max(0.0), guide.output_squares.unwrap_or(size)))
+    });
+    Ok(Encoded {
+        bytes,
+        nmse,
+        output_error,
+    })
 }
 
 /// Rows of which none knows of the others, nor a column of those before it.
@@ -142,11 +185,31 @@ fn write_rows(encoding: Encoding, block_bytes: usize, rows: &[Row], bytes: &mut 
     }
 }
 
-/// [`squared_error`] of each row.
-struct Errors<'a> {
+/// The weights `[rows, cols]` that the engine will read.
+struct Values<'a> {
     encoding: Encoding,
     rows: &'a [Row],
+    cols: usize,
+}
+
+impl Work for Values<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<f32> {
+        let mut values = vec![0.0; self.rows.len() * self.cols];
+        for (row, values) in self.rows.iter().zip(values.chunks_exact_mut(self.cols)) {
+            row.values(self.encoding, values);
+        }
+        values
+    }
+}
+
+/// [`squared_error`] of each row of `cols`.
+struct Errors<'a> {
+    cols: usize,
     weights: &'a [f32],
+    values: &'a [f32],
 }
 
 impl Work for Errors<'_> {
@@ -154,12 +217,10 @@ impl Work for Errors<'_> {
 
     #[inline(always)]
     fn call(self) -> Vec<(f64, f64)> {
-        let cols = self.weights.len() / self.rows.len().max(1);
-        let mut values = vec![0.0; cols];
-        let mut errors = Vec::with_capacity(self.rows.len());
-        for (row, weights) in self.rows.iter().zip(self.weights.chunks_exact(cols)) {
-            row.values(self.encoding, &mut values);
-            errors.push(squared_error(weights, &values));
+        let weights = self.weights.chunks_exact(self.cols);
+        let mut errors = Vec::with_capacity(weights.len());
+        for (weights, values) in weights.zip(self.values.chunks_exact(self.cols)) {
+            errors.push(squared_error(weights, values));
         }
         errors
     }

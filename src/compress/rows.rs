@@ -4,6 +4,7 @@
 //! embedding in floats is larger than the packed model that comes of it.
 
 use crate::model::{Model, Tensor};
+use engine::shape::Role;
 use std::ops::Range;
 
 /// Rows `[rows, cols]`, row-major.
@@ -30,6 +31,14 @@ impl<'a> Rows<'a> {
         match self {
             Self::Floats { cols, .. } => *cols,
             Self::Stored { tensor, .. } => tensor.cols,
+        }
+    }
+
+    /// What they do in their model.
+    pub(super) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Floats { .. } => None,
+            Self::Stored { tensor, .. } => Some(tensor.role),
         }
     }
 

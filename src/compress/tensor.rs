@@ -7,13 +7,11 @@ use super::rows::Rows;
 use super::twin;
 use crate::calibrate::Hessian;
 use crate::job::{Cancelled, Job};
-use crate::linear::quadratic_forms;
 use crate::model::{Model, Tensor};
 use crate::recipe::{Pruner, Quantizer, Setting};
-use engine::encoding::{BLOCK_ROWS, Encoding};
+use engine::encoding::Encoding;
 use engine::matrix::Matrix;
 use engine::shape::Role;
-use rayon::prelude::*;
 
 /// One tensor in the engine's bytes, with the error that it suffered.
 #[derive(Debug, Clone, PartialEq)]
@@ -218,69 +216,24 @@ fn compress_as(
         assert_eq!(inputs, cols, "inputs of the Hessian");
     }
     let (plan, factor) = Plan::new(&setting, encoding, cols, feedback);
-    let guide = feedback.map(|feedback| Guide { feedback, factor });
+    let guide = feedback.map(|feedback| Guide {
+        feedback,
+        factor,
+        output_squares: rows
+            .role()
+            .and_then(|role| feedback.hessian().output_squares(role)),
+    });
     let encoded = encode_as(&plan, guide, rows, job)?;
-    let matrix = Matrix::new(encoding, rows.count(), cols, plan.kept, &encoded.bytes)
-        .expect("encoded to this very length");
-    let output_error = match feedback {
-        Some(feedback) => Some(output_error(&matrix, rows, feedback.hessian(), job)?),
-        None => None,
-    };
     Ok(CompressedWeights {
         encoding,
         kept: plan.kept,
         nmse: encoded.nmse,
-        output_error,
+        output_error: encoded.output_error,
         methods: Methods {
             quantizer: plan.quantizer,
             pruner: plan.pruner,
         },
         bytes: encoded.bytes,
-    })
-}
-
-/// `tr(E H Eᵀ) / tr(W H Wᵀ)`; 0 where both are.
-fn output_error(
-    matrix: &Matrix<'_>,
-    source: Rows<'_>,
-    hessian: &Hessian,
-    job: &Job<'_>,
-) -> Result<f64, Cancelled> {
-    const TILE: usize = 8 * BLOCK_ROWS;
-    let cols = matrix.cols();
-    let moments = hessian.moments().view();
-    let tiles: Vec<(f64, f64)> = (0..source.count().div_ceil(TILE))
-        .into_par_iter()
-        .map_init(Vec::new, |buffer, index| {
-            job.check()?;
-            let first = index * TILE;
-            let rows = TILE.min(source.count() - first);
-            let weights = source.part(first..first + rows, buffer);
-            // Errors in the first half of the columns, weights in the second.
-            let width = 2 * rows;
-            let mut values = vec![0.0; rows * cols];
-            for (r, values) in values.chunks_exact_mut(cols).enumerate() {
-                matrix.dequantize_row(first + r, values);
-            }
-            let mut both = vec![0.0; cols * width];
-            for (col, both) in both.chunks_exact_mut(width).enumerate() {
-                for r in 0..rows {
-                    let weight = weights[r * cols + col];
-                    both[r] = weight - values[r * cols + col];
-                    both[rows + r] = weight;
-                }
-            }
-            let forms = quadratic_forms(moments, &both);
-            let (errors, sizes) = forms.split_at(rows);
-            Ok((errors.iter().sum(), sizes.iter().sum()))
-        })
-        .collect::<Result<_, Cancelled>>()?;
-    let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
-    let (error, size) = tiles.into_iter().fold((0.0, 0.0), sum);
-    Ok(if size > 0.0 {
-        error.max(0.0) / size
-    } else {
-        0.0
     })
 }
 

@@ -56,6 +56,15 @@ impl Input {
     }
 }
 
+/// What a forward pass shows on its way through a block.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// What the linear maps at a place read `[tokens, inputs]`.
+    Input(Input, ArrayView2<'a, f32>),
+    /// What the matrix of a role makes of it `[tokens, outputs]`, before a bias is added.
+    Output(Role, ArrayView2<'a, f32>),
+}
+
 /// The weights of one block in floats.
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -135,34 +144,39 @@ impl Block {
         }
     }
 
-    /// Carries the residual stream `x` `[windows x window, hidden]` through the block; `see` gets the
-    /// input of each linear map.
+    /// Carries the residual stream `x` `[windows x window, hidden]` through the block; `see` gets
+    /// inputs and outputs of the linear maps.
     ///
     /// # Panics
     /// When `x` is not whole windows of the frame.
-    pub fn forward(
-        &self,
-        frame: &Frame,
-        x: &mut Array2<f32>,
-        see: &mut dyn FnMut(Input, ArrayView2<'_, f32>),
-    ) {
+    pub fn forward(&self, frame: &Frame, x: &mut Array2<f32>, see: &mut dyn FnMut(Seen<'_>)) {
         assert!(x.nrows().is_multiple_of(frame.window), "whole windows");
         let epsilon = frame.shape.norm_epsilon;
         let normed = rms_norm(x, &self.attention_norm, epsilon);
-        see(Input::Attention, normed.view());
-        let mut query = self.query.apply(&normed, epsilon);
-        let mut key = self.key.apply(&normed, epsilon);
-        let value = self.value.apply(&normed, epsilon);
+        see(Seen::Input(Input::Attention, normed.view()));
+        let mut project = |role, projection: &Projection| {
+            let mut out = times_transposed(normed.view(), projection.matrix.view());
+            see(Seen::Output(role, out.view()));
+            projection.finish(&mut out, epsilon);
+            out
+        };
+        let mut query = project(Role::Query, &self.query);
+        let mut key = project(Role::Key, &self.key);
+        let value = project(Role::Value, &self.value);
         rotate(frame, &mut query);
         rotate(frame, &mut key);
         let attended = attend(frame, &query, &key, &value);
-        see(Input::AttentionOutput, attended.view());
-        *x += &times_transposed(attended.view(), self.attention_output.view());
+        see(Seen::Input(Input::AttentionOutput, attended.view()));
+        let out = times_transposed(attended.view(), self.attention_output.view());
+        see(Seen::Output(Role::AttentionOutput, out.view()));
+        *x += &out;
 
         let normed = rms_norm(x, &self.feed_forward_norm, epsilon);
-        see(Input::FeedForward, normed.view());
+        see(Seen::Input(Input::FeedForward, normed.view()));
         let mut gated = times_transposed(normed.view(), self.gate.view());
         let up = times_transposed(normed.view(), self.up.view());
+        see(Seen::Output(Role::Gate, gated.view()));
+        see(Seen::Output(Role::Up, up.view()));
         if let (Some(gated), Some(up)) = (gated.as_slice_mut(), up.as_slice()) {
             let parts = gated.par_chunks_mut(4096).zip(up.par_chunks(4096));
             parts.for_each(|(gated, up)| {
@@ -173,14 +187,16 @@ impl Block {
                 });
             });
         }
-        see(Input::Down, gated.view());
-        *x += &times_transposed(gated.view(), self.down.view());
+        see(Seen::Input(Input::Down, gated.view()));
+        let out = times_transposed(gated.view(), self.down.view());
+        see(Seen::Output(Role::Down, out.view()));
+        *x += &out;
     }
 }
 
 impl Projection {
-    fn apply(&self, x: &Array2<f32>, epsilon: f32) -> Array2<f32> {
-        let mut out = times_transposed(x.view(), self.matrix.view());
+    /// Adds to the product `[tokens, outputs]` what comes after it.
+    fn finish(&self, out: &mut Array2<f32>, epsilon: f32) {
         if let Some(bias) = &self.bias {
             let bias = ndarray::ArrayView1::from(bias);
             out.rows_mut().into_iter().for_each(|mut row| row += &bias);
@@ -188,7 +204,6 @@ impl Projection {
         if let (Some(gain), Some(values)) = (&self.norm, out.as_slice_mut()) {
             normalize_rows(values, gain, epsilon);
         }
-        out
     }
 }
 

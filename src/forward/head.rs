@@ -1,11 +1,11 @@
 //! The final norm and the output head.
 
-use super::{Frame, Input, Values, rms_norm};
+use super::{Frame, Values, rms_norm};
 use crate::lanes::{largest, sum, sum_of_pairs, widest};
 use crate::linear::times_transposed;
 use engine::float::exp;
 use engine::shape::Role;
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 /// The weights behind the last block.
@@ -50,16 +50,10 @@ impl Head {
         rms_norm(x, &self.norm, frame.shape.norm_epsilon)
     }
 
-    /// Logits `[tokens, vocab]` of a residual stream `[tokens, hidden]`; `see` gets the head's input.
-    pub fn logits(
-        &self,
-        frame: &Frame,
-        x: &Array2<f32>,
-        see: &mut dyn FnMut(Input, ArrayView2<'_, f32>),
-    ) -> Array2<f32> {
-        let normed = self.input(frame, x);
-        see(Input::Output, normed.view());
-        times_transposed(normed.view(), self.matrix.view())
+    /// Logits `[tokens, vocab]` of a residual stream `[tokens, hidden]`.
+    #[must_use]
+    pub fn logits(&self, frame: &Frame, x: &Array2<f32>) -> Array2<f32> {
+        times_transposed(self.input(frame, x).view(), self.matrix.view())
     }
 }
 

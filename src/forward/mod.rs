@@ -8,7 +8,7 @@ mod attention;
 mod block;
 mod head;
 
-pub use block::{Block, Input};
+pub use block::{Block, Input, Seen};
 pub use head::{Head, divergence, log_softmax_rows};
 
 use crate::lanes::{sum_of_pairs, widest};

@@ -75,7 +75,7 @@ fn bits_per_byte(
     let mut x = model.embed(&windows);
     for layer in 0..h.layers {
         job.report(stage, layer.into(), h.layers.into())?;
-        Block::load(model, layer).forward(&frame, &mut x, &mut |_, _| {});
+        Block::load(model, layer).forward(&frame, &mut x, &mut |_| ());
     }
     let head = Head::load(model);
     let mut nats = 0.0;
@@ -84,7 +84,7 @@ fn bits_per_byte(
         let end = tokens.len().min(start + window);
         let rows = index * window..index * window + end - start - 1;
         let x = x.slice(s![rows, ..]).to_owned();
-        let mut logits = head.logits(&frame, &x, &mut |_, _| {});
+        let mut logits = head.logits(&frame, &x);
         log_softmax_rows(&mut logits);
         for (row, token) in logits.rows().into_iter().zip(&tokens[start + 1..end]) {
             nats -= f64::from(row[*token as usize]);

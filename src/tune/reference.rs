@@ -60,7 +60,7 @@ impl<'a> Reference<'a> {
             job.report("Running the original", u64::from(layer), u64::from(layers))?;
             let block = Block::load(model, layer);
             let mut x = streams[layer as usize].clone();
-            block.forward(&frame, &mut x, &mut |_, _| ());
+            block.forward(&frame, &mut x, &mut |_| ());
             streams.push(x);
             if is_kept {
                 blocks.push(block);
@@ -80,9 +80,7 @@ impl<'a> Reference<'a> {
             blocks,
         };
         let last = reference.scored_rows(&reference.streams[layers as usize]);
-        let mut log_probs = reference
-            .head
-            .logits(&reference.frame, &last, &mut |_, _| ());
+        let mut log_probs = reference.head.logits(&reference.frame, &last);
         log_softmax_rows(&mut log_probs);
         reference.log_probs = log_probs;
         Ok(reference)
@@ -129,7 +127,7 @@ impl<'a> Reference<'a> {
             if let Some(matrix) = block.matrix_mut(change.role) {
                 std::mem::swap(matrix, &mut change.values);
             }
-            block.forward(&self.frame, &mut x, &mut |_, _| ());
+            block.forward(&self.frame, &mut x, &mut |_| ());
             if let Some(matrix) = block.matrix_mut(change.role) {
                 std::mem::swap(matrix, &mut change.values);
             }
@@ -140,8 +138,7 @@ impl<'a> Reference<'a> {
         let mut x = concatenate(Axis(0), &views).expect("streams of one shape");
         for layer in layer + 1..self.model.hyperparameters.layers {
             job.check()?;
-            self.block(layer)
-                .forward(&self.frame, &mut x, &mut |_, _| ());
+            self.block(layer).forward(&self.frame, &mut x, &mut |_| ());
         }
         let parts = x.axis_chunks_iter(Axis(0), self.tokens.len());
         parts
@@ -167,8 +164,7 @@ impl<'a> Reference<'a> {
                 let mut x = values.select(Axis(0), &rows);
                 for layer in 0..layers {
                     job.check()?;
-                    self.block(layer)
-                        .forward(&self.frame, &mut x, &mut |_, _| ());
+                    self.block(layer).forward(&self.frame, &mut x, &mut |_| ());
                 }
                 Some(x)
             }
@@ -188,7 +184,7 @@ impl<'a> Reference<'a> {
         let mut x = values.embed(&self.tokens);
         for layer in 0..self.model.hyperparameters.layers {
             job.check()?;
-            Block::load(values, layer).forward(&self.frame, &mut x, &mut |_, _| ());
+            Block::load(values, layer).forward(&self.frame, &mut x, &mut |_| ());
         }
         self.kl(&Head::load(values), &x, job)
     }
@@ -199,7 +195,7 @@ impl<'a> Reference<'a> {
         let mut sum = 0.0;
         for (index, part) in x.axis_chunks_iter(Axis(0), ROWS).enumerate() {
             job.check()?;
-            let mut found = head.logits(&self.frame, &part.to_owned(), &mut |_, _| ());
+            let mut found = head.logits(&self.frame, &part.to_owned());
             log_softmax_rows(&mut found);
             let first = index * ROWS;
             let expected = self.log_probs.slice(s![first..first + part.nrows(), ..]);

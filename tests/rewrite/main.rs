@@ -37,7 +37,7 @@ fn logits(model: &Model, tokens: &[u32]) -> Array2<f32> {
     let frame = Frame::new(model, tokens.len());
     let mut x = model.embed(tokens);
     for layer in 0..model.hyperparameters.layers {
-        Block::load(model, layer).forward(&frame, &mut x, &mut |_, _| {});
+        Block::load(model, layer).forward(&frame, &mut x, &mut |_| ());
     }
-    OutputHead::load(model).logits(&frame, &x, &mut |_, _| {})
+    OutputHead::load(model).logits(&frame, &x)
 }
