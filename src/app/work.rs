@@ -11,7 +11,7 @@ use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, windows}
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::export::{Values, to_gguf};
-use crate::packed::{LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
+use crate::packed::{Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
 use crate::project::Project;
 use crate::recipe::Recipe;
 use crate::report::{Quality, Report, TaskQuality, html};
@@ -262,14 +262,24 @@ pub(super) fn pack(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Ready,
-    (cache, processor): (CachePrecision, &Processor),
+    run: (CachePrecision, &Processor),
     job: &Job<'_>,
 ) -> Result<PackedModel, Failure> {
+    Ok(lay_out(loaded, recipe, ready, run, job)?.join()?)
+}
+
+/// The same, to be written as it lies.
+fn lay_out(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Ready,
+    (cache, processor): (CachePrecision, &Processor),
+    job: &Job<'_>,
+) -> Result<Layout, Failure> {
     let compressed = ready.compress(loaded, recipe, job)?;
     let text = PrefixText::OfTemplate;
     let (choice, host) = (PrefixChoice { text, cache }, processor.host());
-    let packed = PackedModel::pack_with_prefix(&loaded.model, &compressed, choice, &host, job)?;
-    Ok(packed)
+    Ok(Layout::new(&loaded.model, &compressed, choice, &host, job)?)
 }
 
 /// What a model is exported as.
@@ -290,13 +300,16 @@ pub(super) fn export(
     (path, kind): (PathBuf, ExportAs),
     job: &Job<'_>,
 ) -> Result<(PathBuf, u64), Failure> {
-    let packed = pack(loaded, recipe, ready, run, job)?;
+    let layout = lay_out(loaded, recipe, ready, run, job)?;
     let bytes = match kind {
         ExportAs::Packed => {
-            packed.save(&path)?;
-            packed.bytes().len() as u64
+            layout.save(&path, job)?;
+            layout.bytes() as u64
         }
-        ExportAs::Gguf => to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes,
+        ExportAs::Gguf => {
+            let packed = layout.join()?;
+            to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes
+        }
     };
     Ok((path, bytes))
 }

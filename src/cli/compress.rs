@@ -4,11 +4,10 @@ use super::Output;
 use super::calibrate::CalibrationArgs;
 use super::open::open_model;
 use crate::compress::{CompressedModel, compress_calibrated};
-use crate::packed::{PackedModel, PrefixChoice, PrefixText, WeightSource as _};
+use crate::packed::{Layout, PackError, PrefixChoice, PrefixText};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
-use engine::format::Section;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -114,11 +113,12 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
         cache: args.kv_bits,
     };
     let processor = Processor::new(None)?;
-    let packed = output.with_bar(|job| {
-        PackedModel::pack_with_prefix(&model, &compressed, choice, &processor.host(), job)
+    let layout = output.with_bar(|job| {
+        let layout = Layout::new(&model, &compressed, choice, &processor.host(), job)?;
+        layout.save(&args.out, job)?;
+        Ok::<_, PackError>(layout)
     })?;
-    packed.save(&args.out)?;
-    output.emit(&report(&compressed, &packed, start), |r| {
+    output.emit(&report(&compressed, &layout, start), |r| {
         let bar = |nmse: f64| {
             "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize)
         };
@@ -158,7 +158,7 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     })
 }
 
-fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) -> Report {
+fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> Report {
     let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
         name: t.name.clone(),
         bits: if t.role.is_matrix() {
@@ -176,12 +176,13 @@ fn report(compressed: &CompressedModel, packed: &PackedModel, start: Instant) ->
         pruner: t.methods.pruner.name(),
     };
     let (exact_matrices, matrices) = compressed.exact_matrices();
+    let (prefix_tokens, prefix_bytes) = layout.prefix();
     Report {
         exact_matrices,
         matrices,
-        bytes: packed.bytes().len(),
-        prefix_tokens: packed.prefix().map_or(0, |p| p.positions()),
-        prefix_bytes: packed.view().section(Section::Prefix).len(),
+        bytes: layout.bytes(),
+        prefix_tokens,
+        prefix_bytes,
         bits_per_weight: compressed.bits_per_weight(),
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),

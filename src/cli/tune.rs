@@ -10,7 +10,7 @@ use crate::calibrate::WINDOW;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::model::Model;
-use crate::packed::{PackedModel, PrefixChoice, PrefixText};
+use crate::packed::{Layout, PrefixChoice, PrefixText};
 use crate::rewrite::{Sample, Trimmed, trim};
 use crate::tune::{
     BoardGoal, Passed, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
@@ -191,11 +191,9 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
             cache: options.cache,
         };
         let processor = Processor::new(None)?;
-        let packed = output.with_bar(|job| {
-            let host = processor.host();
-            PackedModel::pack_with_prefix(&model, &tuned.compressed, choice, &host, job)
+        output.with_bar(|job| {
+            Layout::new(&model, &tuned.compressed, choice, &processor.host(), job)?.save(path, job)
         })?;
-        packed.save(path)?;
     }
     print(args, trimmed, &tuned, passed, start, output)
 }

@@ -18,6 +18,7 @@ pub use prefix::{PrefixChoice, PrefixText};
 pub use provenance::{ENGINE_VERSION, FittedTo, Provenance, sha256_hex};
 pub use reproduce::{Difference, Part, differences};
 pub use text::TextSections;
+pub use write::Layout;
 
 use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
@@ -132,8 +133,10 @@ impl PackedModel {
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
         let text = TextSections::new(model)?;
-        let provenance = Provenance::of(model, compressed, job)?;
-        Self::assemble(model, compressed, &text, &provenance, &[], job)
+        let provenance = Provenance::of(model, compressed, job)?.to_toml()?;
+        let shape = &model.hyperparameters;
+        let layout = Layout::of_sections(shape, compressed, &text, &provenance, (0, &[]));
+        layout.join()
     }
 
     /// As [`Self::pack`], with the keys and values of the text with which conversations begin. A system
@@ -149,8 +152,7 @@ impl PackedModel {
         host: &Host<'_>,
         job: &Job<'_>,
     ) -> Result<Self, PackError> {
-        let provenance = Provenance::of(model, compressed, job)?;
-        Self::pack_as(model, compressed, choice, &provenance, host, job)
+        Layout::new(model, compressed, choice, host, job)?.join()
     }
 
     /// Packs as this file was packed: with its prefix, and with what it says of where the model lay.
@@ -174,43 +176,7 @@ impl PackedModel {
                 .map_or(PrefixText::None, PrefixText::Tokens),
             cache: prefix.map_or(CachePrecision::Sixteen, |p| p.precision()),
         };
-        Self::pack_as(model, compressed, choice, &provenance, host, job)
-    }
-
-    fn pack_as(
-        model: &Model,
-        compressed: &CompressedModel,
-        choice: PrefixChoice<'_>,
-        provenance: &Provenance,
-        host: &Host<'_>,
-        job: &Job<'_>,
-    ) -> Result<Self, PackError> {
-        let mut text = TextSections::new(model)?;
-        let parsed = text.text().map_err(|source| PackError::Format {
-            name: "text".into(),
-            source,
-        })?;
-        let Some(opening) = prefix::opening(&parsed, choice.text)? else {
-            return Self::assemble(model, compressed, &text, provenance, &[], job);
-        };
-        let plain = LiveModel::new(model.hyperparameters, Arc::new(text.clone()), compressed)?;
-        let section = prefix::section(&plain, host, &opening, choice.cache)?;
-        text.open_with(&opening);
-        Self::assemble(model, compressed, &text, provenance, &section, job)
-    }
-
-    fn assemble(
-        model: &Model,
-        compressed: &CompressedModel,
-        text: &TextSections,
-        provenance: &Provenance,
-        prefix: &[u8],
-        job: &Job<'_>,
-    ) -> Result<Self, PackError> {
-        let shape = &model.hyperparameters;
-        let source = provenance.to_toml()?;
-        let bytes = write::assemble(shape, compressed, text, &source, prefix, job)?;
-        Self::check("packed model", Bytes::Held(bytes))
+        Layout::with_provenance(model, compressed, choice, &provenance, host)?.join()
     }
 
     /// Opens a packed file and checks every checksum.
@@ -369,6 +335,59 @@ impl WeightSource for PackedModel {
 
     fn prefix(&self) -> Option<Prefix<'_>> {
         self.view().prefix()
+    }
+}
+
+impl Layout {
+    /// As [`PackedModel::pack_with_prefix`], laid out only.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(
+        model: &Model,
+        compressed: &CompressedModel,
+        choice: PrefixChoice<'_>,
+        host: &Host<'_>,
+        job: &Job<'_>,
+    ) -> Result<Self, PackError> {
+        let provenance = Provenance::of(model, compressed, job)?;
+        Self::with_provenance(model, compressed, choice, &provenance, host)
+    }
+
+    /// The packed model in memory.
+    ///
+    /// # Errors
+    /// When what was laid out is no packed model.
+    pub fn join(&self) -> Result<PackedModel, PackError> {
+        PackedModel::check("packed model", Bytes::Held(self.joined()))
+    }
+
+    fn with_provenance(
+        model: &Model,
+        compressed: &CompressedModel,
+        choice: PrefixChoice<'_>,
+        provenance: &Provenance,
+        host: &Host<'_>,
+    ) -> Result<Self, PackError> {
+        let shape = &model.hyperparameters;
+        let mut text = TextSections::new(model)?;
+        // Whether the tensors make a model shows before anything is written.
+        let plain = LiveModel::new(*shape, Arc::new(text.clone()), compressed)?;
+        let opening = prefix::opening(&plain.text(), choice.text)?;
+        let mut section = Vec::new();
+        if let Some(opening) = &opening {
+            section = prefix::section(&plain, host, opening, choice.cache)?;
+            text.open_with(opening);
+        }
+        let opened = (opening.map_or(0, |tokens| tokens.len()), section.as_slice());
+        let provenance = provenance.to_toml()?;
+        Ok(Self::of_sections(
+            shape,
+            compressed,
+            &text,
+            &provenance,
+            opened,
+        ))
     }
 }
 

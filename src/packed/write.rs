@@ -1,72 +1,139 @@
-//! Writes the packed file: header, metadata, tensors. `firmware/engine/FORMAT.md` is its specification.
+//! Lays out the packed file: header, metadata, tensors. `firmware/engine/FORMAT.md` is its specification.
 
 use super::{PackError, TextSections, file_bytes};
 use crate::compress::{CompressedModel, CompressedTensor};
 use crate::job::Job;
+use crate::whole_file::WholeFile;
 use engine::format::{
     ENTRY_BYTES, HEADER_BYTES, MAGIC, NAME_BYTES, SECTIONS, Section, TENSOR_ALIGNMENT, VERSION,
 };
 use engine::shape::{Hyperparameters, RopePairs};
+use rayon::prelude::*;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
 
-/// Lays out header, metadata and tensors.
-pub(super) fn assemble(
-    shape: &Hyperparameters,
-    compressed: &CompressedModel,
-    text: &TextSections,
-    source: &str,
-    prefix: &[u8],
-    job: &Job<'_>,
-) -> Result<Vec<u8>, PackError> {
-    let recipe = compressed.recipe.to_toml();
-    let directory_bytes = compressed.tensors.len() * ENTRY_BYTES;
-    let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
-    sections[Section::Tokenizer as usize] = &text.tokenizer;
-    sections[Section::Vocabulary as usize] = &text.vocabulary;
-    sections[Section::Merges as usize] = &text.merges;
-    sections[Section::Chat as usize] = &text.chat;
-    sections[Section::StopTokens as usize] = &text.stop_tokens;
-    sections[Section::Recipe as usize] = recipe.as_bytes();
-    sections[Section::Provenance as usize] = source.as_bytes();
-    sections[Section::Prefix as usize] = prefix;
-    let lengths = sections.map(|s| s.len().next_multiple_of(4));
-    let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
-    let mut bytes = vec![
-        0;
-        file_bytes(
-            metadata_bytes,
-            compressed.tensors.iter().map(|t| t.bytes.len())
-        )
-    ];
-
-    let mut end = metadata_bytes;
-    for (index, tensor) in compressed.tensors.iter().enumerate() {
-        job.report("Packing", index as u64, compressed.tensors.len() as u64)?;
-        let offset = end.next_multiple_of(TENSOR_ALIGNMENT);
-        end = offset + tensor.bytes.len();
-        bytes[offset..end].copy_from_slice(&tensor.bytes);
-        put_entry(
-            &mut bytes[HEADER_BYTES + index * ENTRY_BYTES..][..ENTRY_BYTES],
-            tensor,
-            offset,
-        );
-    }
-    let mut at = HEADER_BYTES;
-    for (index, section) in sections.iter().enumerate() {
-        let len = if index == Section::Directory as usize {
-            directory_bytes
-        } else {
-            section.len()
-        };
-        bytes[at..at + section.len()].copy_from_slice(section);
-        put_u32(&mut bytes, 72 + 8 * index, number(at));
-        put_u32(&mut bytes, 76 + 8 * index, number(len));
-        at += len.next_multiple_of(4);
-    }
-    put_header(&mut bytes, shape, compressed.tensors.len(), metadata_bytes);
-    Ok(bytes)
+/// A packed file that is laid out, with its tensors still where they were made: to be written without
+/// another copy of them in memory.
+#[derive(Debug)]
+pub struct Layout {
+    /// All that stands before the tensors.
+    metadata: Vec<u8>,
+    /// Each tensor and its place.
+    tensors: Vec<(usize, Arc<CompressedTensor>)>,
+    bytes: usize,
+    prefix_tokens: usize,
+    prefix_bytes: usize,
 }
 
-fn put_entry(entry: &mut [u8], tensor: &CompressedTensor, offset: usize) {
+impl Layout {
+    /// The file of these tensors; `prefix` has the tokens that open its conversations, and their section.
+    pub(super) fn of_sections(
+        shape: &Hyperparameters,
+        compressed: &CompressedModel,
+        text: &TextSections,
+        source: &str,
+        (prefix_tokens, prefix): (usize, &[u8]),
+    ) -> Self {
+        let recipe = compressed.recipe.to_toml();
+        let directory_bytes = compressed.tensors.len() * ENTRY_BYTES;
+        let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+        sections[Section::Tokenizer as usize] = &text.tokenizer;
+        sections[Section::Vocabulary as usize] = &text.vocabulary;
+        sections[Section::Merges as usize] = &text.merges;
+        sections[Section::Chat as usize] = &text.chat;
+        sections[Section::StopTokens as usize] = &text.stop_tokens;
+        sections[Section::Recipe as usize] = recipe.as_bytes();
+        sections[Section::Provenance as usize] = source.as_bytes();
+        sections[Section::Prefix as usize] = prefix;
+        let lengths = sections.map(|s| s.len().next_multiple_of(4));
+        let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
+        let lengths = compressed.tensors.iter().map(|t| t.bytes.len());
+        let bytes = file_bytes(metadata_bytes, lengths);
+
+        let mut metadata = vec![0; metadata_bytes];
+        let checksum = |tensor: &Arc<CompressedTensor>| crc32fast::hash(&tensor.bytes);
+        let checksums: Vec<u32> = compressed.tensors.par_iter().map(checksum).collect();
+        let entries = metadata[HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES);
+        let mut tensors = Vec::with_capacity(compressed.tensors.len());
+        let mut end = metadata_bytes;
+        for ((tensor, crc), entry) in compressed.tensors.iter().zip(checksums).zip(entries) {
+            let offset = end.next_multiple_of(TENSOR_ALIGNMENT);
+            end = offset + tensor.bytes.len();
+            put_entry(entry, tensor, offset, crc);
+            tensors.push((offset, Arc::clone(tensor)));
+        }
+        let mut at = HEADER_BYTES;
+        for (index, section) in sections.iter().enumerate() {
+            let len = if index == Section::Directory as usize {
+                directory_bytes
+            } else {
+                section.len()
+            };
+            metadata[at..at + section.len()].copy_from_slice(section);
+            put_u32(&mut metadata, 72 + 8 * index, number(at));
+            put_u32(&mut metadata, 76 + 8 * index, number(len));
+            at += len.next_multiple_of(4);
+        }
+        put_header(&mut metadata, shape, tensors.len(), bytes);
+        Self {
+            metadata,
+            tensors,
+            bytes,
+            prefix_tokens,
+            prefix_bytes: prefix.len(),
+        }
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Tokens whose keys and values it has, and the bytes that those take.
+    #[must_use]
+    pub fn prefix(&self) -> (usize, usize) {
+        (self.prefix_tokens, self.prefix_bytes)
+    }
+
+    /// Writes it to a file, atomically.
+    ///
+    /// # Errors
+    /// When the system cannot write the file, or the job is cancelled; then an older file at the path is
+    /// untouched.
+    pub fn save(&self, path: &Path, job: &Job<'_>) -> Result<(), PackError> {
+        let failed = |source: io::Error| PackError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        };
+        let mut file = WholeFile::create(path).map_err(failed)?;
+        file.write_all(&self.metadata).map_err(failed)?;
+        let mut end = self.metadata.len();
+        for (offset, tensor) in &self.tensors {
+            job.report("Writing", end as u64, self.bytes as u64)?;
+            let gap = [0; TENSOR_ALIGNMENT];
+            file.write_all(&gap[..offset - end]).map_err(failed)?;
+            file.write_all(&tensor.bytes).map_err(failed)?;
+            end = offset + tensor.bytes.len();
+        }
+        job.report("Writing", end as u64, self.bytes as u64)?;
+        file.finish().map_err(failed)
+    }
+
+    /// The whole file in memory.
+    pub(super) fn joined(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.bytes];
+        bytes[..self.metadata.len()].copy_from_slice(&self.metadata);
+        for (offset, tensor) in &self.tensors {
+            bytes[*offset..][..tensor.bytes.len()].copy_from_slice(&tensor.bytes);
+        }
+        bytes
+    }
+}
+
+fn put_entry(entry: &mut [u8], tensor: &CompressedTensor, offset: usize, crc: u32) {
     let name = &tensor.name.as_bytes()[..tensor.name.len().min(NAME_BYTES)];
     entry[..name.len()].copy_from_slice(name);
     entry[40] = tensor.role as u8;
@@ -77,16 +144,16 @@ fn put_entry(entry: &mut [u8], tensor: &CompressedTensor, offset: usize) {
     put_u32(entry, 56, number(tensor.kept));
     entry[60..68].copy_from_slice(&(offset as u64).to_le_bytes());
     entry[68..76].copy_from_slice(&(tensor.bytes.len() as u64).to_le_bytes());
-    put_u32(entry, 76, crc32fast::hash(&tensor.bytes));
+    put_u32(entry, 76, crc);
 }
 
-fn put_header(bytes: &mut [u8], shape: &Hyperparameters, tensors: usize, metadata_bytes: usize) {
-    let file_bytes = bytes.len() as u64;
-    bytes[..8].copy_from_slice(&MAGIC);
-    put_u32(bytes, 8, VERSION);
-    put_u32(bytes, 12, number(metadata_bytes));
-    put_u32(bytes, 20, number(tensors));
-    bytes[24..32].copy_from_slice(&file_bytes.to_le_bytes());
+/// Last, since it has the checksum of all metadata.
+fn put_header(metadata: &mut [u8], shape: &Hyperparameters, tensors: usize, file_bytes: usize) {
+    metadata[..8].copy_from_slice(&MAGIC);
+    put_u32(metadata, 8, VERSION);
+    put_u32(metadata, 12, number(metadata.len()));
+    put_u32(metadata, 20, number(tensors));
+    metadata[24..32].copy_from_slice(&(file_bytes as u64).to_le_bytes());
     let Hyperparameters {
         layers,
         hidden,
@@ -118,9 +185,9 @@ fn put_header(bytes: &mut [u8], shape: &Hyperparameters, tensors: usize, metadat
     numbers
         .into_iter()
         .enumerate()
-        .for_each(|(i, n)| put_u32(bytes, 32 + 4 * i, n));
-    let crc = crc32fast::hash(&bytes[24..metadata_bytes]);
-    put_u32(bytes, 16, crc);
+        .for_each(|(i, n)| put_u32(metadata, 32 + 4 * i, n));
+    let crc = crc32fast::hash(&metadata[24..]);
+    put_u32(metadata, 16, crc);
 }
 
 fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
