@@ -19,10 +19,11 @@ use std::time::Duration;
 use tiny_model::{Stored, TinyModel};
 use whittle::compress::{CompressedModel, compress, compress_tensor};
 use whittle::evaluate::{evaluate, windows};
-use whittle::job::{CancelToken, Job};
+use whittle::job::{CancelToken, Job, Progress};
 use whittle::model::{Model, Specials};
 use whittle::packed::{
-    Answer, Conversation, LiveModel, PackedModel, Question, TextSections, WeightSource,
+    Answer, Conversation, Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, Question,
+    TextSections, WeightSource,
 };
 use whittle::recipe::{Precision, Recipe, Setting};
 use whittle::workers::Processor;
@@ -34,6 +35,42 @@ fn model() -> Model {
 fn packed(model: &Model, recipe: &Recipe) -> PackedModel {
     let compressed = compress(model, recipe, &Job::silent()).unwrap();
     PackedModel::pack(model, &compressed, &Job::silent()).unwrap()
+}
+
+#[test]
+fn a_file_is_written_as_it_is_in_memory_and_one_that_is_cancelled_leaves_the_older() {
+    let model = model();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.whittle");
+    let processor = Processor::new(None).unwrap();
+    let choice = PrefixChoice {
+        text: PrefixText::OfTemplate,
+        cache: CachePrecision::Eight,
+    };
+    let lay_out = |recipe: &str| {
+        let compressed = compress(&model, &Recipe::open(recipe).unwrap(), &Job::silent());
+        let (compressed, job) = (compressed.unwrap(), Job::silent());
+        Layout::new(&model, &compressed, choice, &processor.host(), &job).unwrap()
+    };
+    let layout = lay_out("small-3bit");
+    layout.save(&path, &Job::silent()).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let joined = layout.join().unwrap();
+    assert!(bytes == joined.bytes() && bytes.len() == layout.bytes());
+    let prefix = joined.prefix().map_or(0, |prefix| prefix.positions());
+    assert_eq!(layout.prefix().0, prefix);
+
+    let cancel = CancelToken::new();
+    let stop = |progress: Progress<'_>| {
+        if progress.stage == "Writing" && progress.done * 2 > progress.total {
+            cancel.cancel();
+        }
+    };
+    let job = Job::new(&stop, cancel.clone());
+    let other = lay_out("reference-8bit");
+    assert!(other.save(&path, &job).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 fn ask(source: &dyn WeightSource, processor: &Processor, tokens: usize) -> Answer {
