@@ -57,7 +57,7 @@ pub(super) struct TuneArgs {
     /// Try pruned settings too: two to four bits, with a half to four fifths of the weights zero
     #[arg(long)]
     sparse: bool,
-    /// Exchanges between tensors that are tried and measured
+    /// Exchanges between tensors that are tried and measured, after picks for a little less; 0: neither
     #[arg(long, value_name = "N", default_value_t = TuneOptions::default().exchanges)]
     exchanges: usize,
     /// Seed of their order
@@ -265,7 +265,7 @@ fn print(
     };
     output.emit(&report, |r| {
         let mut text = format!(
-            "{}: at most {} bytes packed\nKL on {} positions of the tune's own text: predicted {:.4}, measured {:.4}, after {} of {} exchanges {:.4}\n",
+            "{}: at most {} bytes packed\nKL on {} positions of the tune's own text: predicted {:.4}, measured {:.4}; of smaller picks and exchanges, {} of {} kept, the best {:.4}\n",
             r.recipe.display(),
             r.bytes,
             r.positions,

@@ -98,6 +98,19 @@ impl<'t, 'a> Exchanges<'t, 'a> {
         (self.chosen, self.compressed)
     }
 
+    /// Takes another choice if the model that it makes diverges less; whether it did.
+    pub(super) fn consider(&mut self, other: Vec<usize>, job: &Job<'_>) -> Result<bool, TuneError> {
+        let compressed = self.recompress(&other, job)?;
+        let divergence = measured(self.tuner.model, &self.tuner.reference, &compressed, job)?;
+        let is_better = divergence < self.divergence;
+        if is_better {
+            self.divergence = divergence;
+            self.chosen = other;
+            self.compressed = compressed;
+        }
+        Ok(is_better)
+    }
+
     /// Tries `count` exchanges; how many were kept.
     pub(super) fn run(
         &mut self,
@@ -109,16 +122,8 @@ impl<'t, 'a> Exchanges<'t, 'a> {
         let mut kept = 0;
         for tried in 0..count {
             job.report("Exchanging", tried as u64, count as u64)?;
-            let Some(other) = self.proposal(&mut random) else {
-                continue;
-            };
-            let compressed = self.recompress(&other, job)?;
-            let divergence = measured(self.tuner.model, &self.tuner.reference, &compressed, job)?;
-            if divergence < self.divergence {
-                self.divergence = divergence;
-                self.chosen = other;
-                self.compressed = compressed;
-                kept += 1;
+            if let Some(other) = self.proposal(&mut random) {
+                kept += usize::from(self.consider(other, job)?);
             }
         }
         job.report("Exchanging", count as u64, count as u64)?;

@@ -35,6 +35,9 @@ use std::path::PathBuf;
 
 /// Windows that single tensors are probed on: what one costs need not be known to the per cent.
 const PROBE_WINDOWS: usize = 2;
+/// Thousandths of a budget that are tried too: what the sum over tensors expects of two picks so close may
+/// differ by less than it is wrong by.
+const SMALLER_BUDGETS: [u64; 3] = [990, 980, 960];
 
 /// Why there is no recipe.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +113,8 @@ pub enum TuneError {
 pub struct TuneOptions {
     /// Settings that a tensor may have.
     pub settings: Vec<Setting>,
-    /// Exchanges that are tried.
+    /// Exchanges that are tried; without any the knapsack's pick is taken as it is, else what it picks
+    /// for a little less is tried before them.
     pub exchanges: usize,
     /// Seed of their order.
     pub seed: u64,
@@ -152,9 +156,9 @@ pub struct Tuned {
     pub bytes: u64,
     /// Mean divergence in nats that the sum over tensors expects.
     pub predicted_kl: f64,
-    /// What was measured before exchanges, on the float path with the tune's own windows.
+    /// What was measured of the knapsack's pick, on the float path with the tune's own windows.
     pub allocated_kl: f64,
-    /// And after them.
+    /// And of what was found around it.
     pub measured_kl: f64,
     /// Positions that were scored.
     pub positions: usize,
@@ -266,8 +270,17 @@ impl<'a> Tuner<'a> {
         let predicted_kl = self.predicted(&chosen);
         job.report("Compressing", 0, 1)?;
         let compressed = self.compress(&chosen, &job.quiet())?;
-        let mut exchanges = Exchanges::start(self, chosen, compressed, bytes - fixed, job)?;
+        let room = bytes - fixed;
+        let mut exchanges = Exchanges::start(self, chosen, compressed, room, job)?;
         let allocated_kl = exchanges.divergence();
+        if self.options.exchanges > 0 {
+            for permille in SMALLER_BUDGETS {
+                job.report("Trying smaller ones", 1000 - permille, 1000)?;
+                if let Some(other) = front.within(room / 1000 * permille) {
+                    exchanges.consider(other, job)?;
+                }
+            }
+        }
         let kept = exchanges.run(self.options.exchanges, self.options.seed, job)?;
         let measured_kl = exchanges.divergence();
         let (chosen, mut compressed) = exchanges.finish();

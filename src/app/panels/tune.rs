@@ -126,7 +126,7 @@ fn result_ui(ui: &mut Ui, tuned: &TuneFigures) {
     )));
     ui.label(theme::mono(result_text(tuned)));
     ui.label(theme::head(format!(
-        "On {} positions of the tune's own text; before exchanges {:.4}, {kept} of {tried} kept",
+        "On {} positions of the tune's own text; the first pick {:.4}, {kept} of {tried} exchanges kept",
         tuned.positions, tuned.allocated_kl
     )));
 }
