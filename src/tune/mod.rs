@@ -2,8 +2,9 @@
 //!
 //! Every tensor is compressed in every setting, which gives its bytes and the error of its outputs; one
 //! measured divergence a tensor says what such an error costs the model; a knapsack picks one setting
-//! for each; measured exchanges between pairs of tensors put right what does not add up (EvoPress, Sieberling
-//! et al. 2024, arXiv:2410.14649). The limit is on the whole packed file and is never exceeded.
+//! for each; picks for a little less, and exchanges between pairs of tensors, are measured and put right
+//! what does not add up (EvoPress, Sieberling et al. 2024, arXiv:2410.14649). The limit is on the whole
+//! packed file and is never exceeded.
 
 mod allocate;
 mod candidates;
