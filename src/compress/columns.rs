@@ -7,7 +7,7 @@
 //! Wanda's ranking of the whole row has there.
 
 use super::feedback::{BLOCK, Factor};
-use super::search::{inverse, whole};
+use super::part::{inverse, whole};
 use crate::lanes::{Work, widest};
 use crate::linear::add_transposed_times;
 use crate::recipe::NOfM;

@@ -9,6 +9,7 @@ mod exact;
 mod feedback;
 mod grid;
 mod outputs;
+mod part;
 mod plan;
 mod prune;
 mod quantize;
