@@ -76,12 +76,10 @@ impl Levels {
         let (common, sixteenths) = if encoding.has_zero_point() {
             // Weights differ by whole steps, and stand whole sixteenths of one from zero.
             let first = *weights.first()?;
-            let common = weights
-                .iter()
-                .fold(16 * first, |g, w| divisor(g, w - first));
-            (common.abs(), 16)
+            let steps = weights.iter().map(|w| w - first);
+            (common_divisor(16 * first, 15, steps)?, 16)
         } else {
-            (weights.iter().fold(0, |g, w| divisor(g, *w)), 1)
+            (common_divisor(0, 127, weights.iter().copied())?, 1)
         };
         let level = |weight: &i64| sixteenths * weight / common.max(1);
         let levels = Self {
@@ -206,6 +204,15 @@ const fn divisor(mut a: i64, mut b: i64) -> i64 {
         (a, b) = (b, a % b);
     }
     a.abs()
+}
+
+/// The greatest common divisor of `first` and the numbers; nothing as soon as one of them is more than
+/// `most` times as large.
+fn common_divisor(first: i64, most: i64, mut numbers: impl Iterator<Item = i64>) -> Option<i64> {
+    numbers.try_fold(first.abs(), |common, number| {
+        let common = divisor(common, number);
+        (number.abs() <= most * common).then_some(common)
+    })
 }
 
 /// The half that makes a unit of `divisor / parts` times two to the power of `exponent`, and the

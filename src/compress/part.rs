@@ -1,7 +1,7 @@
 //! The weights of one group and how well a grid fits them: sums in lanes, inlined into whoever searches.
 
 use super::grid::{Grid, Kind};
-use super::scales::{Extremes, Zeros};
+use super::scales::{Zeros, extremes};
 use crate::lanes::Work;
 use engine::encoding::GROUP;
 
@@ -80,7 +80,7 @@ impl Part<'_> {
     /// The least and the greatest of zero and the weights.
     #[inline(always)]
     pub(super) fn extremes(self) -> (f32, f32) {
-        Extremes(self.weights).call()
+        extremes(self.weights)
     }
 
     /// Importance times squared difference, summed.

@@ -3,6 +3,22 @@
 use super::Plan;
 use super::feedback::Feedback;
 use crate::recipe::{NOfM, Pruner};
+use std::borrow::Cow;
+
+/// A row without the weights that are not kept, and which columns are: as [`prune`], without a copy where
+/// all are.
+pub(super) fn pruned<'a>(
+    plan: &Plan,
+    feedback: Option<&Feedback<'_>>,
+    row: &'a [f32],
+) -> (Cow<'a, [f32]>, Vec<bool>) {
+    if plan.pattern.is_none() && plan.kept >= row.len() {
+        return (Cow::Borrowed(row), vec![true; row.len()]);
+    }
+    let mut pruned = row.to_vec();
+    let mask = prune(plan, feedback, &mut pruned);
+    (Cow::Owned(pruned), mask)
+}
 
 /// Zeroes the weights of a row that are not kept; tells which columns are.
 ///

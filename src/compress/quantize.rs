@@ -10,7 +10,7 @@ use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
 use super::{Plan, columns, exact, outputs, prune, search, write};
 use crate::job::{Cancelled, Job};
-use crate::lanes::{Work, widest};
+use crate::lanes::{Work, sum_of_pairs, widest};
 use crate::recipe::Quantizer;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::float::{f16_from_f32, f32_from_f16};
@@ -226,28 +226,15 @@ impl Work for Errors<'_> {
     }
 }
 
-/// Squared error of the values of a row, and its squared weights; sums run in four lanes.
+/// Squared error of the values of a row, and its squared weights; sums run in lanes.
 #[inline(always)]
 #[must_use]
 pub fn squared_error(weights: &[f32], values: &[f32]) -> (f64, f64) {
-    const LANES: usize = 4;
-    let (mut errors, mut sizes) = ([0.0f64; LANES], [0.0f64; LANES]);
-    let mut add = |lane: usize, w: f32, q: f32| {
-        let (error, size) = (f64::from(w - q), f64::from(w));
-        errors[lane] += error * error;
-        sizes[lane] += size * size;
-    };
-    let (parts, rest) = weights.as_chunks::<LANES>();
-    let (value_parts, value_rest) = values.as_chunks::<LANES>();
-    for (weights, values) in parts.iter().zip(value_parts) {
-        for lane in 0..LANES {
-            add(lane, weights[lane], values[lane]);
-        }
-    }
-    for (lane, (w, q)) in rest.iter().zip(value_rest).enumerate() {
-        add(lane, *w, *q);
-    }
-    (errors.iter().sum(), sizes.iter().sum())
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    (
+        sum_of_pairs(weights, values, |w, q| square(w - q)),
+        sum_of_pairs(weights, weights, |w, _| square(w)),
+    )
 }
 
 /// What a row is stored as when its columns are rounded one by one; where a pass over columns follows,
@@ -255,19 +242,17 @@ pub fn squared_error(weights: &[f32], values: &[f32]) -> (f64, f64) {
 pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32]) -> Row {
     let encoding = plan.encoding;
     let width = scaled_cols(encoding);
-    let mut pruned = weights.to_vec();
     // Weights that are on a grid already have the zeros that they shall have.
     if !plan.is_simple() {
-        let mask = prune::prune(&plan.simple(), None, &mut pruned);
-        if pruned == weights
+        let (pruned, mask) = prune::pruned(&plan.simple(), None, weights);
+        if *pruned == *weights
             && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
         {
-            return Row::nearest(encoding, scales, &pruned, &mask);
+            return Row::nearest(encoding, scales, &pruned, mask);
         }
-        pruned.copy_from_slice(weights);
     }
     // A kept weight may be zero: what a sparse row keeps is told by its place.
-    let mask = prune::prune(plan, feedback, &mut pruned);
+    let (pruned, mask) = prune::pruned(plan, feedback, weights);
     let zeros = if plan.kept < plan.cols {
         Zeros::Needed
     } else {
@@ -276,7 +261,7 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
     if plan.is_simple()
         && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
     {
-        return Row::nearest(encoding, scales, &pruned, &mask);
+        return Row::nearest(encoding, scales, &pruned, mask);
     }
     let nearest = nearest(encoding, width, zeros, &pruned);
     let scales = match plan.quantizer {
@@ -296,7 +281,7 @@ pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32])
             search::scales(encoding, zeros, &pruned, &importance, headroom, nearest)
         }
     };
-    Row::nearest(encoding, scales, &pruned, &mask)
+    Row::nearest(encoding, scales, &pruned, mask)
 }
 
 /// Whether a row is stored without error.

@@ -22,7 +22,7 @@ impl Row {
         encoding: Encoding,
         scales: Scales,
         weights: &[f32],
-        kept: &[bool],
+        kept: Vec<bool>,
     ) -> Self {
         let mut codes = vec![0; weights.len()];
         widest(Codes {
@@ -34,7 +34,7 @@ impl Row {
         Self {
             scales,
             codes,
-            kept: kept.to_vec(),
+            kept,
         }
     }
 

@@ -64,16 +64,45 @@ pub(super) enum Zeros {
 
 /// The scales that round a row to nearest, `width` columns to a scale.
 pub(super) fn nearest(encoding: Encoding, width: usize, zeros: Zeros, row: &[f32]) -> Scales {
-    let grids: Vec<Grid> = row.chunks(width).map(|part| grid(encoding, part)).collect();
-    let row = row_scale(encoding, grids.iter().map(|g| g.step));
-    let unit = f32_from_f16(row) * code_unit(encoding);
-    let groups = grids.iter().map(|grid| GroupScale {
-        scale: group_scale(encoding, grid.step, unit),
-        zero_point: zero_point(encoding, zeros, grid.zero),
-    });
-    Scales {
+    widest(Nearest {
+        encoding,
+        width,
+        zeros,
         row,
-        groups: groups.collect(),
+    })
+}
+
+/// [`nearest`].
+struct Nearest<'a> {
+    encoding: Encoding,
+    width: usize,
+    zeros: Zeros,
+    row: &'a [f32],
+}
+
+impl Work for Nearest<'_> {
+    type Output = Scales;
+
+    #[inline(always)]
+    fn call(self) -> Scales {
+        let Self {
+            encoding, zeros, ..
+        } = self;
+        let parts = self.row.chunks(self.width);
+        let mut grids = Vec::with_capacity(parts.len());
+        for part in parts {
+            grids.push(grid(encoding, part));
+        }
+        let row = row_scale(encoding, grids.iter().map(|g| g.step));
+        let unit = f32_from_f16(row) * code_unit(encoding);
+        let mut groups = Vec::with_capacity(grids.len());
+        for grid in grids {
+            groups.push(GroupScale {
+                scale: group_scale(encoding, grid.step, unit),
+                zero_point: zero_point(encoding, zeros, grid.zero),
+            });
+        }
+        Scales { row, groups }
     }
 }
 
@@ -85,6 +114,7 @@ struct Grid {
 }
 
 /// The grid that just holds a group.
+#[inline(always)]
 fn grid(encoding: Encoding, group: &[f32]) -> Grid {
     let magnitudes = || group.iter().map(|w| w.abs());
     let symmetric = |top: f32, zero: f32| {
@@ -137,31 +167,20 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
 }
 
 /// The least and the greatest of zero and the weights, in lanes; what is not a number is neither.
+#[inline(always)]
 pub(super) fn extremes(group: &[f32]) -> (f32, f32) {
-    widest(Extremes(group))
-}
-
-/// [`extremes`].
-pub(super) struct Extremes<'a>(pub(super) &'a [f32]);
-
-impl Work for Extremes<'_> {
-    type Output = (f32, f32);
-
-    #[inline(always)]
-    fn call(self) -> (f32, f32) {
-        const LANES: usize = 8;
-        let (parts, rest) = self.0.as_chunks::<LANES>();
-        let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
-        for part in parts {
-            for lane in 0..LANES {
-                let w = part[lane];
-                low[lane] = if w < low[lane] { w } else { low[lane] };
-                high[lane] = if w > high[lane] { w } else { high[lane] };
-            }
+    const LANES: usize = 8;
+    let (parts, rest) = group.as_chunks::<LANES>();
+    let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
+    for part in parts {
+        for lane in 0..LANES {
+            let w = part[lane];
+            low[lane] = if w < low[lane] { w } else { low[lane] };
+            high[lane] = if w > high[lane] { w } else { high[lane] };
         }
-        let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
-        (all(low).fold(0.0, f32::min), all(high).fold(0.0, f32::max))
     }
+    let all = |lanes: [f32; LANES]| lanes.into_iter().chain(rest.iter().copied());
+    (all(low).fold(0.0, f32::min), all(high).fold(0.0, f32::max))
 }
 
 /// The row scale, as a half, that gives the largest step the largest integer scale.
