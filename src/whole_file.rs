@@ -33,6 +33,15 @@ impl WholeFile {
         })
     }
 
+    /// Makes it so long: what stands behind is cut off, what is missing are zeros.
+    ///
+    /// # Errors
+    /// When the system cannot write all of it.
+    pub fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+        self.part.flush()?;
+        self.part.get_ref().as_file().set_len(bytes)
+    }
+
     /// Puts the file in its place.
     ///
     /// # Errors
@@ -108,8 +117,9 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         file.seek(SeekFrom::Start(0)).unwrap();
         file.write_all(b"N").unwrap();
+        file.set_len(4).unwrap();
         file.finish().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"Newer");
+        assert_eq!(std::fs::read(&path).unwrap(), b"Newe");
         drop(WholeFile::create(&path).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let nowhere = folder.path().join("no-such/f.txt");

@@ -3,8 +3,8 @@
 use super::Output;
 use super::calibrate::CalibrationArgs;
 use super::open::open_model;
-use crate::compress::{CompressedModel, compress_calibrated};
-use crate::packed::{Layout, PackError, PrefixChoice, PrefixText};
+use crate::compress::CompressedModel;
+use crate::packed::{Draft, Layout, PackError, PrefixChoice, PrefixText};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
@@ -92,18 +92,6 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     } else {
         None
     };
-    let compressed = output.with_bar(|job| {
-        // The file names the hash of its model, which one thread computes beside the others' work.
-        let (hashed, compressed) = rayon::join(
-            || model.sha256(&job.quiet()),
-            || compress_calibrated(&model, &recipe, calibration.as_ref(), &[], job),
-        );
-        hashed?;
-        compressed
-    })?;
-    if args.exact {
-        compressed.require_exact()?;
-    }
     let choice = PrefixChoice {
         text: match (&args.prefix, args.no_prefix) {
             (Some(system), _) => PrefixText::System(system),
@@ -112,10 +100,23 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
         },
         cache: args.kv_bits,
     };
+    let draft = Draft::begin(&args.out, &model, &recipe, calibration.as_ref(), choice)?;
+    let compressed = output.with_bar(|job| {
+        // The file names the hash of its model, which one thread computes beside the others' work.
+        let (hashed, compressed) = rayon::join(
+            || model.sha256(&job.quiet()),
+            || draft.compress(&model, &recipe, calibration.as_ref(), job),
+        );
+        hashed?;
+        compressed
+    })?;
+    if args.exact {
+        compressed.require_exact()?;
+    }
     let processor = Processor::new(None)?;
     let layout = output.with_bar(|job| {
         let layout = Layout::new(&model, &compressed, choice, &processor.host(), job)?;
-        layout.save(&args.out, job)?;
+        draft.finish(&layout, job)?;
         Ok::<_, PackError>(layout)
     })?;
     output.emit(&report(&compressed, &layout, start), |r| {

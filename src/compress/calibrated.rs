@@ -1,7 +1,7 @@
 //! A whole model by a recipe, with the Hessians of a calibration.
 
 use super::{CompressedModel, CompressedTensor, Feedback, compress_tensor_with, tensor};
-use crate::calibrate::{CalibrateError, Calibration};
+use crate::calibrate::{CalibrateError, Calibration, Origin};
 use crate::forward::Input;
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, Tensor};
@@ -21,6 +21,9 @@ pub enum CompressError {
     Cancelled(#[from] Cancelled),
 }
 
+/// What is done with each tensor as soon as it is compressed, by the thread that did it.
+pub type Finished<'a> = dyn Fn(&Arc<CompressedTensor>) -> Result<(), Cancelled> + Sync + 'a;
+
 /// Compresses as `recipe` says, taking over from `ready` what has the same setting already; methods that
 /// weigh errors find the Hessians in `calibration`, and without one do what each
 /// [`CompressedTensor::methods`] says.
@@ -32,6 +35,22 @@ pub fn compress_calibrated(
     recipe: &Recipe,
     calibration: Option<&Calibration>,
     ready: &[Arc<CompressedTensor>],
+    job: &Job<'_>,
+) -> Result<CompressedModel, CompressError> {
+    compress_each(model, recipe, calibration, ready, &|_| Ok(()), job)
+}
+
+/// As [`compress_calibrated`], with `finished` called for each tensor that is compressed, not for those
+/// taken over.
+///
+/// # Errors
+/// As there, and when `finished` wants it to stop.
+pub fn compress_each(
+    model: &Model,
+    recipe: &Recipe,
+    calibration: Option<&Calibration>,
+    ready: &[Arc<CompressedTensor>],
+    finished: &Finished<'_>,
     job: &Job<'_>,
 ) -> Result<CompressedModel, CompressError> {
     let layers = model.hyperparameters.layers;
@@ -70,7 +89,9 @@ pub fn compress_calibrated(
                 let feedback = feedbacks.iter().find(|(i, _)| Some(*i) == input);
                 let feedback = feedback.map(|(_, f)| f).filter(|_| setting.is_calibrated());
                 let tensor = compress_tensor_with(model, tensor, setting, feedback, job)?;
-                Ok((place, Arc::new(tensor)))
+                let tensor = Arc::new(tensor);
+                finished(&tensor)?;
+                Ok((place, tensor))
             })
             .collect::<Result<_, Cancelled>>()?;
         for (place, tensor) in compressed {
@@ -80,10 +101,18 @@ pub fn compress_calibrated(
     let mut tensors: Vec<_> = found.into_iter().flatten().collect();
     tensors.push(Arc::new(tensor::frequencies(model)));
     job.report("Compressing", total, total)?;
-    let fitted = calibration.filter(|_| recipe.is_calibrated());
     Ok(CompressedModel {
         recipe: recipe.clone(),
-        calibration: fitted.map(|calibration| calibration.origin.clone()),
+        calibration: fitted_to(recipe, calibration).cloned(),
         tensors,
     })
+}
+
+/// What the weights of a recipe are fitted to, if a rule asks for it and it is at hand.
+pub(crate) fn fitted_to<'a>(
+    recipe: &Recipe,
+    calibration: Option<&'a Calibration>,
+) -> Option<&'a Origin> {
+    let fitted = calibration.filter(|_| recipe.is_calibrated());
+    fitted.map(|calibration| &calibration.origin)
 }

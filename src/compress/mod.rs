@@ -28,13 +28,14 @@ mod write;
 
 use plan::Plan;
 
-pub use calibrated::{CompressError, compress_calibrated};
+pub(crate) use calibrated::fitted_to;
+pub use calibrated::{CompressError, Finished, compress_calibrated, compress_each};
 pub use feedback::Feedback;
 pub use quantize::{encode, squared_error};
 pub use saliency::{Saliency, compress_tensor_sorted};
 pub use tensor::{
     CompressedTensor, CompressedWeights, Methods, compress_tensor, compress_tensor_with,
-    compress_weights,
+    compress_weights, packed_bytes,
 };
 
 use crate::calibrate::Origin;

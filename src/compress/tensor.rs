@@ -116,19 +116,12 @@ pub fn compress_tensor_with(
     feedback: Option<&Feedback<'_>>,
     job: &Job<'_>,
 ) -> Result<CompressedTensor, Cancelled> {
-    let Tensor {
-        rows, cols, role, ..
-    } = *tensor;
-    let (setting, encoding) = if role.is_matrix() {
-        (setting, setting.encoding(rows, cols, Some(tensor.source)))
-    } else {
-        (Setting::REFERENCE, Encoding::F32)
-    };
+    let (setting, encoding) = stored_as(tensor, setting);
     let compressed = match encoding {
         Encoding::Twin(kind) => CompressedWeights {
             encoding,
-            kept: cols,
-            bytes: twin::repack(kind, cols, model.source_bytes(tensor)),
+            kept: tensor.cols,
+            bytes: twin::repack(kind, tensor.cols, model.source_bytes(tensor)),
             nmse: 0.0,
             output_error: feedback.map(|_| 0.0),
             methods: Methods::default(),
@@ -144,6 +137,24 @@ pub fn compress_tensor_with(
         }
     };
     Ok(named(tensor, setting, compressed))
+}
+
+/// Bytes of a tensor that is compressed by a setting.
+#[must_use]
+pub fn packed_bytes(tensor: &Tensor, setting: Setting) -> usize {
+    let Tensor { rows, cols, .. } = *tensor;
+    let (setting, encoding) = stored_as(tensor, setting);
+    encoding.bytes(rows, cols, setting.kept(cols))
+}
+
+/// What a setting comes to where it is asked of this tensor, and the encoding.
+fn stored_as(tensor: &Tensor, setting: Setting) -> (Setting, Encoding) {
+    if tensor.role.is_matrix() {
+        let encoding = setting.encoding(tensor.rows, tensor.cols, Some(tensor.source));
+        (setting, encoding)
+    } else {
+        (Setting::REFERENCE, Encoding::F32)
+    }
 }
 
 /// Compresses the values of a tensor `[rows, cols]`, of which some may have been zeroed, without a

@@ -1,6 +1,7 @@
 //! One byte string in the engine's format: what runs, is exported, is flashed.
 
 mod chat;
+mod draft;
 pub mod export;
 pub mod intent;
 mod live;
@@ -13,6 +14,7 @@ mod write;
 pub use chat::{
     Answer, ChatError, Conversation, Generation, Piece, Question, StopReason, command_text,
 };
+pub use draft::Draft;
 pub use live::LiveModel;
 pub use prefix::{PrefixChoice, PrefixText};
 pub use provenance::{ENGINE_VERSION, FittedTo, Provenance, sha256_hex};
@@ -20,7 +22,8 @@ pub use reproduce::{Difference, Part, differences};
 pub use text::TextSections;
 pub use write::Layout;
 
-use crate::compress::CompressedModel;
+use crate::calibrate::CalibrateError;
+use crate::compress::{CompressError, CompressedModel};
 use crate::job::{Cancelled, Job};
 use crate::model::{Bytes, Model, ModelError};
 use crate::recipe::Recipe;
@@ -94,9 +97,21 @@ pub enum PackError {
         /// What the system said.
         source: io::Error,
     },
+    /// The calibration cannot be read.
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
     /// The work was cancelled.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+impl From<CompressError> for PackError {
+    fn from(error: CompressError) -> Self {
+        match error {
+            CompressError::Calibrate(error) => error.into(),
+            CompressError::Cancelled(error) => error.into(),
+        }
+    }
 }
 
 /// Where the weights of a running model are.
@@ -371,7 +386,7 @@ impl Layout {
     ) -> Result<Self, PackError> {
         let shape = &model.hyperparameters;
         let mut text = TextSections::new(model)?;
-        // Whether the tensors make a model shows before anything is written.
+        // Whether the tensors make a model shows before a file has its name.
         let plain = LiveModel::new(*shape, Arc::new(text.clone()), compressed)?;
         let opening = prefix::opening(&plain.text(), choice.text)?;
         let mut section = Vec::new();

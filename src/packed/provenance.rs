@@ -5,6 +5,7 @@ use crate::calibrate::Origin;
 use crate::compress::CompressedModel;
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
+use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -69,17 +70,26 @@ impl Provenance {
         compressed: &CompressedModel,
         job: &Job<'_>,
     ) -> Result<Self, Cancelled> {
+        let calibration = compressed.calibration.as_ref();
         Ok(Self {
+            sha256: model.sha256(job)?,
+            ..Self::unhashed(model, &compressed.recipe, calibration)
+        })
+    }
+
+    /// The same, as long, with zeros for the hash of the model's files.
+    pub(super) fn unhashed(model: &Model, recipe: &Recipe, calibration: Option<&Origin>) -> Self {
+        Self {
             name: model.name.clone(),
             file: model.provenance.file_name.clone(),
-            sha256: model.sha256(job)?,
+            sha256: "0".repeat(64),
             licence: model.provenance.licence.clone(),
             precision: model.provenance.source_precision.clone(),
             engine: Some(ENGINE_VERSION.to_owned()),
-            recipe_sha256: Some(sha256_hex(compressed.recipe.to_toml().as_bytes())),
+            recipe_sha256: Some(sha256_hex(recipe.to_toml().as_bytes())),
             seed: None,
-            calibration: compressed.calibration.as_ref().map(FittedTo::of),
-        })
+            calibration: calibration.map(FittedTo::of),
+        }
     }
 
     /// The same with what `told` says of how the model was called and where it lay, which its weights

@@ -39,16 +39,18 @@ impl TextSections {
     /// Bytes of all sections together.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        self.lengths().iter().sum()
+    }
+
+    /// Bytes of each section.
+    pub(super) fn lengths(&self) -> [usize; 5] {
         [
-            &self.tokenizer,
-            &self.vocabulary,
-            &self.merges,
-            &self.chat,
-            &self.stop_tokens,
+            self.tokenizer.len(),
+            self.vocabulary.len(),
+            self.merges.len(),
+            self.chat.len(),
+            self.stop_tokens.len(),
         ]
-        .iter()
-        .map(|s| s.len())
-        .sum()
     }
 
     /// Tokens that open a conversation with the system text of the chat template's own; 0 where it has

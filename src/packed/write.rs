@@ -1,15 +1,13 @@
 //! Lays out the packed file: header, metadata, tensors. `firmware/engine/FORMAT.md` is its specification.
 
-use super::{PackError, TextSections, file_bytes};
+use super::{Draft, PackError, TextSections, file_bytes};
 use crate::compress::{CompressedModel, CompressedTensor};
 use crate::job::Job;
-use crate::whole_file::WholeFile;
 use engine::format::{
     ENTRY_BYTES, HEADER_BYTES, MAGIC, NAME_BYTES, SECTIONS, Section, TENSOR_ALIGNMENT, VERSION,
 };
 use engine::shape::{Hyperparameters, RopePairs};
 use rayon::prelude::*;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,10 +16,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Layout {
     /// All that stands before the tensors.
-    metadata: Vec<u8>,
+    pub(super) metadata: Vec<u8>,
     /// Each tensor and its place.
-    tensors: Vec<(usize, Arc<CompressedTensor>)>,
-    bytes: usize,
+    pub(super) tensors: Vec<(usize, Arc<CompressedTensor>)>,
+    pub(super) bytes: usize,
     prefix_tokens: usize,
     prefix_bytes: usize,
 }
@@ -46,8 +44,8 @@ impl Layout {
         sections[Section::Recipe as usize] = recipe.as_bytes();
         sections[Section::Provenance as usize] = source.as_bytes();
         sections[Section::Prefix as usize] = prefix;
-        let lengths = sections.map(|s| s.len().next_multiple_of(4));
-        let metadata_bytes = HEADER_BYTES + directory_bytes + lengths.iter().sum::<usize>();
+        let others = [recipe.len(), source.len(), prefix.len()];
+        let metadata_bytes = metadata_bytes(compressed.tensors.len(), text, others);
         let lengths = compressed.tensors.iter().map(|t| t.bytes.len());
         let bytes = file_bytes(metadata_bytes, lengths);
 
@@ -103,23 +101,7 @@ impl Layout {
     /// When the system cannot write the file, or the job is cancelled; then an older file at the path is
     /// untouched.
     pub fn save(&self, path: &Path, job: &Job<'_>) -> Result<(), PackError> {
-        let failed = |source: io::Error| PackError::Io {
-            action: "write",
-            path: path.into(),
-            source,
-        };
-        let mut file = WholeFile::create(path).map_err(failed)?;
-        file.write_all(&self.metadata).map_err(failed)?;
-        let mut end = self.metadata.len();
-        for (offset, tensor) in &self.tensors {
-            job.report("Writing", end as u64, self.bytes as u64)?;
-            let gap = [0; TENSOR_ALIGNMENT];
-            file.write_all(&gap[..offset - end]).map_err(failed)?;
-            file.write_all(&tensor.bytes).map_err(failed)?;
-            end = offset + tensor.bytes.len();
-        }
-        job.report("Writing", end as u64, self.bytes as u64)?;
-        file.finish().map_err(failed)
+        Draft::empty(path)?.finish(self, job)
     }
 
     /// The whole file in memory.
@@ -131,6 +113,13 @@ impl Layout {
         }
         bytes
     }
+}
+
+/// Bytes before the first tensor: of so many tensors, the text, and `others`: recipe, provenance, prefix.
+pub(super) fn metadata_bytes(tensors: usize, text: &TextSections, others: [usize; 3]) -> usize {
+    let sections = text.lengths().into_iter().chain(others);
+    let sections = sections.map(|bytes| bytes.next_multiple_of(4));
+    HEADER_BYTES + tensors * ENTRY_BYTES + sections.sum::<usize>()
 }
 
 fn put_entry(entry: &mut [u8], tensor: &CompressedTensor, offset: usize, crc: u32) {
