@@ -19,6 +19,7 @@ mod fetch;
 #[cfg(feature = "flash")]
 mod flash;
 mod info;
+mod interrupt;
 mod measure;
 mod models;
 mod open;

@@ -1,5 +1,6 @@
 //! Where a command's results and diagnostics go.
 
+use super::interrupt::{INTERRUPTED, Interrupt};
 use crate::job::{Job, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 pub struct Output {
     json: bool,
     bar: ProgressBar,
+    interrupt: Interrupt,
 }
 
 impl Output {
@@ -22,7 +24,11 @@ impl Output {
             )
             .expect("the template is a constant"),
         );
-        Self { json, bar }
+        Self {
+            json,
+            bar,
+            interrupt: Interrupt::listen(),
+        }
     }
 
     /// Whether one JSON object is wanted, so that nothing else may go to standard output.
@@ -30,7 +36,8 @@ impl Output {
         self.json
     }
 
-    /// Runs `work` with a job that draws a progress bar on standard error when that is a terminal.
+    /// Runs `work` with a job that draws a progress bar on standard error when that is a terminal, and that
+    /// Ctrl-C cancels.
     pub fn with_bar<T>(&self, work: impl FnOnce(&Job<'_>) -> T) -> T {
         let draw = |p: Progress<'_>| {
             if p.total > 0 {
@@ -41,7 +48,7 @@ impl Output {
                 self.bar.set_message(p.stage.to_owned());
             }
         };
-        let result = work(&Job::new(&draw, crate::job::CancelToken::new()));
+        let result = self.interrupt.during(|token| work(&Job::new(&draw, token)));
         self.bar.finish_and_clear();
         result
     }
@@ -79,7 +86,11 @@ impl Output {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 self.remark(&format!("whittle: {}", sentence(&error)));
-                ExitCode::FAILURE
+                if self.interrupt.was_heard() {
+                    ExitCode::from(INTERRUPTED)
+                } else {
+                    ExitCode::FAILURE
+                }
             }
         }
     }

@@ -3,6 +3,8 @@
 #[cfg(feature = "voice")]
 mod assistant;
 mod boards;
+#[cfg(unix)]
+mod interrupt;
 mod large;
 mod model;
 mod models;
