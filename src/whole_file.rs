@@ -20,8 +20,11 @@ impl WholeFile {
     /// Begins a file that will be at `path`.
     ///
     /// # Errors
-    /// When nothing can be written to its folder.
+    /// When nothing can be written to its folder, or the path is a folder itself.
     pub fn create(path: &Path) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let mut builder = Builder::new();
         // Temporary files are for their owner alone; this one is going to be an ordinary one.
         #[cfg(unix)]
@@ -123,10 +126,9 @@ mod tests {
         drop(WholeFile::create(&path).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let nowhere = folder.path().join("no-such/f.txt");
-        assert_eq!(
-            write(&nowhere, b"").unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        let refused = |path: &Path| WholeFile::create(path).unwrap_err().kind();
+        assert_eq!(refused(&nowhere), io::ErrorKind::NotFound);
+        assert_eq!(refused(folder.path()), io::ErrorKind::IsADirectory);
     }
 
     #[cfg(unix)]

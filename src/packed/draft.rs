@@ -38,8 +38,8 @@ impl Draft {
     /// Begins the file that a recipe makes of a model, as [`Layout::new`] will lay it out.
     ///
     /// # Errors
-    /// When nothing can be written to the folder, the chat template fails, or the text with which
-    /// conversations begin cannot be encoded.
+    /// When nothing can be written to the path, the chat template fails, or the text with which conversations
+    /// begin cannot be encoded or fills the context.
     pub fn begin(
         path: &Path,
         model: &Model,
@@ -56,6 +56,7 @@ impl Draft {
         let opening = prefix::opening(&text.text().map_err(format)?, choice.text)?;
         let mut prefix = 0;
         if let Some(opening) = &opening {
+            prefix::require_room(shape, opening)?;
             prefix = prefix_bytes(shape, choice.cache, opening.len());
             text.open_with(opening);
         }
@@ -79,7 +80,7 @@ impl Draft {
     /// Begins a file of which nothing is known yet.
     ///
     /// # Errors
-    /// When nothing can be written to its folder.
+    /// When nothing can be written to its path.
     pub(super) fn empty(path: &Path) -> Result<Self, PackError> {
         let file = WholeFile::create(path).map_err(|e| failed(path, e))?;
         Ok(Self {
@@ -207,5 +208,21 @@ mod tests {
             draft.finish(&layout, &silent).unwrap();
             assert!(std::fs::read(&path).unwrap() == layout.join().unwrap().bytes());
         }
+    }
+
+    #[test]
+    fn a_text_that_fills_the_context_is_refused_before_anything_is_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
+        let model = Model::load(&source, &Job::silent()).unwrap();
+        let long = "turn on the light ".repeat(1000);
+        let choice = PrefixChoice {
+            text: PrefixText::System(&long),
+            cache: CachePrecision::Sixteen,
+        };
+        let path = folder.path().join("m.whittle");
+        let recipe = Recipe::original();
+        let refused = Draft::begin(&path, &model, &recipe, None, choice).unwrap_err();
+        assert!(refused.to_string().contains("positions"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@ use super::{PackError, WeightSource};
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::format::{Text, tokens};
 use engine::session::{Session, SessionError};
+use engine::shape::Hyperparameters;
 use engine::workers::Host;
 
 /// Tokens computed together.
@@ -65,6 +66,18 @@ pub(super) fn default_opening(text: &Text<'_>) -> Option<Vec<u32>> {
     has_own.then(|| tokens(first).collect())
 }
 
+/// Checks that a conversation can go on after these tokens.
+///
+/// # Errors
+/// When they fill the model's context.
+pub(super) fn require_room(shape: &Hyperparameters, opening: &[u32]) -> Result<(), ChatError> {
+    let (needed, context) = (opening.len() + 1, shape.context as usize);
+    if needed > context {
+        return Err(SessionError::ContextFull { needed, context }.into());
+    }
+    Ok(())
+}
+
 /// The section of a packed file: precision, tokens, and what the engine keeps of them.
 ///
 /// # Errors
@@ -76,10 +89,7 @@ pub(super) fn section(
     cache: CachePrecision,
 ) -> Result<Vec<u8>, PackError> {
     let shape = source.shape();
-    let (needed, context) = (opening.len() + 1, shape.context as usize);
-    if needed > context {
-        return Err(ChatError::from(SessionError::ContextFull { needed, context }).into());
-    }
+    require_room(shape, opening)?;
     let limits = Limits {
         context: opening.len(),
         batch: opening.len().min(BATCH),
