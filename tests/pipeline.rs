@@ -47,13 +47,13 @@ fn a_file_is_written_as_it_is_in_memory_and_one_that_is_cancelled_leaves_the_old
         text: PrefixText::OfTemplate,
         cache: CachePrecision::Eight,
     };
-    let silent = Job::silent();
-    let lay_out = |compressed: &CompressedModel| {
-        Layout::new(&model, compressed, choice, &processor.host(), &silent).unwrap()
+    let lay_out = |recipe: &str| {
+        let compressed = compress(&model, &Recipe::open(recipe).unwrap(), &Job::silent());
+        let (compressed, job) = (compressed.unwrap(), Job::silent());
+        Layout::new(&model, &compressed, choice, &processor.host(), &job).unwrap()
     };
-    let recipe = |name: &str| Recipe::open(name).unwrap();
-    let layout = lay_out(&compress(&model, &recipe("small-3bit"), &silent).unwrap());
-    layout.save(&path, &silent).unwrap();
+    let layout = lay_out("small-3bit");
+    layout.save(&path, &Job::silent()).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let joined = layout.join().unwrap();
     assert!(bytes == joined.bytes() && bytes.len() == layout.bytes());
@@ -67,7 +67,7 @@ fn a_file_is_written_as_it_is_in_memory_and_one_that_is_cancelled_leaves_the_old
         }
     };
     let job = Job::new(&stop, cancel.clone());
-    let other = lay_out(&compress(&model, &recipe("reference-8bit"), &silent).unwrap());
+    let other = lay_out("reference-8bit");
     assert!(other.save(&path, &job).is_err());
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
