@@ -91,10 +91,10 @@ pub fn write_codes(bytes: &mut [u8], width: Width, lane: usize, codes: &[u8]) {
                 let (byte, shift) = plane_byte(4 * chunk, lane, bits);
                 // No bit of a code leaves its byte.
                 let new = (u32::from_ne_bytes(four) >> below & mask) << shift;
-                // As one number too: bytes one by one cost twice the time.
-                if let Some(place) = bytes[at + byte..].first_chunk_mut() {
-                    *place = (u32::from_ne_bytes(*place) | new).to_ne_bytes();
-                }
+                let place = &mut bytes[at + byte..at + byte + 4];
+                let mut old = [0; 4];
+                old.copy_from_slice(place);
+                place.copy_from_slice(&(u32::from_ne_bytes(old) | new).to_ne_bytes());
             }
         }
         at += GROUP_WEIGHTS * bits / 8;
