@@ -108,7 +108,7 @@ class Bench:
 
 def speed(bench: Bench) -> None:
     """Decode of 64 tokens and prefill of 512 beside llama.cpp, and candle where it has the type."""
-    heading("model", "weights (llama.cpp's)", "threads", "decode", "GB/s", "of memory", "llama.cpp", "ratio", "wanted",
+    heading("model", "weights (llama.cpp's)", "threads", "decode", "GB/s", "of memory", "llama.cpp", "ratio", "goal",
             "prefill", "llama.cpp", "ratio")
     candle_lines = []
     for row in ROWS:
@@ -125,11 +125,11 @@ def speed(bench: Bench) -> None:
             cells = [row.model, f"{row.name} ({row.peer})", threads]
             decode, decode_peer = (median(side, "decode_tokens_per_second") for side in (own, peer))
             is_met = decode / decode_peer >= row.decode or share >= MOST_OF_BANDWIDTH
-            wanted = f"{row.decode}{'' if is_met else ', **missed**'}"
-            cells += [f"{decode:.1f}", f"{gigabytes:.1f}", f"{share:.0%}", f"{decode_peer:.1f}", f"{decode / decode_peer:.2f}", wanted]
+            goal = f"{row.decode}{'' if is_met else ', missed'}"
+            cells += [f"{decode:.1f}", f"{gigabytes:.1f}", f"{share:.0%}", f"{decode_peer:.1f}", f"{decode / decode_peer:.2f}", goal]
             prefill, prefill_peer = (median(side, "prefill_tokens_per_second") for side in (own, peer))
             is_met = row.prefill is None or prefill / prefill_peer >= row.prefill
-            cells += [f"{prefill:.1f}", f"{prefill_peer:.1f}", f"{prefill / prefill_peer:.2f}{'' if is_met else ', **missed**'}"]
+            cells += [f"{prefill:.1f}", f"{prefill_peer:.1f}", f"{prefill / prefill_peer:.2f}{'' if is_met else ', missed'}"]
             line(*cells)
             for c in candle:
                 name = f"candle, {row.model}, {row.peer}, {threads} threads"

@@ -1,4 +1,4 @@
-"""Accuracy of hearth against bytes, as the Markdown table of the README.
+"""Accuracy of hearth against bytes, as the Markdown table of docs/quality.md.
 
     hearth_table.py WHITTLE TASKS.jsonl [MODEL=RECIPE ..]     pairs beside the presets, such as the low-bit variant
 

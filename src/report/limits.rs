@@ -323,10 +323,10 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_in_the_readme_are_limits() {
-        let readme = include_str!("../../README.md");
-        let start = readme.find("max_bytes = ").unwrap();
-        let example = readme[start..].split("```").next().unwrap();
+    fn the_limits_in_the_docs_are_limits() {
+        let page = include_str!("../../docs/command-line.md");
+        let start = page.find("max_bytes = ").unwrap();
+        let example = page[start..].split("```").next().unwrap();
         let limits = Limits::parse(example).unwrap();
         assert_eq!((limits.boards.len(), limits.max_kl), (1, Some(0.05)));
     }

@@ -414,10 +414,10 @@ mod tests {
     }
 
     #[test]
-    fn the_grid_in_the_readme_is_one() {
-        let readme = include_str!("../../README.md");
-        let start = readme.find("model = \"hearth\"\nrecipe = ").unwrap();
-        let example = grid(readme[start..].split("```").next().unwrap());
+    fn the_grid_in_the_docs_is_one() {
+        let page = include_str!("../../docs/command-line.md");
+        let start = page.find("model = \"hearth\"\nrecipe = ").unwrap();
+        let example = grid(page[start..].split("```").next().unwrap());
         assert_eq!((example.count(), example.points().unwrap().len()), (8, 8));
     }
 
