@@ -33,7 +33,7 @@ test-slow: install-test
 	cargo test --test slow --no-run
 	$(TARGET)/debug/whittle fetch
 	$(TARGET)/debug/whittle fetch smollm2-135m
-	cargo test --test slow -- --test-threads=1
+	sh scripts/test-slow.sh
 
 # The data of the small assistant and its trainer, on toys.
 test-training:
@@ -69,6 +69,11 @@ lint:
 
 fmt:
 	cargo fmt --all
+
+# Writes anew what tests compare with what was reviewed.
+.PHONY: snapshots
+snapshots:
+	UPDATE_SNAPSHOTS=1 cargo test --test tidy the_list_of_slow_tests
 
 # Speed beside llama.cpp, built once from its source package.
 .PHONY: bench-peers

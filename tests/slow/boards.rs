@@ -1,11 +1,12 @@
 //! The firmware, built from source, answers in an emulator as the desktop does.
 //!
-//! Skipped, with the reason, where the toolchain or the emulator is missing: `scripts/install-test.sh`
-//! installs both.
+//! Left out where the toolchain or the emulator is missing: `scripts/install-test.sh` installs both.
 
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 
+use crate::models::installed;
+use crate::required::required;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
 use engine::sampler::Sampling;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tiny_model::{Head, Stored, TinyModel};
-use whittle::catalog::{Cache, Catalog};
 use whittle::compress::compress;
 use whittle::job::Job;
 use whittle::model::Model;
@@ -76,11 +76,10 @@ struct Run {
 }
 
 impl Board {
-    /// The board with a core of this kind, unless this machine cannot build for it or emulate it.
-    fn new(core: Core) -> Option<Self> {
+    /// The board with a core of this kind, unless this machine cannot build for it or emulate it: then why.
+    fn new(core: Core) -> Result<Self, String> {
         if Command::new(EMULATOR).arg("--version").output().is_err() {
-            eprintln!("skipped: {EMULATOR} is not installed");
-            return None;
+            return Err(format!("{EMULATOR} is not installed"));
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-firmware.sh");
         let build = Command::new("sh")
@@ -90,15 +89,14 @@ impl Board {
             .expect("a shell");
         let said = String::from_utf8_lossy(&build.stderr);
         if build.status.code() == Some(NO_TOOLCHAIN) {
-            eprintln!("skipped: {said}");
-            return None;
+            return Err(said.trim_end().to_owned());
         }
         assert!(
             build.status.success(),
             "the firmware does not build: {said}"
         );
         let path = String::from_utf8(build.stdout).expect("a path in UTF-8");
-        Some(Self {
+        Ok(Self {
             firmware: path.trim_end().into(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         })
@@ -266,10 +264,13 @@ const QUESTION: Request<'_> = Request {
 
 #[test]
 fn the_board_answers_as_the_desktop_does_in_every_encoding() {
-    let boards: Vec<Board> = [Core::Integer, Core::Float]
+    let boards: Result<Vec<Board>, String> = [Core::Integer, Core::Float]
         .into_iter()
-        .filter_map(Board::new)
+        .map(Board::new)
         .collect();
+    let Some(boards) = required(boards) else {
+        return;
+    };
     let mut encodings = BTreeSet::new();
     for (architecture, head, layers) in [
         ("llama", Head::Tied, 3),
@@ -314,7 +315,7 @@ fn the_board_answers_as_the_desktop_does_in_every_encoding() {
 
 #[test]
 fn an_answer_ends_where_the_context_does() {
-    let Some(board) = Board::new(Core::Integer) else {
+    let Some(board) = required(Board::new(Core::Integer)) else {
         return;
     };
     let packed = pack(&load(&TinyModel::default()), &Recipe::original());
@@ -335,7 +336,7 @@ fn an_answer_ends_where_the_context_does() {
 
 #[test]
 fn the_board_refuses_in_one_sentence() {
-    let Some(board) = Board::new(Core::Integer) else {
+    let Some(board) = required(Board::new(Core::Integer)) else {
         return;
     };
     let packed = pack(&load(&TinyModel::default()), &Recipe::original());
@@ -403,7 +404,7 @@ fn a_weight_takes_no_more_instructions_than_written_down() {
         ..QUESTION
     };
     for core in [Core::Integer, Core::Float] {
-        let Some(board) = Board::new(core) else {
+        let Some(board) = required(Board::new(core)) else {
             return;
         };
         for (precision, sparsity, integer_limit, float_limit) in INSTRUCTIONS {
@@ -460,7 +461,7 @@ fn pack_with(
 
 #[test]
 fn a_prefix_in_flash_changes_no_bit_of_an_answer() {
-    let Some(board) = Board::new(Core::Integer) else {
+    let Some(board) = required(Board::new(Core::Integer)) else {
         return;
     };
     let model = load(&TinyModel::default());
@@ -490,14 +491,13 @@ const REPLY_SECONDS: f64 = 3.0;
 #[test]
 fn hearth_begins_to_speak_within_three_seconds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
-    if !folder.join("model.safetensors").exists() {
-        eprintln!("skipped: no weights in assets/hearth");
-        return;
-    }
     let model = Model::load(&folder, &Job::silent()).expect("a whole model");
     let recipe = Recipe::open("balanced-4bit").expect("a preset");
-    let boards = [Core::Integer, Core::Float].map(|core| Board::new(core).map(|b| (core, b)));
-    let [Some(integer), Some(float)] = boards else {
+    let boards: Result<Vec<(Core, Board)>, String> = [Core::Integer, Core::Float]
+        .into_iter()
+        .map(|core| Ok((core, Board::new(core)?)))
+        .collect();
+    let Some(boards) = required(boards) else {
         return;
     };
     // A context of 256 tokens fits the memory of an ESP32-C3 at 8 bits.
@@ -517,7 +517,7 @@ fn hearth_begins_to_speak_within_three_seconds() {
             cache,
             ..QUESTION
         };
-        let [integer, float] = [&integer, &float].map(|(core, board)| {
+        let [integer, float] = [&boards[0], &boards[1]].map(|(core, board)| {
             let run = assert_same_on_board(board, &packed, &request);
             let (tokens, instructions) = run.to_speech();
             println!(
@@ -538,16 +538,10 @@ fn hearth_begins_to_speak_within_three_seconds() {
 #[test]
 fn smollm2_answers_on_the_board_as_on_the_desktop() {
     // Floating point halves the wait: 50 thousand million instructions without it.
-    let Some(board) = Board::new(Core::Float) else {
+    let Some(board) = required(Board::new(Core::Float)) else {
         return;
     };
-    let cache = Cache::from_environment().expect("a cache folder");
-    let catalog = Catalog::builtin();
-    let entry = catalog
-        .entry("smollm2-135m")
-        .expect("a model of the catalog");
-    let Some(folder) = cache.installed(entry) else {
-        eprintln!("skipped: {} has not been fetched", entry.name);
+    let Some(folder) = required(installed("smollm2-135m")) else {
         return;
     };
     let file = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -10,6 +10,8 @@ mod model;
 mod models;
 #[cfg(all(target_os = "linux", feature = "gui"))]
 mod preview;
+#[path = "../support/required.rs"]
+mod required;
 #[cfg(feature = "voice")]
 mod sound_server;
 #[cfg(feature = "voice")]

@@ -1,48 +1,19 @@
-//! A real model, when it has been fetched: SmolLM2-135M-Instruct in Q4_1.
+//! A real model: SmolLM2-135M-Instruct in Q4_1.
 
+use crate::models::installed;
+use crate::required::required;
 use engine::shape::Role;
-use std::path::{Path, PathBuf};
 use whittle::job::Job;
 use whittle::model::{Generation, Message, Model, Specials};
-
-const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-
-/// The model in the cache, if it was fetched: somewhere below `models/smollm2-135m`.
-fn smollm2() -> Option<Model> {
-    let cache = match std::env::var_os("WHITTLE_CACHE") {
-        Some(path) => PathBuf::from(path),
-        None => directories::ProjectDirs::from("", "", "whittle")?
-            .cache_dir()
-            .to_owned(),
-    };
-    let path = find(&cache.join("models/smollm2-135m"), 4)?;
-    Some(Model::load(&path, &Job::silent()).expect("a whole model"))
-}
-
-fn find(folder: &Path, depth: u32) -> Option<PathBuf> {
-    let entries: Vec<PathBuf> = folder
-        .read_dir()
-        .ok()?
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    let here = entries
-        .iter()
-        .find(|p| p.file_name().is_some_and(|name| name == FILE));
-    match here {
-        Some(path) => Some(path.clone()),
-        None if depth > 0 => entries.iter().find_map(|p| find(p, depth - 1)),
-        None => None,
-    }
-}
 
 /// Expected values: Hugging Face's `tokenizers` 0.23 and `gguf-py` 0.19 over the same file.
 #[test]
 fn smollm2_has_its_tokens_and_weights() {
-    let Some(model) = smollm2() else {
-        eprintln!("skipped: {FILE} is not in the cache");
+    let Some(folder) = required(installed("smollm2-135m")) else {
         return;
     };
+    let file = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let model = Model::load(&file, &Job::silent()).expect("a whole model");
     let check = |text: &str, expected: &[u32]| {
         let tokens = model.tokenizer.encode(text, Specials::Plain).unwrap();
         assert_eq!(tokens, expected, "{text}");

@@ -1,9 +1,20 @@
-//! The default models in this account's cache.
+//! The models of the catalog in this account's cache.
 
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::path::PathBuf;
 use whittle::catalog::{Cache, Catalog, fetch};
 use whittle::job::Job;
+
+/// The folder of a model of the catalog, unless it was not fetched: then what fetches it.
+pub(crate) fn installed(name: &str) -> Result<PathBuf, String> {
+    let catalog = Catalog::builtin();
+    let entry = catalog.entry(name).expect("a model of the catalog");
+    let cache = Cache::from_environment().expect("a cache folder");
+    cache
+        .installed(entry)
+        .ok_or_else(|| format!("{name} is not in the cache: `whittle fetch {name}`"))
+}
 
 #[test]
 fn the_default_models_are_here_and_unchanged() {

@@ -3,6 +3,7 @@
 //! Models come from `WHITTLE_CACHE` or the user's cache folder, speech from Debian's
 //! `pocketsphinx-testdata`. A test whose material is missing fails and says what to install.
 
+use crate::models::installed;
 use crate::sound_server::SoundServer;
 use std::io::{BufRead as _, BufReader};
 use std::ops::ControlFlow;
@@ -28,19 +29,7 @@ const SPEECH: &str = "/usr/share/pocketsphinx/test/data";
 
 /// The folder of a model in the cache.
 fn model(name: &str) -> PathBuf {
-    let cache = std::env::var_os("WHITTLE_CACHE")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let dirs = directories::ProjectDirs::from("", "", "whittle").expect("a home folder");
-            dirs.cache_dir().to_owned()
-        });
-    let folder = cache.join("models").join(name);
-    assert!(
-        folder.is_dir(),
-        "{} is missing: fetch the model {name} first",
-        folder.display()
-    );
-    folder
+    installed(name).unwrap_or_else(|why| panic!("{why}"))
 }
 
 fn recognizer() -> Recognizer {

@@ -1,12 +1,14 @@
 //! The real window on a virtual display, with SmolLM2: a slider is dragged and undone.
 
+use crate::models::installed;
+use crate::required::required;
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use whittle::catalog::{Cache, Catalog};
+use whittle::catalog::Cache;
 
 /// Size of the virtual screen, and of the window.
 const SIZE: (usize, usize) = (1400, 900);
@@ -126,33 +128,26 @@ impl Screen {
     }
 }
 
-/// A tool that every test needs and that is not there.
-fn missing_tool() -> Option<&'static str> {
+/// A screen, unless a tool is missing: then which.
+fn screen() -> Result<Screen, String> {
     let is_missing = |tool: &&str| Command::new(tool).arg("-version").output().is_err();
-    ["Xvfb", "xdotool", "import"].into_iter().find(is_missing)
+    match ["Xvfb", "xdotool", "import"].into_iter().find(is_missing) {
+        Some(tool) => Err(format!("{tool} is not installed")),
+        None => Ok(Screen::start()),
+    }
 }
 
-/// Why the test cannot run here.
-fn missing() -> Option<String> {
-    if let Some(tool) = missing_tool() {
-        return Some(format!("{tool} is not installed"));
-    }
-    let catalog = Catalog::builtin();
-    let entry = catalog.entry("smollm2-135m").expect("the default model");
-    let cache = Cache::from_environment().expect("a cache folder");
-    match cache.installed(entry) {
-        Some(_) => None,
-        None => Some("smollm2-135m is not fetched".to_owned()),
-    }
+/// A screen, and a model in the cache to open on it.
+fn screen_and_smollm2() -> Result<Screen, String> {
+    installed("smollm2-135m")?;
+    screen()
 }
 
 #[test]
 fn a_slider_of_the_real_window_is_dragged_and_undone() {
-    if let Some(reason) = missing() {
-        println!("skipped: {reason}");
+    let Some(screen) = required(screen_and_smollm2()) else {
         return;
-    }
-    let screen = Screen::start();
+    };
     let home = tempfile::tempdir().expect("a folder");
     let mut studio = screen.studio(home.path());
     let _window = Running(
@@ -184,11 +179,9 @@ fn a_slider_of_the_real_window_is_dragged_and_undone() {
 
 #[test]
 fn the_window_opens_on_hearth_with_an_empty_cache_and_no_network() {
-    if let Some(tool) = missing_tool() {
-        println!("skipped: {tool} is not installed");
+    let Some(screen) = required(screen()) else {
         return;
-    }
-    let screen = Screen::start();
+    };
     let home = tempfile::tempdir().expect("a folder");
     let (cache, path) = (home.path().join("cache"), home.path().join("window.png"));
     let mut studio = screen.studio(home.path());
@@ -218,11 +211,9 @@ fn the_window_opens_on_hearth_with_an_empty_cache_and_no_network() {
 
 #[test]
 fn a_screenshot_shows_the_whole_window_or_says_why_not() {
-    if let Some(reason) = missing() {
-        println!("skipped: {reason}");
+    let Some(screen) = required(screen_and_smollm2()) else {
         return;
-    }
-    let screen = Screen::start();
+    };
     let home = tempfile::tempdir().expect("a folder");
     let path = home.path().join("window.png");
     let shoot = |model: &str| {
