@@ -4,7 +4,7 @@ use crate::lexer::{Split, is_word, split};
 use std::fmt;
 
 /// A module uses only names to its left. The last two do not know each other.
-const ORDER: &[&str] = &[
+pub(crate) const ORDER: &[&str] = &[
     "engine",
     "job",
     "whole_file",
@@ -25,7 +25,6 @@ const ORDER: &[&str] = &[
     "tune",
     "report",
     "voice",
-    "listen",
     "flash",
     "project",
     "app",
@@ -70,6 +69,22 @@ pub(crate) struct Finding {
     message: String,
 }
 
+impl Finding {
+    pub(crate) fn new(path: &str, line: usize, message: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            line,
+            message,
+        }
+    }
+
+    /// The line from 1.
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.path, self.line, self.message)
@@ -103,11 +118,7 @@ impl<'a> Source<'a> {
     }
 
     fn finding(&self, line: usize, message: String) -> Finding {
-        Finding {
-            path: self.path.to_owned(),
-            line,
-            message,
-        }
+        Finding::new(self.path, line, message)
     }
 
     fn word(&self, index: usize) -> &str {
