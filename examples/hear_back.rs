@@ -8,9 +8,9 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 use whittle::job::Job;
-use whittle::voice::recognize::{self, Recognizer};
-use whittle::voice::resample::Resampler;
-use whittle::voice::synthesize::{self, Synthesizer};
+use whittle::speech::recognize::{self, Recognizer};
+use whittle::speech::resample::Resampler;
+use whittle::speech::synthesize::{self, Synthesizer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -59,6 +59,8 @@ pub mod project;
 pub mod recipe;
 pub mod report;
 pub mod rewrite;
+#[cfg(feature = "voice")]
+pub mod speech;
 pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;

@@ -432,7 +432,7 @@ pub(super) fn listed() -> Vec<Listed> {
 /// What voice lacks.
 #[cfg(feature = "voice")]
 pub(super) fn missing_voice() -> Vec<Listed> {
-    let missing = Cache::from_environment().map(|cache| crate::voice::missing_models(&cache));
+    let missing = Cache::from_environment().map(|cache| crate::speech::missing_models(&cache));
     let missing = missing.unwrap_or_default();
     missing.iter().map(Listed::missing).collect()
 }

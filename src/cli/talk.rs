@@ -6,15 +6,13 @@ use crate::catalog::{Cache, Catalog, Entry};
 use crate::job::Job;
 use crate::packed::intent::AnswerParts;
 use crate::packed::{PackedModel, WeightSource};
+use crate::speech::recognize::Recognizer;
+use crate::speech::synthesize::Synthesizer;
+use crate::speech::{RECOGNIZER, SYNTHESIZER, missing_models};
 use crate::voice::audio::LiveAudio;
 use crate::voice::live::{LiveEvent, LiveVoice};
-use crate::voice::recognize::Recognizer;
-use crate::voice::synthesize::Synthesizer;
 use crate::voice::wav::{self, Recording};
-use crate::voice::{
-    BargeIn, ModelAssistant, RECOGNIZER, SYNTHESIZER, Timings, Turn, TurnEvent, missing_models,
-    talk,
-};
+use crate::voice::{BargeIn, ModelAssistant, Timings, Turn, TurnEvent, talk};
 use crate::workers::Processor;
 use anyhow::bail;
 use engine::arena::CachePrecision;

@@ -7,8 +7,8 @@
 //! Every sample for the loudspeaker carries the generation it belongs to. [`Monitor::silence`]
 //! starts a new one, and the callback throws older samples away: silence within one block.
 
-use super::resample::{ResampleError, Resampler};
 use crate::job::CancelToken;
+use crate::speech::resample::{ResampleError, Resampler};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{
     BufferSize, Device, ErrorKind, FromSample, Sample, SampleFormat, SizedSample, Stream,

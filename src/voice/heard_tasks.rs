@@ -1,12 +1,12 @@
 //! Tasks as they arrive through speech: each command is spoken and recognized before a model is asked.
 
-use super::recognize::{self, Recognizer};
-use super::resample::Resampler;
-use super::synthesize::{self, Synthesizer};
 use super::turn::VoiceError;
-use super::word_errors::WordErrors;
 use crate::evaluate::tasks::Task;
 use crate::job::Job;
+use crate::speech::WordErrors;
+use crate::speech::recognize::{self, Recognizer};
+use crate::speech::resample::Resampler;
+use crate::speech::synthesize::{self, Synthesizer};
 
 /// Silence before and after a command: a quarter of a second, as an utterance has it.
 const SILENCE: usize = recognize::SAMPLE_RATE_HZ / 4;

@@ -6,12 +6,12 @@
 //! out of a bounded channel.
 
 use super::audio::{LiveAudio, Microphone, Monitor, Speaker};
-use super::recognize::Recognizer;
 use super::session::{BargeIn, Heard, VoiceSession, VoiceState};
-use super::synthesize::Synthesizer;
 use super::turn::{Assistant, AssistantError, Turn, TurnEvent, VoiceError, answer, speak_reply};
 use super::vad::Utterance;
 use crate::job::{CancelToken, Job};
+use crate::speech::recognize::Recognizer;
+use crate::speech::synthesize::Synthesizer;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,29 +2,21 @@
 //!
 //! [`talk`] answers one recording with another; [`live::LiveVoice`] holds a conversation through
 //! microphone and loudspeaker. Both are made of the same parts: [`VoiceSession`] follows the
-//! conversation without threads, devices or a clock, and [`answer`] makes one turn of
-//! [`recognize`], an [`Assistant`] and [`synthesize`]. [`audio`] is the only real-time code.
+//! conversation without threads, devices or a clock, and [`answer`] makes one turn of a
+//! recognizer, an [`Assistant`] and a synthesizer. [`audio`] is the only real-time code.
 
 pub mod audio;
 mod heard_tasks;
 pub mod live;
 mod model_assistant;
-mod models;
-pub mod recognize;
-pub mod resample;
-pub mod sentences;
 pub mod session;
-pub mod synthesize;
 mod turn;
 pub mod vad;
 pub mod wav;
-mod word_errors;
 
 pub use heard_tasks::{HeardTasks, hear_tasks};
 pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS, spoken_system};
-pub use models::{RECOGNIZER, SYNTHESIZER, missing_models};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{
     Assistant, AssistantError, Timings, Turn, TurnEvent, VoiceError, answer, speak_reply, talk,
 };
-pub use word_errors::WordErrors;

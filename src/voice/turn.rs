@@ -6,14 +6,14 @@
 //! answer's intent line is not spoken.
 //! [`talk`] is the same from one recording to another.
 
-use super::recognize::{RecognizeError, Recognizer};
-use super::resample::ResampleError;
-use super::sentences::Splitter;
 use super::session::{BargeIn, Heard, VoiceSession};
-use super::synthesize::{SynthesizeError, Synthesizer};
 use super::vad::Utterance;
 use crate::job::{Cancelled, Job};
 use crate::packed::intent::SpokenText;
+use crate::speech::recognize::{RecognizeError, Recognizer};
+use crate::speech::resample::ResampleError;
+use crate::speech::sentences::Splitter;
+use crate::speech::synthesize::{SynthesizeError, Synthesizer};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! WAV files: any usual one in, mono; 16-bit mono out.
 
-use super::resample::{RATES_HZ, ResampleError, Resampler};
+use crate::speech::resample::{RATES_HZ, ResampleError, Resampler};
 use crate::whole_file::WholeFile;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use std::fs::File;

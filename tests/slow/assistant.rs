@@ -5,9 +5,9 @@ use std::process::Command;
 use whittle::catalog::{Cache, Catalog};
 use whittle::job::Job;
 use whittle::packed::intent::{AnswerParts, IntentLine};
-use whittle::voice::synthesize::Synthesizer;
+use whittle::speech::synthesize::Synthesizer;
+use whittle::speech::{SYNTHESIZER, WordErrors};
 use whittle::voice::wav::{self, Recording};
-use whittle::voice::{SYNTHESIZER, WordErrors};
 
 const MODEL: &str = "smollm2-135m";
 

@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 use whittle::evaluate::tasks::parse;
 use whittle::job::Job;
 use whittle::packed::command_text;
+use whittle::speech::WordErrors;
+use whittle::speech::recognize::Recognizer;
+use whittle::speech::resample::Resampler;
+use whittle::speech::synthesize::Synthesizer;
 use whittle::voice::audio::{AudioError, LiveAudio, devices};
 use whittle::voice::live::{LiveEvent, LiveVoice};
-use whittle::voice::recognize::Recognizer;
-use whittle::voice::resample::Resampler;
-use whittle::voice::synthesize::Synthesizer;
 use whittle::voice::{
-    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, WordErrors, hear_tasks, speak_reply,
+    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, hear_tasks, speak_reply,
     talk, wav,
 };
 

@@ -9,7 +9,7 @@ mod front;
 mod vocoder;
 
 use crate::job::{Cancelled, Job};
-use crate::voice::sentences;
+use crate::speech::sentences;
 use front::FrontEnd;
 use ndarray::ArrayView2;
 use rten::{Model, NodeId, Value};

@@ -1,8 +1,8 @@
 //! How numbers and amounts of money are read: which digits together, which one by one.
 
 use super::lexicon::Lexicon;
-use super::numbers;
 use super::phonemes::{Stress, with_ed, with_ing, with_s};
+use crate::speech::numbers;
 
 /// Endings that a number may have: "1990s", "3rd".
 const ENDINGS: [&str; 9] = ["ing", "'d", "ed", "'s", "st", "nd", "rd", "th", "s"];

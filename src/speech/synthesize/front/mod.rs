@@ -13,7 +13,6 @@
 mod amounts;
 mod lexicon;
 mod normalize;
-mod numbers;
 mod phonemes;
 pub(super) mod tables;
 mod tagger;

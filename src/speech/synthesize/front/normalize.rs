@@ -2,7 +2,8 @@
 //! Roman numerals, symbols. Plain numbers are left to the lexicon.
 
 use super::super::SynthesizeError;
-use super::{numbers, tables};
+use super::tables;
+use crate::speech::numbers;
 use fancy_regex::{Captures, Regex, escape};
 use serde::Deserialize;
 use serde_json::{Map, Value};
