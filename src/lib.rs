@@ -46,12 +46,12 @@ pub mod cli;
 pub mod compress;
 pub mod estimate;
 pub mod evaluate;
-#[cfg(feature = "flash")]
-pub mod flash;
 pub mod forward;
 pub mod job;
 pub mod lanes;
 pub mod linear;
+#[cfg(feature = "flash")]
+pub mod link;
 pub mod model;
 pub mod packed;
 #[cfg(feature = "gui")]

@@ -11,11 +11,11 @@ mod firmware;
 use firmware::{firmware, firmware_at};
 use std::sync::atomic::{AtomicU64, Ordering};
 use whittle::board::Board;
-use whittle::flash::fake_board::{Fault, commands};
-use whittle::flash::{
+use whittle::job::{CancelToken, Job, Progress};
+use whittle::link::fake_board::{Fault, commands};
+use whittle::link::{
     FakeBoard, FlashError, FlashOptions, Flashed, Image, ImageError, Loader, Part, Reset, flash,
 };
-use whittle::job::{CancelToken, Job, Progress};
 
 const PIECE: usize = 64 * 1024;
 

@@ -67,7 +67,7 @@ impl Studio {
             }
             #[cfg(feature = "flash")]
             Command::ListPorts => {
-                let ports = Running::start("List ports", ctx, |_| Ok(crate::flash::ports()?));
+                let ports = Running::start("List ports", ctx, |_| Ok(crate::link::ports()?));
                 self.state.jobs.ports = Some(ports);
             }
             #[cfg(feature = "flash")]

@@ -9,7 +9,7 @@ use super::tuning::{Calibrated, TuneForm, TuneOutcome};
 use super::work::{Built, Opened, Quick};
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
-use crate::flash::{Flashed, Port};
+use crate::link::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::recipe::Recipe;

@@ -365,24 +365,24 @@ pub(super) fn flash(
     run: (CachePrecision, &Processor),
     plan: &FlashPlan,
     job: &Job<'_>,
-) -> Result<crate::flash::Flashed, Failure> {
-    use crate::flash::{FlashOptions, Image};
+) -> Result<crate::link::Flashed, Failure> {
+    use crate::link::{FlashOptions, Image};
     let firmware = std::fs::read(&plan.firmware)
         .map_err(|error| format!("cannot read firmware {}: {error}", plan.firmware.display()))?;
     let packed = pack(loaded, recipe, ready, run, job)?;
     let image = Image::new(plan.board, &firmware, packed.bytes())?;
     if plan.port != "fake" {
         let options = FlashOptions::default();
-        return Ok(crate::flash::flash(&plan.port, &image, &options, job)?);
+        return Ok(crate::link::flash(&plan.port, &image, &options, job)?);
     }
     #[cfg(unix)]
     {
-        let board = crate::flash::FakeBoard::start(&[])?;
+        let board = crate::link::FakeBoard::start(&[])?;
         let options = FlashOptions {
-            reset: crate::flash::Reset::None,
+            reset: crate::link::Reset::None,
             ..FlashOptions::default()
         };
-        Ok(crate::flash::flash(board.port(), &image, &options, job)?)
+        Ok(crate::link::flash(board.port(), &image, &options, job)?)
     }
     #[cfg(not(unix))]
     Err("the fake board needs a pseudo-terminal, which this system does not have".into())

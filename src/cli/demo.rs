@@ -8,7 +8,7 @@ use crate::board::Board;
 use crate::catalog::{Cache, DEFAULT_MODEL, Entry};
 use crate::compress::compress;
 use crate::estimate::{ModelShape, Options, RuntimeMemory, estimate, plan};
-use crate::flash::Loader;
+use crate::link::Loader;
 use crate::model::Model;
 use crate::packed::intent::AnswerParts;
 use crate::packed::{Conversation, PackedModel, Question, WeightSource};

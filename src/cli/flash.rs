@@ -2,7 +2,7 @@
 
 use super::Output;
 use crate::board::Board;
-use crate::flash::{Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt};
+use crate::link::{Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt};
 use crate::packed::PackedModel;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -111,7 +111,7 @@ pub(super) fn write(
     loader: Loader,
     output: &Output,
 ) -> anyhow::Result<Flashed> {
-    let options = crate::flash::FlashOptions {
+    let options = crate::link::FlashOptions {
         loader,
         ..Default::default()
     };
@@ -120,9 +120,9 @@ pub(super) fn write(
     }
     #[cfg(unix)]
     {
-        let board = crate::flash::FakeBoard::with_flash(usize::try_from(image.flash_bytes)?, &[])
+        let board = crate::link::FakeBoard::with_flash(usize::try_from(image.flash_bytes)?, &[])
             .context("cannot start the fake board")?;
-        let options = crate::flash::FlashOptions {
+        let options = crate::link::FlashOptions {
             reset: Reset::None,
             ..options
         };

@@ -22,8 +22,7 @@ use whittle::speech::synthesize::Synthesizer;
 use whittle::voice::audio::{AudioError, LiveAudio, devices};
 use whittle::voice::live::{LiveEvent, LiveVoice};
 use whittle::voice::{
-    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, hear_tasks, speak_reply,
-    talk, wav,
+    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, hear_tasks, speak_reply, talk, wav,
 };
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";

@@ -26,7 +26,7 @@ pub(crate) const ORDER: &[&str] = &[
     "report",
     "speech",
     "voice",
-    "flash",
+    "link",
     "project",
     "app",
     "cli",
@@ -35,8 +35,8 @@ pub(crate) const ORDER: &[&str] = &[
 /// Each outside world and the one door to it: a crate and where it may be named.
 const DOORS: &[(&str, &[&str])] = &[
     ("cpal", &["src/voice/audio"]),
-    ("espflash", &["src/flash/"]),
-    ("serialport", &["src/flash/"]),
+    ("espflash", &["src/link/"]),
+    ("serialport", &["src/link/"]),
     ("rten", &["src/speech/"]),
     ("rten_tensor", &["src/speech/"]),
     ("faer", &["src/linear.rs"]),
@@ -396,7 +396,7 @@ mod tests {
         check(
             layering,
             "src/voice/vad.rs",
-            "use super::flash;\nuse crate::flash;",
+            "use super::link;\nuse crate::link;",
             &[2],
         );
         check(layering, "src/app/mod.rs", "use crate::cli::Output;", &[1]);

@@ -5,13 +5,13 @@
 //! when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
 mod elf;
+mod espressif;
 #[cfg(unix)]
 pub mod fake_board;
 #[cfg(unix)]
 mod fake_rom;
 mod firmware;
 mod image;
-mod session;
 
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
@@ -19,8 +19,8 @@ pub use firmware::prebuilt;
 pub use image::{Image, ImageError, Part, Segment};
 
 use crate::job::{Cancelled, Job};
+use espressif::Failure;
 use serde::Serialize;
-use session::Failure;
 
 /// A serial port that a board may be on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -203,7 +203,7 @@ pub fn flash(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match session::run(port, image, options, job) {
+        match espressif::run(port, image, options, job) {
             Ok(flashed) => {
                 return Ok(Flashed {
                     attempts,
@@ -211,7 +211,7 @@ pub fn flash(
                 });
             }
             Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Link(_)) if !session::exists(port) => {
+            Err(Failure::Link(_)) if !espressif::exists(port) => {
                 return Err(FlashError::Unplugged {
                     port: port.to_owned(),
                 });
