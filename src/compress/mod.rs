@@ -14,6 +14,7 @@ mod plan;
 mod prune;
 mod quantize;
 mod refine;
+mod rounding;
 mod row;
 mod rows;
 mod saliency;

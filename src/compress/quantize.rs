@@ -4,20 +4,15 @@
 //! stored without error whatever the method; any other is rounded, against the scales that are stored.
 
 use super::feedback::{Factor, Feedback};
-use super::row::{Row, scaled_cols};
+use super::row::Row;
 use super::rows::Rows;
-use super::scales::{Zeros, nearest};
 use super::solve::{self, Solved};
-use super::{Plan, columns, exact, outputs, prune, search, write};
+use super::{Plan, columns, outputs, prune, rounding, write};
 use crate::job::{Cancelled, Job};
 use crate::lanes::{Work, sum_of_pairs, widest};
-use crate::recipe::Quantizer;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::float::{f16_from_f32, f32_from_f16};
 use rayon::prelude::*;
-
-/// How much scales may grow when they are fitted again to codes that make up for each other.
-const HEADROOM: f32 = 1.2;
 
 /// Encodes a matrix `[rows, cols]`, row-major, of which each row keeps the `kept` largest weights,
 /// rounded to nearest.
@@ -166,7 +161,10 @@ pub(super) fn encode_as(
 fn alone(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32]) -> Solved {
     let rows = weights.chunks_exact(plan.cols);
     if plan.encoding.record().is_some() {
-        return Solved::Rows(rows.map(|weights| row(plan, feedback, weights)).collect());
+        return Solved::Rows(
+            rows.map(|weights| rounding::row(plan, feedback, weights))
+                .collect(),
+        );
     }
     let mut halves = weights.to_vec();
     for row in halves.chunks_exact_mut(plan.cols) {
@@ -235,60 +233,6 @@ pub fn squared_error(weights: &[f32], values: &[f32]) -> (f64, f64) {
         sum_of_pairs(weights, values, |w, q| square(w - q)),
         sum_of_pairs(weights, weights, |w, _| square(w)),
     )
-}
-
-/// What a row is stored as when its columns are rounded one by one; where a pass over columns follows,
-/// the scales and the mask with which it begins.
-pub(super) fn row(plan: &Plan, feedback: Option<&Feedback<'_>>, weights: &[f32]) -> Row {
-    let encoding = plan.encoding;
-    let width = scaled_cols(encoding);
-    // Weights that are on a grid already have the zeros that they shall have.
-    if !plan.is_simple() {
-        let (pruned, mask) = prune::pruned(&plan.simple(), None, weights);
-        if *pruned == *weights
-            && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
-        {
-            return Row::nearest(encoding, scales, &pruned, mask);
-        }
-    }
-    // A kept weight may be zero: what a sparse row keeps is told by its place.
-    let (pruned, mask) = prune::pruned(plan, feedback, weights);
-    let zeros = if plan.kept < plan.cols {
-        Zeros::Needed
-    } else {
-        Zeros::Rounded
-    };
-    if plan.is_simple()
-        && let Some(scales) = exact::scales(encoding, width, &pruned, &mask)
-    {
-        return Row::nearest(encoding, scales, &pruned, mask);
-    }
-    let nearest = nearest(encoding, width, zeros, &pruned);
-    let scales = match plan.quantizer {
-        Quantizer::Nearest => nearest,
-        Quantizer::Search | Quantizer::Gptq => {
-            let importance: Vec<f32> = (0..plan.cols)
-                .map(|col| match feedback {
-                    _ if !mask[col] => 0.0,
-                    Some(feedback) => feedback.importance()[col],
-                    None => 1.0,
-                })
-                .collect();
-            let headroom = match plan.quantizer {
-                Quantizer::Nearest | Quantizer::Search => 1.0,
-                Quantizer::Gptq => HEADROOM,
-            };
-            search::scales(encoding, zeros, &pruned, &importance, headroom, nearest)
-        }
-    };
-    Row::nearest(encoding, scales, &pruned, mask)
-}
-
-/// Whether a row is stored without error.
-pub(super) fn is_exact(plan: &Plan, row: &Row, weights: &[f32]) -> bool {
-    let mut values = vec![0.0; weights.len()];
-    row.values(plan.encoding, &mut values);
-    values == weights
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use super::Plan;
 use super::columns::{Choice, Grids, Lane, Rounding, TILE, Tile, pass};
 use super::feedback::{BLOCK, Factor, Feedback, Order};
 use super::grid::{Grid, Kind, has_mask};
-use super::quantize;
 use super::refine::{Stored, ZeroPoints, sweep};
+use super::rounding;
 use super::row::{Row, scaled_cols};
 use super::scales::{GroupScale, Scales, code_unit, largest_scale};
 use crate::recipe::{Pruner, Quantizer};
@@ -34,7 +34,7 @@ pub(super) fn tile(
     let rows = weights.len() / cols;
     let rough: Vec<Row> = weights
         .chunks_exact(cols)
-        .map(|weights| quantize::row(plan, Some(feedback), weights))
+        .map(|weights| rounding::row(plan, Some(feedback), weights))
         .collect();
     let mut tile = Tile::new(plan, &rough, weights);
     let counts;
@@ -66,7 +66,7 @@ pub(super) fn tile(
             let mut solved = Vec::with_capacity(rows);
             for (r, rough) in rough.into_iter().enumerate() {
                 let weights = &weights[r * cols..][..cols];
-                let is_exact = quantize::is_exact(plan, &rough, weights);
+                let is_exact = rounding::is_exact(plan, &rough, weights);
                 solved.push(if is_exact {
                     rough
                 } else {
