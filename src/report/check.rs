@@ -1,8 +1,9 @@
 //! A packed file held against limits: what they ask is measured, and nothing else.
 
 use super::Report;
+use super::beside::beside;
 use super::limits::{Finding, Limits};
-use super::measure::{Against, MeasureError, Run, ask, beside, estimate_packed};
+use super::measure::{Against, MeasureError, Run, ask, estimate_packed};
 use crate::evaluate::Extent;
 use crate::job::Job;
 use crate::model::Model;

@@ -1,7 +1,6 @@
 //! What is measured of packed files: quality against a reference on a text, tasks, cost on boards.
 
 use super::limits::LimitsError;
-use super::sweep::SweepError;
 use super::{Quality, TaskQuality};
 use crate::board::{Board, BoardError};
 use crate::calibrate::CalibrateError;
@@ -39,9 +38,6 @@ pub enum MeasureError {
     /// The limits are none.
     #[error(transparent)]
     Limits(#[from] LimitsError),
-    /// The grid is none, or its rows are not.
-    #[error(transparent)]
-    Sweep(#[from] SweepError),
     /// There is no such board.
     #[error(transparent)]
     Board(#[from] BoardError),
@@ -241,14 +237,4 @@ pub fn estimate_packed(
         }
     }
     Ok(estimates)
-}
-
-/// What a settings file names: a file beside it, or else what it would be on the command line.
-pub(super) fn beside(settings: &Path, spec: &str) -> String {
-    let path = settings.parent().unwrap_or(Path::new("")).join(spec);
-    if path.exists() {
-        path.display().to_string()
-    } else {
-        spec.to_owned()
-    }
 }

@@ -4,6 +4,7 @@
 //! and [`ask`] make them. [`html()`] writes a page that needs nothing else. [`Check`] holds a file against
 //! the numbers of [`limits`], [`sweep`] measures many recipes, [`reproduce`] makes a file again.
 
+mod beside;
 mod check;
 mod html;
 pub mod limits;

@@ -9,8 +9,8 @@ mod run;
 pub use journal::{Journal, csv};
 pub use run::{Step, Swept};
 
-use super::measure::beside;
-
+use super::MeasureError;
+use super::beside::beside;
 use crate::packed::sha256_hex;
 use crate::recipe::{Pattern, Precision, Pruner, Quantizer, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub enum SweepError {
     /// A recipe of the grid is none.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// A point cannot be measured, or the work was cancelled.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
     /// A line of the results is no row.
     #[error("{path}, line {line}: expected a row of a sweep: {message}")]
     Row {

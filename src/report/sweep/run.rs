@@ -1,6 +1,6 @@
 //! Runs the points of a grid that have no row yet.
 
-use super::{BoardRow, Grid, Journal, Point, Row, csv};
+use super::{BoardRow, Grid, Journal, Point, Row, SweepError, csv};
 use crate::board::Board;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::compress::{CompressedTensor, compress_calibrated};
@@ -74,7 +74,7 @@ impl Grid {
         processor: &Processor,
         on_row: &mut dyn FnMut(Step<'_>),
         job: &Job<'_>,
-    ) -> Result<Swept, MeasureError> {
+    ) -> Result<Swept, SweepError> {
         let points = self.points()?;
         let cache = CachePrecision::from_bits(self.kv_bits).ok_or_else(|| {
             let found = self.kv_bits;

@@ -1,0 +1,13 @@
+//! Where the files are that a settings file names.
+
+use std::path::Path;
+
+/// What a settings file names: a file beside it, or else what it would be on the command line.
+pub(super) fn beside(settings: &Path, spec: &str) -> String {
+    let path = settings.parent().unwrap_or(Path::new("")).join(spec);
+    if path.exists() {
+        path.display().to_string()
+    } else {
+        spec.to_owned()
+    }
+}
