@@ -1,7 +1,8 @@
 //! Exchanges: one tensor gets more bytes, others give them up, and the change stays if the whole model
 //! diverges less.
 
-use super::candidates::{Candidate, dequantize};
+use super::candidate::Candidate;
+use super::probe::dequantize;
 use super::reference::Reference;
 use super::{TuneError, Tuner};
 use crate::compress::{CompressedModel, CompressedTensor, Feedback, compress_tensor_with};

@@ -1,7 +1,7 @@
 //! What a tune has measured, line by line on disk, so that a stopped one goes on where it was.
 
 use super::TuneError;
-use super::candidates::{Candidate, Candidates};
+use super::candidate::{Candidate, Candidates};
 use crate::model::Tensor;
 use crate::recipe::Setting;
 use serde::{Deserialize, Serialize};

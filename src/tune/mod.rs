@@ -7,17 +7,20 @@
 //! packed file and is never exceeded.
 
 mod allocate;
-mod candidates;
+mod candidate;
 mod exchange;
 mod goal;
 mod journal;
 mod predict;
+mod probe;
 mod recipe;
 mod reference;
+mod settings;
 
-pub use candidates::{Candidate, Candidates, default_settings, preview_settings, sparse_settings};
+pub use candidate::{Candidate, Candidates};
 pub use goal::{BoardGoal, Passed};
 pub use predict::{Better, Evidence, LARGEST_KL, expected_error};
+pub use settings::{default_settings, preview_settings, sparse_settings};
 
 use crate::calibrate::{CalibrateError, Calibration, sha256_of_tokens};
 use crate::compress::{CompressError, CompressedModel, compress_calibrated};
@@ -208,7 +211,7 @@ impl<'a> Tuner<'a> {
         let (window, tokens) = (expected, tokens.to_vec());
         let mut journal = Journal::open(&journal_path(calibration, &tokens))?;
         let probed = tokens[..tokens.len().min(PROBE_WINDOWS * window)].to_vec();
-        let tensors = candidates::measure(
+        let tensors = probe::measure(
             model,
             calibration,
             &Reference::compute(model, probed, window, job)?,

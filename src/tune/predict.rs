@@ -1,7 +1,7 @@
 //! What a setting will cost before anything is computed: from what was measured of the same tensor, in
 //! the time of a frame.
 
-use super::candidates::{Candidate, Candidates};
+use super::candidate::{Candidate, Candidates};
 use crate::recipe::{Precision, Setting};
 
 /// The largest divergence in nats that is a number: above it, tensors do not add up, and it only ranks.

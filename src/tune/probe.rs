@@ -1,7 +1,8 @@
-//! The settings that each tensor may have, what each costs in bytes and in error, and what an error of
-//! each tensor costs the model: one measured divergence a tensor.
+//! Each tensor probed: what its settings cost in bytes and in error, and what an error of it costs the
+//! model: one measured divergence a tensor.
 
 use super::TuneError;
+use super::candidate::{Candidate, Candidates};
 use super::journal::{Journal, Record};
 use super::reference::{Change, Reference};
 use crate::calibrate::Calibration;
@@ -9,38 +10,11 @@ use crate::compress::{CompressedTensor, Feedback, compress_tensor_with, compress
 use crate::forward::Input;
 use crate::job::Job;
 use crate::model::{Model, Tensor};
-use crate::recipe::{NOfM, Precision, Pruner, Quantizer, Setting};
+use crate::recipe::Setting;
 use engine::encoding::{BLOCK_ROWS, Encoding};
 use engine::shape::Role;
 use ndarray::Array2;
 use rayon::prelude::*;
-
-/// What was found out about one tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidates {
-    /// GGUF name.
-    pub name: String,
-    /// What it does.
-    pub role: Role,
-    /// Its layer, for roles that each layer has.
-    pub layer: Option<u32>,
-    /// The settings in the order in which they were given, without those that store it as another does.
-    pub options: Vec<Candidate>,
-    /// Divergence in nats that a relative output error of one would cost, if it grew evenly.
-    pub sensitivity: f64,
-}
-
-/// One setting of one tensor.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate {
-    /// The setting.
-    pub setting: Setting,
-    /// Bytes of the tensor.
-    pub bytes: u64,
-    /// Squared error of its outputs over their square, on the calibration text; of its weights where it
-    /// is no linear map.
-    pub error: f64,
-}
 
 /// Compresses each tensor in every setting, and measures what one of them costs the model.
 ///
@@ -191,77 +165,4 @@ pub(super) fn dequantize(tensor: &CompressedTensor) -> Array2<f32> {
         rows.for_each(|(row, out)| matrix.dequantize_row(row, out));
     }
     values
-}
-
-/// The settings that a tune tries if none are named: every width, calibrated, and a sign in one of four.
-///
-/// Other sparse settings mostly lose to narrower dense ones of the same bytes, once masks are counted:
-/// [`sparse_settings`] has them.
-#[must_use]
-pub fn default_settings() -> Vec<Setting> {
-    let one_of_four = NOfM::new(1, 4).map(|pattern| Setting {
-        pruner: Pruner::SparseGpt,
-        ..Setting::calibrated(Precision::One).with_pattern(pattern)
-    });
-    let dense = [
-        Precision::One,
-        Precision::Ternary,
-        Precision::Two,
-        Precision::Three,
-        Precision::Four,
-        Precision::Five,
-        Precision::Six,
-        Precision::Eight,
-        Precision::Source,
-    ]
-    .map(Setting::calibrated);
-    one_of_four.into_iter().chain(dense).collect()
-}
-
-/// Pruned settings, for a tune that spreads sparsity over the model too: two to four bits with shares
-/// that take from 1.4 to 3 bits a weight, masks counted.
-#[must_use]
-pub fn sparse_settings() -> Vec<Setting> {
-    let widths = [Precision::Two, Precision::Three, Precision::Four];
-    let pruned = |precision| {
-        [0.5, 0.65, 0.8].map(|sparsity| Setting {
-            method: Quantizer::Gptq,
-            pruner: Pruner::SparseGpt,
-            ..Setting::sparse(precision, sparsity)
-        })
-    };
-    widths.into_iter().flat_map(pruned).collect()
-}
-
-/// Shares of pruned weights that [`preview_settings`] tries.
-const PREVIEWED_SPARSITIES: [f64; 4] = [0.25, 0.5, 0.75, 0.9];
-
-/// The settings that a tune tries when every slider is to be previewed from it: those of
-/// [`default_settings`], each width by the other methods, and four bits with four sparsities.
-#[must_use]
-pub fn preview_settings() -> Vec<Setting> {
-    let mut settings = default_settings();
-    let widths: Vec<Precision> = settings
-        .iter()
-        .filter(|setting| setting.pattern.is_none())
-        .map(|setting| setting.precision)
-        .filter(|precision| *precision != Precision::Source)
-        .collect();
-    for method in [Quantizer::Nearest, Quantizer::Search] {
-        settings.extend(widths.iter().map(|precision| Setting {
-            method,
-            ..Setting::bits(*precision)
-        }));
-    }
-    for (method, pruner) in [
-        (Quantizer::Nearest, Pruner::Magnitude),
-        (Quantizer::Gptq, Pruner::SparseGpt),
-    ] {
-        settings.extend(PREVIEWED_SPARSITIES.map(|sparsity| Setting {
-            method,
-            pruner,
-            ..Setting::sparse(Precision::Four, sparsity)
-        }));
-    }
-    settings
 }
