@@ -161,6 +161,17 @@ impl Part {
     }
 }
 
+impl Layout {
+    /// Writes it to a file, atomically.
+    ///
+    /// # Errors
+    /// When the system cannot write the file, or the job is cancelled; then an older file at the path is
+    /// untouched.
+    pub fn save(&self, path: &Path, job: &Job<'_>) -> Result<(), PackError> {
+        Draft::empty(path)?.finish(self, job)
+    }
+}
+
 fn failed(path: &Path, source: io::Error) -> PackError {
     PackError::Io {
         action: "write",

@@ -1,14 +1,12 @@
 //! Lays out the packed file: header, metadata, tensors. `firmware/engine/FORMAT.md` is its specification.
 
-use super::{Draft, PackError, TextSections, file_bytes};
+use super::{TextSections, file_bytes};
 use crate::compress::{CompressedModel, CompressedTensor};
-use crate::job::Job;
 use engine::format::{
     ENTRY_BYTES, HEADER_BYTES, MAGIC, NAME_BYTES, SECTIONS, Section, TENSOR_ALIGNMENT, VERSION,
 };
 use engine::shape::{Hyperparameters, RopePairs};
 use rayon::prelude::*;
-use std::path::Path;
 use std::sync::Arc;
 
 /// A packed file that is laid out, with its tensors still where they were made: to be written without
@@ -93,15 +91,6 @@ impl Layout {
     #[must_use]
     pub fn prefix(&self) -> (usize, usize) {
         (self.prefix_tokens, self.prefix_bytes)
-    }
-
-    /// Writes it to a file, atomically.
-    ///
-    /// # Errors
-    /// When the system cannot write the file, or the job is cancelled; then an older file at the path is
-    /// untouched.
-    pub fn save(&self, path: &Path, job: &Job<'_>) -> Result<(), PackError> {
-        Draft::empty(path)?.finish(self, job)
     }
 
     /// The whole file in memory.
