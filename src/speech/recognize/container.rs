@@ -10,7 +10,7 @@
 //! string is a u16 length that counts the closing NUL, then its bytes.
 
 use super::RecognizeError;
-use super::layers::{Matrix, Values};
+use super::matrix::{Matrix, Values};
 use crate::job::Job;
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -2,7 +2,8 @@
 
 use super::RecognizeError;
 use super::container::Container;
-use super::layers::{FeedForward, LayerNorm, Linear, Mask, Matrix, attend};
+use super::layers::{FeedForward, LayerNorm, Linear, Mask, attend};
+use super::matrix::Matrix;
 use super::vocabulary::Vocabulary;
 use crate::job::{Cancelled, Job};
 use ndarray::{Array2, Axis, s};

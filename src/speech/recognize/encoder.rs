@@ -2,7 +2,8 @@
 
 use super::RecognizeError;
 use super::container::Container;
-use super::layers::{FeedForward, LayerNorm, Linear, Mask, Matrix, attend, gelu};
+use super::layers::{FeedForward, LayerNorm, Linear, Mask, attend, gelu};
+use super::matrix::Matrix;
 use crate::job::{Cancelled, Job};
 use ndarray::{Array2, s};
 

@@ -12,6 +12,7 @@ mod container;
 mod decoder;
 mod encoder;
 mod layers;
+mod matrix;
 mod mel;
 mod vocabulary;
 
