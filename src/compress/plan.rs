@@ -1,7 +1,6 @@
 //! How one matrix is compressed, when it is settled what its methods have to work with.
 
-use super::feedback::{Factor, Feedback};
-use super::solve;
+use super::feedback::{Factor, Feedback, Order};
 use crate::recipe::{NOfM, Pruner, Quantizer, Setting};
 use engine::encoding::Encoding;
 
@@ -79,7 +78,7 @@ impl Plan {
         if !plan.needs_factor() {
             return (plan, None);
         }
-        let factor = feedback.factor(solve::order(&plan));
+        let factor = feedback.factor(plan.order());
         if factor.is_none() {
             plan.without_factor(has_grid);
         }
@@ -96,6 +95,14 @@ impl Plan {
         }
         if self.pruner == Pruner::SparseGpt {
             self.pruner = Pruner::Wanda;
+        }
+    }
+
+    /// In which order the pass must visit columns.
+    fn order(&self) -> Order {
+        match (self.pruner, self.pattern) {
+            (Pruner::SparseGpt, Some(_)) => Order::Natural,
+            (Pruner::SparseGpt, None) | (Pruner::Magnitude | Pruner::Wanda, _) => Order::Descending,
         }
     }
 

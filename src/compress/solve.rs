@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::columns::{Choice, Grids, Lane, Rounding, TILE, Tile, pass};
-use super::feedback::{BLOCK, Factor, Feedback, Order};
+use super::feedback::{BLOCK, Factor, Feedback};
 use super::grid::{Grid, Kind, has_mask};
 use super::refine::{Stored, ZeroPoints, sweep};
 use super::rounding;
@@ -75,14 +75,6 @@ pub(super) fn tile(
             }
             Solved::Rows(solved)
         }
-    }
-}
-
-/// In which order the pass must visit columns.
-pub(super) fn order(plan: &Plan) -> Order {
-    match (plan.pruner, plan.pattern) {
-        (Pruner::SparseGpt, Some(_)) => Order::Natural,
-        (Pruner::SparseGpt, None) | (Pruner::Magnitude | Pruner::Wanda, _) => Order::Descending,
     }
 }
 
