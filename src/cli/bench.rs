@@ -42,7 +42,7 @@ pub(super) struct BenchArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct BenchReport {
     load_seconds: f64,
     load_to_first_token_seconds: f64,
     prefill_tokens_per_second: f64,
@@ -114,7 +114,7 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
     // Before the swaps, which hold the old and the new tensor.
     let peak_rss_bytes = peak_rss_bytes();
     let swaps = swap(&packed, &processor, limits, &mut arena)?;
-    let report = Report {
+    let report = BenchReport {
         load_seconds,
         load_to_first_token_seconds,
         prefill_tokens_per_second: median(prefill),

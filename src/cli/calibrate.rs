@@ -73,7 +73,7 @@ pub(super) fn folder() -> anyhow::Result<PathBuf> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct CalibrateReport {
     text: String,
     text_sha256: String,
     tokens: usize,
@@ -85,7 +85,7 @@ pub(super) fn run(args: &CalibrateArgs, output: &Output) -> anyhow::Result<()> {
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
     let calibration = args.calibration.compute(&model, output)?;
-    let report = Report {
+    let report = CalibrateReport {
         text: calibration.origin.text.clone(),
         text_sha256: calibration.origin.text_sha256.clone(),
         tokens: calibration.origin.tokens,

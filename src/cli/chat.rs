@@ -42,7 +42,7 @@ pub(super) struct ChatArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct ChatReport {
     text: String,
     tokens: Vec<u32>,
     logits_hash: String,
@@ -77,7 +77,7 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
     };
     let answer = conversation.ask(&packed, &processor.host(), &question, &mut show)?;
     drop(stdout);
-    let report = Report {
+    let report = ChatReport {
         logits_hash: format!("{:016x}", answer.logits_hash.0),
         stop: answer.stop.name(),
         prompt_tokens: answer.prompt_tokens,

@@ -45,7 +45,7 @@ pub(super) struct CompressArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct CompressReport {
     bytes: usize,
     prefix_tokens: usize,
     prefix_bytes: usize,
@@ -159,7 +159,7 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     })
 }
 
-fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> Report {
+fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> CompressReport {
     let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
         name: t.name.clone(),
         bits: if t.role.is_matrix() {
@@ -178,7 +178,7 @@ fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> Repo
     };
     let (exact_matrices, matrices) = compressed.exact_matrices();
     let (prefix_tokens, prefix_bytes) = layout.prefix();
-    Report {
+    CompressReport {
         exact_matrices,
         matrices,
         bytes: layout.bytes(),

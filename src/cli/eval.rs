@@ -46,7 +46,7 @@ pub(super) struct EvalArgs {
 
 /// What `whittle eval` reports of a text and of tensors.
 #[derive(Debug, Serialize)]
-struct Report {
+struct EvalReport {
     #[serde(flatten)]
     quality: Option<Quality>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
 
 fn compare(args: &EvalArgs, reference: &str, output: &Output) -> anyhow::Result<()> {
     let packed = open_packed(&args.file, output)?;
-    let mut report = Report {
+    let mut report = EvalReport {
         quality: None,
         layers: None,
     };

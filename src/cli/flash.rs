@@ -34,7 +34,7 @@ pub(super) struct PortsArgs {}
 
 /// What `whittle flash` reports.
 #[derive(Debug, Serialize)]
-struct Report {
+struct FlashReport {
     board: String,
     port: String,
     model_bytes: u64,
@@ -53,7 +53,7 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         Loader::Stub
     };
     let flashed = write(&args.port, &image, loader, output)?;
-    let report = Report {
+    let report = FlashReport {
         board: board.id.clone(),
         port: args.port.clone(),
         model_bytes: packed.bytes().len() as u64,

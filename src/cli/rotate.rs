@@ -34,7 +34,7 @@ fn basis(text: &str) -> Result<Basis, String> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct RotateReport {
     file: PathBuf,
     basis: Basis,
     seed: u64,
@@ -50,7 +50,7 @@ pub(super) fn run(args: &RotateArgs, output: &Output) -> anyhow::Result<()> {
         seed: args.seed,
         floats: args.floats,
     };
-    let report = Report {
+    let report = RotateReport {
         file: args.out.clone(),
         basis: args.basis,
         seed: args.seed,

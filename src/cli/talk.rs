@@ -60,7 +60,7 @@ pub(super) struct TalkArgs {
 
 /// What `whittle talk` reports; times in milliseconds from the end of speech.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct TalkReport {
     pub(super) heard: String,
     pub(super) said: String,
     #[serde(flatten)]
@@ -131,7 +131,7 @@ pub(super) fn answer_recording(
     assistant: &mut ModelAssistant,
     question: &Path,
     answer: &Path,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<TalkReport> {
     let audio = wav::read_16k(question)?;
     let Turn {
         heard,
@@ -154,7 +154,7 @@ pub(super) fn answer_recording(
             sample_rate_hz: SPOKEN_HZ,
         },
     )?;
-    Ok(Report {
+    Ok(TalkReport {
         heard,
         said,
         timings,
@@ -162,7 +162,7 @@ pub(super) fn answer_recording(
     })
 }
 
-pub(super) fn text(r: &Report) -> String {
+pub(super) fn text(r: &TalkReport) -> String {
     let t = &r.timings;
     let AnswerParts { line, reply } = AnswerParts::of(&r.said);
     let intent = line.map_or_else(String::new, |line| format!("\nto do: {line}"));
@@ -201,7 +201,7 @@ fn talk_live(
             LiveEvent::Turn(TurnEvent::Heard(heard)) => output.remark(&format!("heard: {heard}")),
             LiveEvent::Finished(turn) => {
                 let audio_seconds = turn.audio_24k.len() as f64 / f64::from(SPOKEN_HZ);
-                let report = Report {
+                let report = TalkReport {
                     heard: turn.heard,
                     said: turn.said,
                     timings: turn.timings,

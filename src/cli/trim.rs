@@ -37,7 +37,7 @@ pub(super) struct TrimArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct TrimReport {
     file: PathBuf,
     #[serde(flatten)]
     trimmed: Trimmed,
@@ -65,7 +65,7 @@ pub(super) fn run(args: &TrimArgs, output: &Output) -> anyhow::Result<()> {
             Cost::measure(&model, &after, (&name, &text), args.measure_tokens, job)
         })?),
     };
-    let report = Report {
+    let report = TrimReport {
         file: args.out.clone(),
         trimmed,
         cost,
@@ -85,7 +85,7 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)
     paths.iter().map(|path| read(path)).collect()
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &TrimReport) -> String {
     let trimmed = &report.trimmed;
     let mut text = format!(
         "{}: {} of {} tokens ({} in the texts), {} bytes instead of {}",

@@ -115,7 +115,7 @@ struct TrimmedModel {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct TuneReport {
     recipe: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     trimmed_model: Option<TrimmedModel>,
@@ -249,7 +249,7 @@ fn print(
     start: Instant,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let report = Report {
+    let report = TuneReport {
         recipe: args.out.clone(),
         trimmed_model,
         bytes: tuned.bytes,

@@ -108,24 +108,24 @@ impl Work for Nearest<'_> {
 
 /// The grid of one group before rounding: the step, and the code that stands for zero.
 #[derive(Clone, Copy)]
-struct Grid {
+struct GroupGrid {
     step: f32,
     zero: f32,
 }
 
 /// The grid that just holds a group.
 #[inline(always)]
-fn grid(encoding: Encoding, group: &[f32]) -> Grid {
+fn grid(encoding: Encoding, group: &[f32]) -> GroupGrid {
     let magnitudes = || group.iter().map(|w| w.abs());
     let symmetric = |top: f32, zero: f32| {
         let (low, high) = extremes(group);
-        Grid {
+        GroupGrid {
             step: high.max(-low) / top,
             zero,
         }
     };
     match encoding {
-        Encoding::Dense(Width::One) => Grid {
+        Encoding::Dense(Width::One) => GroupGrid {
             step: mean(magnitudes()),
             zero: 0.5,
         },
@@ -133,13 +133,13 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
         // magnitude keeps a sign, at the mean of those; pruned weights are not counted.
         Encoding::Ternary => {
             let threshold = 0.7 * mean(magnitudes().filter(|m| *m > 0.0));
-            Grid {
+            GroupGrid {
                 step: mean(magnitudes().filter(|m| *m > threshold)),
                 zero: 1.0,
             }
         }
         // The mean of what is kept has the least error.
-        Encoding::OneOfFour | Encoding::Sparse(Width::One) => Grid {
+        Encoding::OneOfFour | Encoding::Sparse(Width::One) => GroupGrid {
             step: mean(magnitudes().filter(|m| *m > 0.0)),
             zero: 1.0,
         },
@@ -150,7 +150,7 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
             let top = f32::from((1u8 << width.bits()) - 1);
             let (low, high) = extremes(group);
             let step = (high - low) / top;
-            Grid {
+            GroupGrid {
                 step,
                 zero: if step > 0.0 { -low / step } else { 0.0 },
             }
@@ -159,7 +159,7 @@ fn grid(encoding: Encoding, group: &[f32]) -> Grid {
         Encoding::Sparse(
             width @ (Width::Two | Width::Three | Width::Four | Width::Five | Width::Six),
         ) => symmetric(f32::from((1u8 << width.bits()) - 1), 0.0),
-        Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => Grid {
+        Encoding::F32 | Encoding::F16 | Encoding::Twin(_) => GroupGrid {
             step: 0.0,
             zero: 0.0,
         },

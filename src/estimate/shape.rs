@@ -213,7 +213,7 @@ struct ShapeFile {
     context: u32,
     norm_epsilon: f32,
     rope_pairs: Pairs,
-    head: Head,
+    head: OutputHead,
     #[serde(default)]
     optional: Vec<Optional>,
     metadata_bytes: Option<u64>,
@@ -228,7 +228,7 @@ enum Pairs {
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Head {
+enum OutputHead {
     Tied,
     Separate,
 }
@@ -287,7 +287,7 @@ impl From<ShapeFile> for ModelShape {
             Optional::KeyNorm => Role::KeyNorm,
         };
         let mut optional: Vec<_> = file.optional.iter().map(role).collect();
-        if file.head == Head::Separate {
+        if file.head == OutputHead::Separate {
             optional.push(Role::Output);
         }
         Self {

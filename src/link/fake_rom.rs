@@ -54,7 +54,7 @@ pub mod command {
 
 /// Who answers: the statuses differ in length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loader {
+enum Running {
     Rom,
     Stub,
 }
@@ -78,7 +78,7 @@ pub(super) struct Rom {
     pub(super) flash: Vec<u8>,
     /// A bit of this address flips whenever it is written.
     pub(super) worn: Option<usize>,
-    loader: Loader,
+    loader: Running,
     registers: BTreeMap<u32, u32>,
     write: Option<Write>,
 }
@@ -97,7 +97,7 @@ impl Rom {
         Self {
             flash,
             worn: None,
-            loader: Loader::Rom,
+            loader: Running::Rom,
             registers,
             write: None,
         }
@@ -111,7 +111,7 @@ impl Rom {
         let op = *op;
         if op == command::SYNC {
             // A session starts: the reset that a real board would have had.
-            self.loader = Loader::Rom;
+            self.loader = Running::Rom;
             self.write = None;
             return self
                 .frame(
@@ -139,7 +139,7 @@ impl Rom {
             && word(data, 1).is_some_and(|entry| entry != 0);
         let mut frames = self.frame(op, result);
         if starts_stub {
-            self.loader = Loader::Stub;
+            self.loader = Running::Stub;
             frames.extend(encode(b"OHAI"));
         }
         frames
@@ -191,8 +191,8 @@ impl Rom {
                 let range = self.range(argument(0)?, argument(1)?)?;
                 let digest = Md5::digest(&self.flash[range]);
                 answer.body = match self.loader {
-                    Loader::Stub => digest.to_vec(),
-                    Loader::Rom => digest
+                    Running::Stub => digest.to_vec(),
+                    Running::Rom => digest
                         .iter()
                         .flat_map(|byte| format!("{byte:02x}").into_bytes())
                         .collect(),
@@ -282,8 +282,8 @@ impl Rom {
         let mut body = answer.body;
         body.extend(status);
         match self.loader {
-            Loader::Rom => body.extend([0, 0]),
-            Loader::Stub => {}
+            Running::Rom => body.extend([0, 0]),
+            Running::Stub => {}
         }
         let length = u16::try_from(body.len()).expect("the longest body is an MD5 in hex");
         let mut frame = vec![1, op];

@@ -216,7 +216,7 @@ fn mistyped(key: &str, expected: &str, found: Value<'_>) -> ModelError {
 }
 
 /// A tensor's entry with its offset still relative to the data section.
-struct Listed<'a> {
+struct ListedTensor<'a> {
     name: &'a str,
     rows: u64,
     cols: u64,
@@ -226,13 +226,13 @@ struct Listed<'a> {
 
 /// Turns offsets into file positions, and refuses tensors that overlap or leave the file.
 fn place<'a>(
-    listed: Vec<Listed<'a>>,
+    listed: Vec<ListedTensor<'a>>,
     data_start: u64,
     alignment: u64,
     file_bytes: usize,
 ) -> Result<Vec<TensorInfo<'a>>, ModelError> {
     let mut tensors = Vec::with_capacity(listed.len());
-    for Listed {
+    for ListedTensor {
         name,
         rows,
         cols,
@@ -400,7 +400,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn tensor(&mut self) -> Result<Listed<'a>, ModelError> {
+    fn tensor(&mut self) -> Result<ListedTensor<'a>, ModelError> {
         let name = self.string("a tensor name")?;
         let place = || format!("tensor {name}");
         let dimensions = self.u32(name)?;
@@ -428,7 +428,7 @@ impl<'a> Reader<'a> {
             )
         })?;
         let offset = self.u64(name)?;
-        Ok(Listed {
+        Ok(ListedTensor {
             name,
             rows,
             cols,

@@ -25,7 +25,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct HeaderEntry {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
@@ -90,7 +90,7 @@ fn entry(
     file_bytes: usize,
 ) -> Result<Entry, ModelError> {
     let place = format!("tensor {name}");
-    let listed: Listed = serde_json::from_value(value)
+    let listed: HeaderEntry = serde_json::from_value(value)
         .map_err(|error| ModelError::malformed(&place, "dtype, shape and data_offsets", error))?;
     let source = match listed.dtype.as_str() {
         "F32" => SourceType::F32,

@@ -24,11 +24,11 @@ pub struct Draft {
     path: PathBuf,
     /// Where the tensors will lie, by name.
     places: HashMap<String, usize>,
-    part: Mutex<Part>,
+    part: Mutex<PartialFile>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct PartialFile {
     file: WholeFile,
     /// The tensors that it has, by place.
     written: HashMap<usize, Arc<CompressedTensor>>,
@@ -86,7 +86,7 @@ impl Draft {
         Ok(Self {
             path: path.into(),
             places: HashMap::new(),
-            part: Mutex::new(Part {
+            part: Mutex::new(PartialFile {
                 file,
                 written: HashMap::new(),
             }),
@@ -148,7 +148,7 @@ impl Draft {
     }
 }
 
-impl Part {
+impl PartialFile {
     /// Writes a tensor to a place, unless it is there.
     fn put(&mut self, tensor: &Arc<CompressedTensor>, offset: usize) -> io::Result<()> {
         let there = self.written.get(&offset);

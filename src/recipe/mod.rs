@@ -89,7 +89,7 @@ pub struct Recipe {
 
 /// What a recipe asks of the tensors that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "Written")]
+#[serde(deny_unknown_fields, try_from = "WrittenRule")]
 pub struct Rule {
     /// Which tensors.
     pub tensors: Pattern,
@@ -112,7 +112,7 @@ pub struct Rule {
 /// A rule as it is written, before what must agree is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenRule {
     tensors: Pattern,
     bits: Precision,
     #[serde(default)]
@@ -124,11 +124,11 @@ struct Written {
     pruner: Pruner,
 }
 
-impl TryFrom<Written> for Rule {
+impl TryFrom<WrittenRule> for Rule {
     type Error = RecipeError;
 
-    fn try_from(written: Written) -> Result<Self, RecipeError> {
-        let Written {
+    fn try_from(written: WrittenRule) -> Result<Self, RecipeError> {
+        let WrittenRule {
             tensors,
             bits,
             sparsity,

@@ -102,14 +102,14 @@ impl<'de> Deserialize<'de> for Precision {
         /// A number, or a word.
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum WrittenPrecision {
             Bits(f64),
             Name(String),
         }
-        match Written::deserialize(deserializer)? {
-            Written::Bits(bits) => Self::from_bits(bits)
+        match WrittenPrecision::deserialize(deserializer)? {
+            WrittenPrecision::Bits(bits) => Self::from_bits(bits)
                 .ok_or_else(|| serde::de::Error::custom(RecipeError::Bits(bits.to_string()))),
-            Written::Name(name) => name.parse().map_err(serde::de::Error::custom),
+            WrittenPrecision::Name(name) => name.parse().map_err(serde::de::Error::custom),
         }
     }
 }

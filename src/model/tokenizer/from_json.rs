@@ -39,7 +39,7 @@ struct Bpe {
     #[serde(rename = "type")]
     kind: Option<String>,
     vocab: HashMap<String, u32>,
-    merges: Vec<Merge>,
+    merges: Vec<WrittenMerge>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
@@ -52,7 +52,7 @@ struct Bpe {
 /// Written as one text until 2024, as two since.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Merge {
+enum WrittenMerge {
     Joined(String),
     Pair(String, String),
 }
@@ -95,8 +95,8 @@ impl Tokenizer {
             .iter()
             .enumerate()
             .map(|(rank, merge)| match merge {
-                Merge::Pair(left, right) => Ok((left.as_str(), right.as_str())),
-                Merge::Joined(line) => line.split_once(' ').ok_or_else(|| {
+                WrittenMerge::Pair(left, right) => Ok((left.as_str(), right.as_str())),
+                WrittenMerge::Joined(line) => line.split_once(' ').ok_or_else(|| {
                     ModelError::malformed(
                         format_args!("{PLACE}: merge {rank}"),
                         "two tokens with a space between them",

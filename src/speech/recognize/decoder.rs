@@ -19,12 +19,12 @@ pub(super) struct Decoder {
     embedding: Matrix,
     /// `[most tokens, width]`
     positions: Matrix,
-    blocks: Vec<Block>,
+    blocks: Vec<DecoderBlock>,
     norm: LayerNorm,
 }
 
 #[derive(Debug)]
-struct Block {
+struct DecoderBlock {
     norm: LayerNorm,
     /// Queries, keys and values stacked: `[3 · width, width]`.
     query_key_value: Linear,
@@ -70,7 +70,7 @@ impl Decoder {
             blocks.len()
         )) {
             let name = format!("decoder/layer_{}", blocks.len());
-            blocks.push(Block {
+            blocks.push(DecoderBlock {
                 norm: LayerNorm::take(
                     container,
                     &format!("{name}/self_attention/layer_norm"),

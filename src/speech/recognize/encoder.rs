@@ -17,12 +17,12 @@ pub(super) struct Encoder {
     conv2: Linear,
     /// `[most positions, width]`
     positions: Matrix,
-    blocks: Vec<Block>,
+    blocks: Vec<EncoderBlock>,
     norm: LayerNorm,
 }
 
 #[derive(Debug)]
-struct Block {
+struct EncoderBlock {
     norm: LayerNorm,
     /// Queries, keys and values stacked: `[3 · width, width]`.
     query_key_value: Linear,
@@ -47,7 +47,7 @@ impl Encoder {
             blocks.len()
         )) {
             let name = format!("encoder/layer_{}", blocks.len());
-            blocks.push(Block {
+            blocks.push(EncoderBlock {
                 norm: LayerNorm::take(
                     container,
                     &format!("{name}/self_attention/layer_norm"),
