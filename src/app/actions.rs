@@ -1,14 +1,15 @@
 //! What the window's commands do.
 
-use super::Studio;
 use super::candidate::Candidate;
-use super::checking::Verify;
 use super::command::Command;
-use super::derived::{Derived, Loaded};
+use super::derived::Derived;
 use super::dialogs::Purpose;
-use super::jobs::Running;
-use super::rewriting::RewriteForm;
-use super::state::{Answering, Ask, Memory, Popup, Speaker, Utterance};
+use super::forms::{RewriteForm, Verify};
+use super::jobs::Answering;
+use super::loaded::Loaded;
+use super::running::Running;
+use super::state::{Ask, Memory, Popup, Speaker, Utterance};
+use super::studio::Studio;
 use super::work;
 use crate::packed::intent::SpokenText;
 use crate::packed::{Conversation, Question};
@@ -449,7 +450,7 @@ impl Studio {
             // The voice takes all answers to a question as one, so each loses its intent line here.
             let mut spoken = SpokenText::new();
             let mut on_text = |part: &str| {
-                super::jobs::lock(&theirs).push_str(part);
+                super::running::lock(&theirs).push_str(part);
                 window.request_repaint_after(STREAM_INTERVAL);
                 let part = spoken.push(part);
                 // Gone when nobody listens any more.

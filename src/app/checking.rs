@@ -1,9 +1,9 @@
 //! The window's checks: a candidate against limits, the recipes of a grid, a packed file made again.
 
-use super::Studio;
-use super::candidate::Candidate;
-use super::derived::Loaded;
-use super::jobs::{Failure, Running, lock};
+use super::forms::{Checked, SweepRows, Verification};
+use super::loaded::Loaded;
+use super::running::{Failure, Running, lock};
+use super::studio::Studio;
 use super::tuning;
 use super::work::{self, Ready};
 use crate::calibrate::CalibrationText;
@@ -11,62 +11,12 @@ use crate::job::Job;
 use crate::packed::PackedModel;
 use crate::recipe::Recipe;
 use crate::report::limits::Finding;
-use crate::report::sweep::{Grid, Row, Step, Swept};
+use crate::report::sweep::{Grid, Step, Swept};
 use crate::report::{Check, MeasureError, Reproduced, Run, reproduce};
 use crate::workers::Processor;
 use eframe::egui::Context;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-
-/// The fields of the Verify dialog, and what came of them.
-#[derive(Debug, Default)]
-pub struct Verify {
-    /// Limits to hold the active candidate against.
-    pub limits_path: String,
-    /// What came of it last.
-    pub checked: Option<Checked>,
-    /// Grid of recipes.
-    pub grid_path: String,
-    /// Rows of the sweep that runs, or ran last.
-    pub sweep: Arc<Mutex<SweepRows>>,
-    /// Packed file to make again.
-    pub packed_path: String,
-    /// What came of it last.
-    pub reproduced: Option<(String, Reproduced)>,
-}
-
-/// A candidate that was held against limits.
-#[derive(Debug, Clone)]
-pub struct Checked {
-    /// Who.
-    pub candidate: Candidate,
-    /// Name of its recipe then.
-    pub recipe: String,
-    /// Each limit and what was found.
-    pub findings: Vec<Finding>,
-}
-
-/// Rows of a sweep, and what is left of it.
-#[derive(Debug, Clone, Default)]
-pub struct SweepRows {
-    /// Each as soon as it is known.
-    pub rows: Vec<Row>,
-    /// How far it is while it runs; empty before its first row.
-    pub progress: String,
-    /// How it ended, and where its rows are; empty before it did.
-    pub ended: String,
-}
-
-/// What is asked of the Verify dialog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verification {
-    /// Holds the active candidate against the limits of a file.
-    Check(PathBuf),
-    /// Runs the grid of a file.
-    Sweep(PathBuf),
-    /// Makes a packed file again.
-    Reproduce(PathBuf),
-}
 
 impl Studio {
     pub(super) fn verify(&mut self, what: Verification, ctx: &Context) {

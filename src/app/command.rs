@@ -1,9 +1,8 @@
 //! What the window can do beyond editing the project: each action once, with its key.
 
 use super::candidate::Candidate;
-use super::checking::Verification;
 use super::dialogs::Purpose;
-use super::rewriting::Rewrite;
+use super::forms::{Rewrite, Verification};
 use super::state::Popup;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
 use std::path::PathBuf;

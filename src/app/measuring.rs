@@ -1,10 +1,10 @@
 //! Calibration, tune and quick measurement in the window: when they start, and what becomes of their
 //! results.
 
-use super::Studio;
 use super::candidate::Candidate;
-use super::jobs::Running;
-use super::state::Jobs;
+use super::jobs::Jobs;
+use super::running::Running;
+use super::studio::Studio;
 use super::tuning::{self, Calibrated, TuneGoal, TuneOutcome};
 use super::work::{self, Quick};
 use crate::board::Board;
@@ -86,7 +86,7 @@ impl Studio {
         recipe.clone_from(&outcome.figures.recipe);
         self.undoer.add_undo(&self.state.project);
         self.on_built(candidate, &outcome.built);
-        let text = super::panels::tune::result_text(&outcome.figures);
+        let text = outcome.figures.text();
         self.state
             .inform(format!("Tuned {}: {text}", candidate.name()));
         self.state.derived.tuned = Some(outcome.figures);

@@ -1,11 +1,11 @@
 //! What ended since the last frame: results go into the state, failures become notices.
 
-use super::Studio;
 use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
-use super::jobs::{Outcome, lock, take};
+use super::running::{Outcome, lock, take};
 use super::state::{Facts, Speaker};
+use super::studio::Studio;
 use super::units;
 use super::work::{Built, Opened};
 use crate::packed::{Answer, ChatError, Conversation};

@@ -1,8 +1,8 @@
 //! What a recipe will cost, said while a slider moves: from what a tune measured of each matrix, or else
 //! from the errors that it had in other settings. Nothing here computes on weights.
 
-use super::derived::Loaded;
-use super::rows::Kind;
+use super::loaded::Loaded;
+use super::table::Kind;
 use super::units;
 use crate::estimate::TensorPlan;
 use crate::recipe::{Recipe, Setting};

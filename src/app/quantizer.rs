@@ -5,14 +5,14 @@
 //! is being computed is stopped.
 
 use super::candidate::Candidate;
-use super::derived::{Built, Loaded};
-use super::jobs::{lock, panic_sentence, sentence, spawn};
+use super::measured::Built;
+use super::request::{Requantized, Request, Stage};
+use super::running::{lock, panic_sentence, sentence, spawn};
 use super::saliencies::Saliencies;
 use crate::calibrate::{CalibrateError, Calibration, Hessian};
 use crate::compress::{CompressedTensor, Feedback, compress_tensor, compress_tensor_with};
 use crate::forward::Input;
 use crate::job::{CancelToken, Job};
-use crate::packed::LiveModel;
 use crate::recipe::Setting;
 use eframe::egui::Context;
 use engine::shape::Role;
@@ -20,37 +20,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-
-/// One matrix to be quantized and exchanged in the running tensors.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) candidate: Candidate,
-    /// Index in [`Loaded::matrices`].
-    pub(super) matrix: usize,
-    pub(super) setting: Setting,
-    pub(super) stage: Stage,
-    pub(super) loaded: Arc<Loaded>,
-    pub(super) live: Arc<LiveModel>,
-    pub(super) calibration: Option<Arc<Calibration>>,
-}
-
-/// Which of the threads computes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// At once, without a calibration.
-    Plain,
-    /// In the background, with one if there is one.
-    Fitted,
-}
-
-/// A matrix that was exchanged.
-#[derive(Debug)]
-pub(super) struct Requantized {
-    pub(super) candidate: Candidate,
-    pub(super) matrix: usize,
-    pub(super) built: Built,
-    pub(super) live: Arc<LiveModel>,
-}
 
 /// The background threads and their queues; they end when this is dropped.
 #[derive(Debug)]

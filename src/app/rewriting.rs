@@ -1,87 +1,20 @@
-//! The window's rewrites: fields of the dialog, what the jobs do, what is said of it.
+//! The window's rewrites: what the jobs do, what is said of it.
 
-use super::Studio;
 use super::command::Command;
-use super::derived::Loaded;
-use super::jobs::{Failure, Running};
+use super::forms::{Rewrite, Rewritten};
+use super::loaded::Loaded;
+use super::running::{Failure, Running};
 use super::state::Popup;
+use super::studio::Studio;
 use super::units;
 use super::work::EVALUATION_TEXT;
 use crate::job::Job;
 use crate::model::Model;
-use crate::rewrite::{Basis, Cost, FloatType, Rotated, Rotation, Sample, Trimmed, rotate, trim};
+use crate::rewrite::{Cost, FloatType, Rotated, Rotation, Sample, Trimmed, rotate, trim};
 use eframe::egui::Context;
-use std::path::{Path, PathBuf};
 
 /// Tokens of the evaluation text on which a trimmed model is compared with the one before.
 const MEASURED_TOKENS: usize = 1024;
-
-/// The fields of the Rewrite dialog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RewriteForm {
-    /// Text that a trimmed vocabulary is for.
-    pub text_path: String,
-    /// Most tokens to keep; 0 for all that occur.
-    pub tokens: usize,
-    /// Where the trimmed model goes.
-    pub trimmed_path: String,
-    /// What turns.
-    pub basis: Basis,
-    /// Where the rotated model goes.
-    pub rotated_path: String,
-}
-
-impl Default for RewriteForm {
-    fn default() -> Self {
-        Self {
-            text_path: String::new(),
-            tokens: 0,
-            trimmed_path: String::new(),
-            basis: Basis::Both,
-            rotated_path: String::new(),
-        }
-    }
-}
-
-/// Another form of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rewrite {
-    /// With the tokens that a text needs.
-    Trim {
-        /// The text.
-        text: PathBuf,
-        /// Most tokens to keep; 0 for all that occur.
-        tokens: usize,
-        /// The file to write.
-        path: PathBuf,
-    },
-    /// In another basis.
-    Rotate {
-        /// What turns.
-        basis: Basis,
-        /// The file to write.
-        path: PathBuf,
-    },
-}
-
-impl Rewrite {
-    /// The file to write.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Trim { path, .. } | Self::Rotate { path, .. } => path,
-        }
-    }
-}
-
-/// A file that was written, and what is said of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rewritten {
-    /// The file.
-    pub path: PathBuf,
-    /// Its figures, as a sentence.
-    pub figures: String,
-}
 
 impl Studio {
     pub(super) fn rewrite(&mut self, rewrite: Rewrite, ctx: &Context) {

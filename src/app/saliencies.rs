@@ -1,8 +1,8 @@
 //! The sorted weights of the matrices whose sparsity was changed of late: a slider that moves again costs
 //! a threshold and no sort.
 
-use super::derived::Loaded;
-use super::quantizer::Request;
+use super::loaded::Loaded;
+use super::request::Request;
 use crate::calibrate::CalibrateError;
 use crate::compress::{CompressedTensor, Feedback, Saliency, compress_tensor_sorted};
 use crate::recipe::{Precision, Pruner, Setting};

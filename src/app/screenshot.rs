@@ -1,6 +1,6 @@
 //! A picture of the real window, for the README and for tests.
 
-use super::jobs::lock;
+use super::running::lock;
 use super::state::{Severity, State};
 use eframe::egui::{ColorImage, Context, ViewportCommand};
 use std::fs::File;

@@ -1,24 +1,19 @@
 //! What the window knows: the project, what follows from it, running work, and what is looked at.
 
 use super::candidate::Candidate;
-use super::checking::{Checked, Verify};
-use super::derived::{Derived, Evaluated, Loaded, Tasked};
-use super::jobs::Running;
-use super::rewriting::{RewriteForm, Rewritten};
-use super::tuning::{Calibrated, TuneForm, TuneOutcome};
-use super::work::{Built, Opened, Quick};
+use super::derived::Derived;
+use super::forms::{RewriteForm, TuneForm, Verify};
+use super::jobs::Jobs;
+use super::loaded::Loaded;
+use super::measured::TurnTokens;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
-use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::recipe::Recipe;
-use crate::report::Reproduced;
-use crate::report::sweep::Swept;
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
 
 /// Everything that panels show and edit.
 #[derive(Debug)]
@@ -33,77 +28,6 @@ pub struct State {
     pub view: View,
 }
 
-/// One field for each kind of work.
-#[derive(Debug, Default)]
-pub struct Jobs {
-    /// Opens a model, project or recipe.
-    pub open: Option<Running<Opened>>,
-    /// Brings a model of the catalog; its name.
-    pub fetch: Option<Running<String>>,
-    /// Compresses candidate A as a whole.
-    pub build_a: Option<Running<Built>>,
-    /// Compresses candidate B as a whole.
-    pub build_b: Option<Running<Built>>,
-    /// Measures a candidate.
-    pub evaluate: Option<Running<(Candidate, Evaluated)>>,
-    /// Measures a candidate on a few tokens after its slider moved.
-    pub quick: Option<Running<Quick>>,
-    /// Looks for a calibration in the cache.
-    pub find: Option<Running<Calibrated>>,
-    /// Calibrates.
-    pub calibrate: Option<Running<Calibrated>>,
-    /// Finds a recipe, and for whom.
-    pub tune: Option<Running<TuneOutcome>>,
-    /// Asks a candidate a set of tasks.
-    pub tasks: Option<Running<(Candidate, Tasked)>>,
-    /// Writes the packed model; its path and length in bytes.
-    pub export: Option<Running<(PathBuf, u64)>>,
-    /// Holds a candidate against limits.
-    pub check: Option<Running<Checked>>,
-    /// Runs the recipes of a grid.
-    pub sweep: Option<Running<Swept>>,
-    /// Makes a packed file again; its path.
-    pub reproduce: Option<Running<(String, Reproduced)>>,
-    /// Writes the open model in another form.
-    pub rewrite: Option<Running<Rewritten>>,
-    /// Writes the project; its path.
-    pub save: Option<Running<PathBuf>>,
-    /// Writes a board.
-    #[cfg(feature = "flash")]
-    pub flash: Option<Running<Flashed>>,
-    /// Lists serial ports.
-    #[cfg(feature = "flash")]
-    pub ports: Option<Running<Vec<Port>>>,
-    /// Answers.
-    pub answer: Option<Answering>,
-    /// Brings and loads recognizer and synthesizer.
-    #[cfg(feature = "voice")]
-    pub voices: Option<Running<super::talk::Voices>>,
-    /// Waits for a file dialog.
-    pub dialog: Option<(super::dialogs::Purpose, Running<Option<PathBuf>>)>,
-}
-
-impl Jobs {
-    /// The job that compresses a candidate.
-    pub const fn build_mut(&mut self, candidate: Candidate) -> &mut Option<Running<Built>> {
-        match candidate {
-            Candidate::A => &mut self.build_a,
-            Candidate::B => &mut self.build_b,
-        }
-    }
-}
-
-/// An answer that is being generated.
-#[derive(Debug)]
-pub struct Answering {
-    /// Who answers.
-    pub candidate: Candidate,
-    /// The text so far.
-    pub heard: Arc<Mutex<String>>,
-    /// Gives the conversation back with the whole answer.
-    pub running: Running<(Conversation, Result<Answer, ChatError>)>,
-}
-
 /// Who said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
@@ -111,15 +35,6 @@ pub enum Speaker {
     Person,
     /// A candidate.
     Model(Candidate),
-}
-
-/// How many tokens a turn has before the first that is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TurnTokens {
-    /// Tokens of the prompt.
-    pub prompt: u32,
-    /// Tokens of the answer before its spoken reply.
-    pub unspoken: u32,
 }
 
 /// How an answer came about.

@@ -1,7 +1,7 @@
 //! All colours and sizes of the window.
 
 use super::candidate::Candidate;
-use super::rows::Group;
+use super::table::Group;
 use eframe::egui::{
     Color32, Context, CornerRadius, FontFamily, FontId, Margin, RichText, Stroke, TextStyle, Theme,
     Visuals, vec2,

@@ -1,56 +1,22 @@
 //! The window's calibration and tune: what their jobs do, and what the dialog asks of them.
 
-use super::derived::Loaded;
-use super::jobs::Failure;
+use super::forms::{GoalKind, TuneForm};
+use super::loaded::Loaded;
+use super::measured::TuneFigures;
+use super::running::Failure;
 use super::work::{self, Built};
 use crate::board::Board;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::catalog::Cache;
 use crate::estimate::Options;
 use crate::job::Job;
-use crate::recipe::Recipe;
-use crate::tune::{BoardGoal, Candidates, TuneOptions, Tuned, Tuner, known, preview_settings};
+use crate::tune::{BoardGoal, Candidates, TuneOptions, Tuner, known, preview_settings};
 use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Tokens of the same text, beyond the calibration's, that divergences are measured on.
 const MEASURED_TOKENS: usize = 1024;
-
-/// What a recipe is to keep to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GoalKind {
-    /// The packed file.
-    Megabytes,
-    /// The matrices, scales and masks counted.
-    BitsPerWeight,
-    /// What the selected board holds.
-    Board,
-}
-
-/// The fields of the Tune dialog.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TuneForm {
-    /// Which of them counts.
-    pub kind: GoalKind,
-    /// Largest packed file in 10^6 bytes; 0 until a model was looked at.
-    pub megabytes: f64,
-    /// Most bits for each weight of the matrices.
-    pub bits_per_weight: f64,
-    /// Exchanges that are tried and measured.
-    pub exchanges: usize,
-}
-
-impl Default for TuneForm {
-    fn default() -> Self {
-        Self {
-            kind: GoalKind::Megabytes,
-            megabytes: 0.0,
-            bits_per_weight: 4.0,
-            exchanges: TuneOptions::default().exchanges,
-        }
-    }
-}
 
 /// A calibration that was computed or found, and what tunes have measured with it before.
 #[derive(Debug)]
@@ -61,39 +27,6 @@ pub struct Calibrated {
     pub calibration: Option<Arc<Calibration>>,
     /// Nothing where no tune has measured all.
     pub candidates: Option<Vec<Candidates>>,
-}
-
-/// The figures of a tune.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TuneFigures {
-    /// The recipe that was found.
-    pub recipe: Recipe,
-    /// Bytes of the packed file, at most.
-    pub bytes: u64,
-    /// Mean divergence in nats: the sum over matrices, and what was measured before and after exchanges.
-    pub predicted_kl: f64,
-    /// Before exchanges.
-    pub allocated_kl: f64,
-    /// After them.
-    pub measured_kl: f64,
-    /// Positions that were scored.
-    pub positions: usize,
-    /// Exchanges tried and kept.
-    pub exchanges: (usize, usize),
-}
-
-impl From<&Tuned> for TuneFigures {
-    fn from(tuned: &Tuned) -> Self {
-        Self {
-            recipe: tuned.recipe.clone(),
-            bytes: tuned.bytes,
-            predicted_kl: tuned.predicted_kl,
-            allocated_kl: tuned.allocated_kl,
-            measured_kl: tuned.measured_kl,
-            positions: tuned.positions,
-            exchanges: tuned.exchanges,
-        }
-    }
 }
 
 /// What a tune found.

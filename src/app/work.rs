@@ -1,8 +1,9 @@
 //! What the window's jobs do: one function for each, run on a thread.
 
 use super::candidate::Candidate;
-use super::derived::{Evaluated, Loaded, QuickKl, Tasked};
-use super::jobs::Failure;
+use super::loaded::Loaded;
+use super::measured::{Evaluated, QuickKl, Tasked};
+use super::running::Failure;
 use crate::calibrate::Calibration;
 use crate::catalog::{Cache, Catalog, fetch, ready};
 use crate::compress::{CompressError, CompressedModel, CompressedTensor, compress_calibrated};

@@ -1,8 +1,9 @@
 //! The Compare dialog: both candidates side by side, and which matrices differ.
 
+use crate::app::bench::Bench;
 use crate::app::candidate::Candidate;
 use crate::app::command::Command;
-use crate::app::derived::{Bench, Built};
+use crate::app::measured::Built;
 use crate::app::preview::setting_text;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};

@@ -1,8 +1,8 @@
 //! The error of each layer, drawn: where a recipe hurts, and where the other candidate does.
 
 use crate::app::candidate::Candidate;
-use crate::app::rows::Group;
 use crate::app::state::State;
+use crate::app::table::Group;
 use crate::app::theme;
 use eframe::egui::Ui;
 use egui_plot::{Line, LineStyle, Plot, PlotPoints};

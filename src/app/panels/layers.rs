@@ -1,11 +1,13 @@
 //! The layer table: bits and sparsity of every matrix, what it takes and what it loses.
 
 use super::{end_ui, frame, open, right_ui};
+use crate::app::bench::Bench;
 use crate::app::command::Command;
-use crate::app::derived::{Bench, Loaded};
+use crate::app::loaded::Loaded;
 use crate::app::preview::better_text;
-use crate::app::rows::{Change, Kind, Row, Shared, Summary, change, summary};
+use crate::app::rows::{Change, Shared, Summary, change, summary};
 use crate::app::state::State;
+use crate::app::table::{Kind, Row};
 use crate::app::{theme, units};
 use crate::recipe::{MAX_SPARSITY, Precision, Pruner, Quantizer};
 use eframe::egui::{

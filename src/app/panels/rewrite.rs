@@ -2,7 +2,7 @@
 
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
-use crate::app::rewriting::Rewrite;
+use crate::app::forms::Rewrite;
 use crate::app::state::{Popup, State};
 use crate::app::theme;
 use crate::rewrite::Basis;

@@ -2,7 +2,7 @@
 
 use super::frame;
 use crate::app::command::Command;
-use crate::app::jobs::{Report, Running};
+use crate::app::running::{Report, Running};
 use crate::app::state::{Notice, Severity, State};
 use crate::app::{theme, units};
 use eframe::egui::{

@@ -3,8 +3,8 @@
 use super::right_ui;
 use crate::app::candidate::Candidate;
 use crate::app::command::Command;
-use crate::app::derived::Tasked;
 use crate::app::dialogs::Purpose;
+use crate::app::measured::Tasked;
 use crate::app::state::State;
 use crate::app::theme;
 use crate::evaluate::tasks::{GroupScore, Share, shipped};

@@ -1,12 +1,13 @@
 //! The top bar: the model, and for each candidate its recipe, its bytes and its measured quality.
 
 use super::{frame, right_ui, tasks};
+use crate::app::bench::Bench;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
-use crate::app::derived::{Bench, Evaluated, Meter, QuickKl};
+use crate::app::measured::{Evaluated, Meter, QuickKl};
 use crate::app::preview::Measure;
-use crate::app::rows::Group;
 use crate::app::state::{Popup, State};
+use crate::app::table::Group;
 use crate::app::{theme, units};
 use crate::calibrate::DEFAULT_TOKENS;
 use crate::recipe::Recipe;

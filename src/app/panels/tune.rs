@@ -1,8 +1,9 @@
 //! The Tune dialog: a goal in, a recipe out, with what was predicted and what was measured of it.
 
 use crate::app::command::Command;
+use crate::app::forms::GoalKind;
+use crate::app::measured::TuneFigures;
 use crate::app::state::{Popup, State};
-use crate::app::tuning::{GoalKind, TuneFigures};
 use crate::app::{theme, units};
 use crate::board::Board;
 use eframe::egui::{Button, Context, DragValue, ProgressBar, Ui};
@@ -124,22 +125,9 @@ fn result_ui(ui: &mut Ui, tuned: &TuneFigures) {
         tuned.recipe.name,
         units::bytes(tuned.bytes)
     )));
-    ui.label(theme::mono(result_text(tuned)));
+    ui.label(theme::mono(tuned.text()));
     ui.label(theme::head(format!(
         "On {} positions of the tune's own text; the first pick {:.4}, {kept} of {tried} exchanges kept",
         tuned.positions, tuned.allocated_kl
     )));
-}
-
-/// "KL predicted 0.0310, measured 0.0340".
-pub(in crate::app) fn result_text(tuned: &TuneFigures) -> String {
-    let predicted = if tuned.predicted_kl > crate::tune::LARGEST_KL {
-        "above 0.5".to_owned()
-    } else {
-        format!("{:.4}", tuned.predicted_kl)
-    };
-    format!(
-        "KL predicted {predicted}, measured {:.4}",
-        tuned.measured_kl
-    )
 }

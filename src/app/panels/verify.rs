@@ -2,10 +2,10 @@
 //! its recipe must make again.
 
 use crate::app::candidate::Candidate;
-use crate::app::checking::{Checked, SweepRows, Verification};
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
-use crate::app::jobs::lock;
+use crate::app::forms::{Checked, SweepRows, Verification};
+use crate::app::running::lock;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use eframe::egui::{Button, Context, Grid, RichText, ScrollArea, Ui};
