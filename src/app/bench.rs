@@ -3,7 +3,7 @@
 
 use super::candidate::Candidate;
 use super::loaded::Loaded;
-use super::measured::{Built, Evaluated, Meter, QuickKl, Tasked};
+use super::measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked};
 use super::preview::Preview;
 use super::request::{Requantized, Request, Stage};
 use super::table::{Group, Matrix};
@@ -35,7 +35,7 @@ pub struct Bench {
     /// The running tensors; nothing before the candidate was compressed once.
     pub live: Option<Arc<LiveModel>>,
     /// What each matrix was last quantized to.
-    pub built: Vec<Option<Built>>,
+    pub built: Vec<Option<BuiltMatrix>>,
     /// The last evaluation, maybe of an earlier recipe.
     pub evaluation: Option<Evaluated>,
     /// Measured on a few tokens, maybe of an earlier recipe.
@@ -119,7 +119,7 @@ impl Bench {
     ) {
         for (built, matrix) in self.built.iter_mut().zip(&loaded.matrices) {
             let tensor = tensors.iter().find(|t| t.name == matrix.name);
-            *built = tensor.map(|t| Built {
+            *built = tensor.map(|t| BuiltMatrix {
                 setting: t.setting,
                 nmse: t.nmse,
                 output_error: t.output_error,

@@ -6,7 +6,7 @@ use super::forms::{Checked, Rewritten};
 use super::measured::{Evaluated, Tasked};
 use super::running::Running;
 use super::tuning::{Calibrated, TuneOutcome};
-use super::work::{Built, Opened, Quick};
+use super::work::{BuiltModel, Opened, Quick};
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
@@ -23,9 +23,9 @@ pub struct Jobs {
     /// Brings a model of the catalog; its name.
     pub fetch: Option<Running<String>>,
     /// Compresses candidate A as a whole.
-    pub build_a: Option<Running<Built>>,
+    pub build_a: Option<Running<BuiltModel>>,
     /// Compresses candidate B as a whole.
-    pub build_b: Option<Running<Built>>,
+    pub build_b: Option<Running<BuiltModel>>,
     /// Measures a candidate.
     pub evaluate: Option<Running<(Candidate, Evaluated)>>,
     /// Measures a candidate on a few tokens after its slider moved.
@@ -67,7 +67,7 @@ pub struct Jobs {
 
 impl Jobs {
     /// The job that compresses a candidate.
-    pub const fn build_mut(&mut self, candidate: Candidate) -> &mut Option<Running<Built>> {
+    pub const fn build_mut(&mut self, candidate: Candidate) -> &mut Option<Running<BuiltModel>> {
         match candidate {
             Candidate::A => &mut self.build_a,
             Candidate::B => &mut self.build_b,

@@ -27,7 +27,7 @@ impl Meter {
 
 /// What a matrix was last quantized to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Built {
+pub struct BuiltMatrix {
     /// As it was asked.
     pub setting: Setting,
     /// Squared error over squared weights.

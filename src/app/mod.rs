@@ -47,9 +47,7 @@ pub use forms::{
 };
 pub use jobs::{Answering, Jobs};
 pub use loaded::Loaded;
-pub use measured::{
-    Built as BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens,
-};
+pub use measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens};
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use running::{Failure, Outcome, Report, Running};
 pub use state::{
@@ -58,7 +56,7 @@ pub use state::{
 pub use studio::{Start, Studio, WindowError};
 pub use table::{Group, Kind, Matrix, Row};
 pub use tuning::{Calibrated, TuneOutcome};
-pub use work::{Built, Opened, Quick};
+pub use work::{BuiltModel, Opened, Quick};
 
 use eframe::egui;
 use eframe::{App, NativeOptions};

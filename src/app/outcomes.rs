@@ -7,7 +7,7 @@ use super::running::{Outcome, lock, take};
 use super::state::{Facts, Speaker};
 use super::studio::Studio;
 use super::units;
-use super::work::{Built, Opened};
+use super::work::{BuiltModel, Opened};
 use crate::packed::{Answer, ChatError, Conversation};
 use eframe::egui::Context;
 use std::collections::BTreeSet;
@@ -149,7 +149,7 @@ impl Studio {
         }
     }
 
-    pub(super) fn on_built(&mut self, candidate: Candidate, built: &Built) {
+    pub(super) fn on_built(&mut self, candidate: Candidate, built: &BuiltModel) {
         let Some(loaded) = self.state.loaded().cloned() else {
             return;
         };

@@ -5,7 +5,7 @@
 //! is being computed is stopped.
 
 use super::candidate::Candidate;
-use super::measured::Built;
+use super::measured::BuiltMatrix;
 use super::request::{Requantized, Request, Stage};
 use super::running::{lock, panic_sentence, sentence, spawn};
 use super::saliencies::Saliencies;
@@ -139,7 +139,7 @@ fn moments_of<'m>(
 /// One thread and its queue.
 #[derive(Debug)]
 struct Lane {
-    shared: Arc<Shared>,
+    shared: Arc<SharedQueue>,
     results: Receiver<Result<Requantized, String>>,
 }
 
@@ -152,7 +152,7 @@ enum Task<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedQueue {
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -189,7 +189,7 @@ impl Lane {
         ctx: &Context,
         work: impl FnMut(Task<'_>) -> Result<Option<CompressedTensor>, String> + Send + 'static,
     ) -> Result<Self, String> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedQueue::default());
         let (sender, results) = sync_channel(64);
         let (theirs, ctx) = (Arc::clone(&shared), ctx.clone());
         spawn(name, move || serve(&theirs, &sender, &ctx, work))?;
@@ -245,7 +245,7 @@ impl Drop for Lane {
 }
 
 fn serve(
-    shared: &Shared,
+    shared: &SharedQueue,
     results: &SyncSender<Result<Requantized, String>>,
     ctx: &Context,
     mut work: impl FnMut(Task<'_>) -> Result<Option<CompressedTensor>, String>,
@@ -291,7 +291,7 @@ fn serve(
 }
 
 fn exchange(request: &Request, tensor: CompressedTensor) -> Result<Requantized, String> {
-    let built = Built {
+    let built = BuiltMatrix {
         setting: request.setting,
         nmse: tensor.nmse,
         output_error: tensor.output_error,
@@ -307,7 +307,7 @@ fn exchange(request: &Request, tensor: CompressedTensor) -> Result<Requantized, 
 }
 
 /// Waits for work; the request and what stops it, nothing when the window closes.
-fn next(shared: &Shared) -> Option<(Request, CancelToken)> {
+fn next(shared: &SharedQueue) -> Option<(Request, CancelToken)> {
     let mut queue = lock(&shared.queue);
     loop {
         if queue.closed {

@@ -2,7 +2,7 @@
 
 use super::candidate::Candidate;
 use super::loaded::Loaded;
-use super::measured::Built;
+use super::measured::BuiltMatrix;
 use crate::calibrate::Calibration;
 use crate::packed::LiveModel;
 use crate::recipe::Setting;
@@ -35,6 +35,6 @@ pub(super) enum Stage {
 pub(super) struct Requantized {
     pub(super) candidate: Candidate,
     pub(super) matrix: usize,
-    pub(super) built: Built,
+    pub(super) built: BuiltMatrix,
     pub(super) live: Arc<LiveModel>,
 }

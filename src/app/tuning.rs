@@ -4,7 +4,7 @@ use super::forms::{GoalKind, TuneForm};
 use super::loaded::Loaded;
 use super::measured::TuneFigures;
 use super::running::Failure;
-use super::work::{self, Built};
+use super::work::{self, BuiltModel};
 use crate::board::Board;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::catalog::Cache;
@@ -37,7 +37,7 @@ pub struct TuneOutcome {
     /// Its figures.
     pub figures: TuneFigures,
     /// The model that it makes, ready to run.
-    pub built: Built,
+    pub built: BuiltModel,
 }
 
 /// What a tune is asked.
@@ -134,7 +134,7 @@ pub(super) fn tune(
     let live = work::live(&loaded, &tuned.compressed)?;
     Ok(TuneOutcome {
         figures: TuneFigures::from(&tuned),
-        built: Built {
+        built: BuiltModel {
             loaded: Arc::clone(&loaded),
             live: Arc::new(live),
             tensors: tuned.compressed.tensors,

@@ -72,7 +72,7 @@ pub enum Opened {
 
 /// A candidate compressed as a whole.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuiltModel {
     /// The model that it was made from.
     pub loaded: Arc<Loaded>,
     /// Ready to run.
@@ -137,10 +137,10 @@ pub(super) fn build(
     recipe: &Recipe,
     ready: &Ready,
     job: &Job<'_>,
-) -> Result<Built, Failure> {
+) -> Result<BuiltModel, Failure> {
     let compressed = ready.compress(&loaded, recipe, job)?;
     let live = live(&loaded, &compressed)?;
-    Ok(Built {
+    Ok(BuiltModel {
         live: Arc::new(live),
         tensors: compressed.tensors,
         loaded,

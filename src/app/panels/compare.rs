@@ -3,7 +3,7 @@
 use crate::app::bench::Bench;
 use crate::app::candidate::Candidate;
 use crate::app::command::Command;
-use crate::app::measured::Built;
+use crate::app::measured::BuiltMatrix;
 use crate::app::preview::setting_text;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
@@ -213,8 +213,8 @@ fn matrices_ui(ui: &mut Ui, state: &State) {
 }
 
 /// The error of a matrix as it stands, if it is what the recipe asks.
-fn error(built: Option<Built>, bench: &Bench, matrix: usize) -> String {
-    let is_current = |built: &Built| bench.settings.get(matrix) == Some(&built.setting);
+fn error(built: Option<BuiltMatrix>, bench: &Bench, matrix: usize) -> String {
+    let is_current = |built: &BuiltMatrix| bench.settings.get(matrix) == Some(&built.setting);
     match built.filter(is_current) {
         Some(built) if built.nmse == 0.0 => "exact".to_owned(),
         Some(built) => format!("{:.1e}", built.nmse),
