@@ -5,12 +5,12 @@ use super::command::Command;
 use super::derived::Derived;
 use super::dialogs::Purpose;
 use super::forms::{RewriteForm, Verify};
-use super::jobs::Answering;
+use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::running::Running;
 use super::state::{Ask, Memory, Popup, Speaker, Utterance};
-use super::studio::Studio;
+use super::studio::{Answering, Studio};
 use super::work;
+use crate::job::Job;
 use crate::packed::intent::SpokenText;
 use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
@@ -37,8 +37,8 @@ impl Studio {
             Command::Open(spec) => self.open(spec, ctx),
             Command::Fetch(name) => {
                 let title = format!("Fetch {name}");
-                let fetch = Running::start(title, ctx, move |job| work::bring(&name, job));
-                self.state.jobs.fetch = Some(fetch);
+                let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(work::bring(&name, job)?));
+                self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
                 self.state.view.popup = Popup::Closed;
             }
             Command::Choose(purpose) => self.choose(purpose, ctx),
@@ -60,16 +60,18 @@ impl Studio {
             Command::Report(path) => self.report(path, ctx),
             Command::SaveProject(path) => {
                 let project = self.state.project.clone();
-                let save = Running::start("Save project", ctx, move |_| {
+                let save = move |_: &Job<'_>| {
                     project.save(&path)?;
-                    Ok(path)
-                });
-                self.state.jobs.save = Some(save);
+                    Ok(Ended::Saved(path))
+                };
+                let jobs = &mut self.state.jobs;
+                jobs.start(JobKind::Save, "Save project", ctx, save);
             }
             #[cfg(feature = "flash")]
             Command::ListPorts => {
-                let ports = Running::start("List ports", ctx, |_| Ok(crate::link::ports()?));
-                self.state.jobs.ports = Some(ports);
+                let list = |_: &Job<'_>| Ok(Ended::Ports(crate::link::ports()?));
+                let jobs = &mut self.state.jobs;
+                jobs.start(JobKind::ListPorts, "List ports", ctx, list);
             }
             #[cfg(feature = "flash")]
             Command::Flash => self.flash(ctx),
@@ -88,8 +90,8 @@ impl Studio {
             }
             Command::Stop => {
                 self.state.view.asks.clear();
-                if let Some(answering) = &self.state.jobs.answer {
-                    answering.running.cancel();
+                if let Some(answer) = self.state.jobs.get(JobKind::Answer) {
+                    answer.cancel();
                 }
                 #[cfg(feature = "voice")]
                 if let Some(talk) = &self.talk {
@@ -100,8 +102,8 @@ impl Studio {
             Command::Talk => self.toggle_talk(ctx),
             Command::NewConversation => {
                 self.state.view.asks.clear();
-                // Dropped, it stops; what it remembers goes with it.
-                self.state.jobs.answer = None;
+                // What it remembers goes with it.
+                self.state.jobs.forget(JobKind::Answer);
                 self.state.view.transcript.clear();
                 for candidate in Candidate::ALL {
                     let bench = self.state.derived.bench_mut(candidate);
@@ -115,22 +117,23 @@ impl Studio {
     fn open(&mut self, spec: String, ctx: &Context) {
         self.state.view.popup = Popup::Closed;
         let title = format!("Open {spec}");
-        let open = Running::start(title, ctx, move |job| work::open(&spec, job));
-        self.state.jobs.open = Some(open);
+        let open = move |job: &Job<'_>| Ok(Ended::Opened(work::open(&spec, job)?));
+        self.state.jobs.start(JobKind::Open, title, ctx, open);
     }
 
     fn choose(&mut self, purpose: Purpose, ctx: &Context) {
         let answer = self.dialogs.ask(purpose);
-        let wait = Running::start("File dialog", ctx, move |_| {
+        let wait = move |_: &Job<'_>| {
             let asked = Instant::now();
             match answer() {
                 None if asked.elapsed() < NO_DIALOG => Err(
                     "no file dialog answered: type the path, or drop the file on the window".into(),
                 ),
-                path => Ok(path),
+                path => Ok(Ended::Chosen(purpose, path)),
             }
-        });
-        self.state.jobs.dialog = Some((purpose, wait));
+        };
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Dialog, "File dialog", ctx, wait);
     }
 
     fn show(&mut self, popup: Popup, ctx: &Context) {
@@ -187,12 +190,7 @@ impl Studio {
     pub(super) fn install(&mut self, loaded: Arc<Loaded>, ctx: &Context) {
         self.apply(Command::NewConversation, ctx);
         self.quantizer.clear();
-        let jobs = &mut self.state.jobs;
-        (jobs.build_a, jobs.build_b, jobs.answer) = (None, None, None);
-        (jobs.evaluate, jobs.tasks, jobs.quick) = (None, None, None);
-        (jobs.find, jobs.calibrate, jobs.tune) = (None, None, None);
-        jobs.rewrite = None;
-        (jobs.check, jobs.sweep, jobs.reproduce) = (None, None, None);
+        self.state.jobs.forget_model();
         self.state.view.verify = Verify::default();
         self.state.view.tune.megabytes = 0.0;
         self.state.view.rewrite = RewriteForm::default();
@@ -219,14 +217,15 @@ impl Studio {
             tensors: Vec::new(),
             calibration: self.state.derived.calibration.clone(),
         };
-        let slot = self.state.jobs.build_mut(candidate);
-        if is_built || slot.is_some() {
+        let (jobs, kind) = (&mut self.state.jobs, JobKind::Build(candidate));
+        if is_built || !jobs.may_start(kind) {
             return;
         }
         let title = format!("Compress {}", candidate.name());
-        *slot = Some(Running::start(title, ctx, move |job| {
-            work::build(loaded, &recipe, &ready, job)
-        }));
+        jobs.start(kind, title, ctx, move |job| {
+            let built = work::build(loaded, &recipe, &ready, job)?;
+            Ok(Ended::Built(candidate, built))
+        });
     }
 
     /// What a job takes of a candidate: the model, the recipe, and the tensors that are ready.
@@ -265,9 +264,11 @@ impl Studio {
         let processor = Arc::clone(&self.processor);
         let cache = self.state.project.cache;
         let title = format!("Evaluate {}", active.name());
-        self.state.jobs.evaluate = Some(Running::start(title, ctx, move |job| {
-            work::measure(&loaded, active, recipe, cache, &ready, &processor, job)
-        }));
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Evaluate, title, ctx, move |job| {
+            let evaluated = work::measure(&loaded, recipe, cache, &ready, &processor, job)?;
+            Ok(Ended::Evaluated(active, Box::new(evaluated)))
+        });
     }
 
     fn ask_tasks(&mut self, set: String, ctx: &Context) {
@@ -278,10 +279,12 @@ impl Studio {
         let processor = Arc::clone(&self.processor);
         let cache = self.state.project.cache;
         let title = format!("Tasks of {}", active.name());
-        self.state.jobs.tasks = Some(Running::start(title, ctx, move |job| {
-            let tasked = work::ask_tasks(&loaded, recipe, cache, &ready, set, &processor, job)?;
-            Ok((active, tasked))
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Tasks, title, ctx, move |job| {
+                let tasked = work::ask_tasks(&loaded, recipe, cache, &ready, set, &processor, job)?;
+                Ok(Ended::Tasked(active, Box::new(tasked)))
+            });
     }
 
     fn export(&mut self, path: PathBuf, kind: work::ExportAs, ctx: &Context) {
@@ -290,16 +293,13 @@ impl Studio {
         };
         let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
         let title = format!("Export {}", path.display());
-        self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
-            work::export(
-                &loaded,
-                &recipe,
-                &ready,
-                (cache, &processor),
-                (path, kind),
-                job,
-            )
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Export, title, ctx, move |job| {
+                let run = (cache, &*processor);
+                let (path, bytes) = work::export(&loaded, &recipe, &ready, run, (path, kind), job)?;
+                Ok(Ended::Exported(path, bytes))
+            });
         self.state.view.popup = Popup::Closed;
     }
 
@@ -327,10 +327,13 @@ impl Studio {
             estimates: bench.estimates.clone(),
         };
         let title = format!("Report {}", path.display());
-        self.state.jobs.export = Some(Running::start(title, ctx, move |job| {
-            let run = (cache, &*processor);
-            work::report(&loaded, &recipe, &ready, run, (measured, path), job)
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Export, title, ctx, move |job| {
+                let (run, what) = ((cache, &*processor), (measured, path));
+                let (path, bytes) = work::report(&loaded, &recipe, &ready, run, what, job)?;
+                Ok(Ended::Exported(path, bytes))
+            });
         self.state.view.popup = Popup::Closed;
     }
 
@@ -356,9 +359,13 @@ impl Studio {
         };
         let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
         self.state.view.flashed = None;
-        self.state.jobs.flash = Some(Running::start(title, ctx, move |job| {
-            work::flash(&loaded, &recipe, &ready, (cache, &processor), &plan, job)
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Flash, title, ctx, move |job| {
+                let run = (cache, &*processor);
+                let flashed = work::flash(&loaded, &recipe, &ready, run, &plan, job)?;
+                Ok(Ended::Flashed(flashed))
+            });
     }
 
     /// Adds what the person said to the transcript, and queues who shall answer.
@@ -392,7 +399,7 @@ impl Studio {
 
     /// Starts the answer to the utterance that waits longest, once its candidate is ready.
     pub(super) fn answer_next(&mut self, ctx: &Context) {
-        if self.state.jobs.answer.is_some() {
+        if !self.state.jobs.may_start(JobKind::Answer) {
             return;
         }
         let Some(Ask {
@@ -439,45 +446,43 @@ impl Studio {
         let (theirs, processor, window) =
             (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
         let title = format!("Answer {}", candidate.name());
-        let running = Running::start(title, ctx, move |job| {
-            let question = Question {
-                system: system.as_deref(),
-                user: &text,
-                max_tokens: MAX_TOKENS,
-                sampling,
-                stop: &[],
-            };
-            // The voice takes all answers to a question as one, so each loses its intent line here.
-            let mut spoken = SpokenText::new();
-            let mut on_text = |part: &str| {
-                super::running::lock(&theirs).push_str(part);
-                window.request_repaint_after(STREAM_INTERVAL);
-                let part = spoken.push(part);
-                // Gone when nobody listens any more.
-                part.is_empty() || aloud.as_ref().is_none_or(|aloud| aloud.send(part).is_ok())
-            };
-            let host = processor.host();
-            let answer = conversation
-                .generate(&*live, &host, &question, job)
-                .and_then(|mut generation| {
-                    for piece in &mut generation {
-                        let text = piece?.text;
-                        if !text.is_empty() && !on_text(&text) {
-                            break;
+        self.state
+            .jobs
+            .start(JobKind::Answer, title, ctx, move |job| {
+                let question = Question {
+                    system: system.as_deref(),
+                    user: &text,
+                    max_tokens: MAX_TOKENS,
+                    sampling,
+                    stop: &[],
+                };
+                // The voice takes all answers to a question as one, so each loses its intent line here.
+                let mut spoken = SpokenText::new();
+                let mut on_text = |part: &str| {
+                    super::running::lock(&theirs).push_str(part);
+                    window.request_repaint_after(STREAM_INTERVAL);
+                    let part = spoken.push(part);
+                    // Gone when nobody listens any more.
+                    part.is_empty() || aloud.as_ref().is_none_or(|aloud| aloud.send(part).is_ok())
+                };
+                let host = processor.host();
+                let answer = conversation
+                    .generate(&*live, &host, &question, job)
+                    .and_then(|mut generation| {
+                        for piece in &mut generation {
+                            let text = piece?.text;
+                            if !text.is_empty() && !on_text(&text) {
+                                break;
+                            }
                         }
-                    }
-                    Ok(generation.finish())
-                });
-            if let Some(aloud) = &aloud {
-                // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
-                drop(aloud.send(spoken.finish() + "\n"));
-            }
-            Ok((conversation, answer))
-        });
-        self.state.jobs.answer = Some(Answering {
-            candidate,
-            heard,
-            running,
-        });
+                        Ok(generation.finish())
+                    });
+                if let Some(aloud) = &aloud {
+                    // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
+                    drop(aloud.send(spoken.finish() + "\n"));
+                }
+                Ok(Ended::Answered(candidate, Box::new(conversation), answer))
+            });
+        self.answering = Some(Answering { candidate, heard });
     }
 }

@@ -1,8 +1,9 @@
 //! The window's checks: a candidate against limits, the recipes of a grid, a packed file made again.
 
 use super::forms::{Checked, SweepRows, Verification};
+use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::running::{Failure, Running, lock};
+use super::running::{Failure, lock};
 use super::studio::Studio;
 use super::tuning;
 use super::work::{self, Ready};
@@ -29,35 +30,37 @@ impl Studio {
         match what {
             Verification::Check(path) => {
                 let title = format!("Check {}", candidate.name());
-                jobs.check = Some(Running::start(title, ctx, move |job| {
+                jobs.start(JobKind::Check, title, ctx, move |job| {
                     let run = Run {
                         cache,
                         processor: &processor,
                     };
                     let findings = findings(&loaded, &recipe, &ready, run, &path, job)?;
-                    Ok(Checked {
+                    Ok(Ended::Checked(Checked {
                         candidate,
                         recipe: recipe.name,
                         findings,
-                    })
-                }));
+                    }))
+                });
             }
             Verification::Sweep(path) => {
                 let folder = tuning::folder(self.calibrations.clone()).ok();
                 let rows = Arc::new(Mutex::new(SweepRows::default()));
                 self.state.view.verify.sweep = Arc::clone(&rows);
                 let title = format!("Sweep {}", path.display());
-                jobs.sweep = Some(Running::start(title, ctx, move |job| {
-                    sweep(&loaded, (&path, folder.as_deref()), &processor, &rows, job)
-                }));
+                jobs.start(JobKind::Sweep, title, ctx, move |job| {
+                    let paths = (path.as_path(), folder.as_deref());
+                    Ok(Ended::Swept(sweep(&loaded, paths, &processor, &rows, job)?))
+                });
             }
             Verification::Reproduce(path) => {
                 let told = self.calibrations.clone();
                 let title = format!("Reproduce {}", path.display());
-                jobs.reproduce = Some(Running::start(title, ctx, move |job| {
+                jobs.start(JobKind::Reproduce, title, ctx, move |job| {
                     let folder = tuning::folder(told)?;
-                    made_again(&loaded, &path, &folder, &processor, job)
-                }));
+                    let (name, made) = made_again(&loaded, &path, &folder, &processor, job)?;
+                    Ok(Ended::Reproduced(name, made))
+                });
             }
         }
     }

@@ -2,13 +2,13 @@
 //! results.
 
 use super::candidate::Candidate;
-use super::jobs::Jobs;
-use super::running::Running;
+use super::jobs::{Ended, JobKind};
 use super::studio::Studio;
 use super::tuning::{self, Calibrated, TuneGoal, TuneOutcome};
 use super::work::{self, Quick};
 use crate::board::Board;
 use crate::evaluate::WINDOW;
+use crate::job::Job;
 use eframe::egui::Context;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ impl Studio {
             return;
         };
         let folder = self.calibrations.clone();
-        self.state.jobs.find = Some(Running::start("Look for a calibration", ctx, move |job| {
-            tuning::find(loaded, folder, job)
-        }));
+        let find = move |job: &Job<'_>| Ok(Ended::Found(tuning::find(loaded, folder, job)?));
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Find, "Look for a calibration", ctx, find);
     }
 
     pub(super) fn calibrate(&mut self, ctx: &Context) {
@@ -29,10 +29,12 @@ impl Studio {
             return;
         };
         let folder = self.calibrations.clone();
-        self.state.jobs.find = None;
-        self.state.jobs.calibrate = Some(Running::start("Calibrate", ctx, move |job| {
-            tuning::calibrate(loaded, folder, job)
-        }));
+        let jobs = &mut self.state.jobs;
+        jobs.forget(JobKind::Find);
+        jobs.start(JobKind::Calibrate, "Calibrate", ctx, move |job| {
+            let calibrated = tuning::calibrate(loaded, folder, job)?;
+            Ok(Ended::Calibrated(calibrated))
+        });
     }
 
     pub(super) fn tune(&mut self, ctx: &Context) {
@@ -50,9 +52,12 @@ impl Studio {
         let active = self.state.view.active;
         self.state.view.tuned = active;
         let title = format!("Tune {}", active.name());
-        self.state.jobs.tune = Some(Running::start(title, ctx, move |job| {
-            tuning::tune(loaded, folder, &goal, job)
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Tune, title, ctx, move |job| {
+                let tuned = tuning::tune(loaded, folder, &goal, job)?;
+                Ok(Ended::Tuned(Box::new(tuned)))
+            });
     }
 
     /// A calibration is there: what was made without it is made anew.
@@ -101,7 +106,7 @@ impl Studio {
     /// The recipe of `candidate` changed: a measurement of the old one is stopped, and one of the new
     /// one is wanted if somebody hears it.
     pub(super) fn forget_quick(&mut self, candidate: Candidate) {
-        self.state.jobs.quick = None;
+        self.state.jobs.forget(JobKind::Quick);
         let is_heard = self.state.derived.bench(candidate).live.is_some();
         if is_heard && candidate == self.state.view.active {
             self.moved = Some(candidate);
@@ -113,15 +118,8 @@ impl Studio {
         let Some(candidate) = self.moved.filter(|_| ctx.dragged_id().is_none()) else {
             return;
         };
-        let Jobs {
-            evaluate,
-            quick,
-            answer,
-            tune,
-            ..
-        } = &self.state.jobs;
-        let is_busy = evaluate.is_some() || quick.is_some() || answer.is_some() || tune.is_some();
-        if is_busy || !self.state.derived.bench(candidate).is_current() {
+        let is_free = self.state.jobs.may_start(JobKind::Quick);
+        if !is_free || !self.state.derived.bench(candidate).is_current() {
             return;
         }
         self.moved = None;
@@ -143,9 +141,13 @@ impl Studio {
         let reference = self.state.derived.reference.clone();
         let processor = Arc::clone(&self.processor);
         let title = format!("Quick KL of {}", candidate.name());
-        self.state.jobs.quick = Some(Running::start(title, ctx, move |job| {
-            let what = (candidate, recipe, cache);
-            work::measure_quickly(&loaded, what, &ready, reference, &processor, job)
-        }));
+        self.state
+            .jobs
+            .start(JobKind::Quick, title, ctx, move |job| {
+                let what = (candidate, recipe, cache);
+                let quick =
+                    work::measure_quickly(&loaded, what, &ready, reference, &processor, job)?;
+                Ok(Ended::Quick(quick))
+            });
     }
 }

@@ -45,7 +45,7 @@ pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use forms::{
     Checked, GoalKind, Rewrite, RewriteForm, Rewritten, SweepRows, TuneForm, Verification, Verify,
 };
-pub use jobs::{Answering, Jobs};
+pub use jobs::{Ended, JobKind, Jobs};
 pub use loaded::Loaded;
 pub use measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens};
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};

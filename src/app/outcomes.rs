@@ -3,11 +3,14 @@
 use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
-use super::running::{Outcome, lock, take};
+use super::jobs::{Ended, JobKind};
+use super::running::{Outcome, lock};
 use super::state::{Facts, Speaker};
 use super::studio::Studio;
 use super::units;
 use super::work::{BuiltModel, Opened};
+#[cfg(feature = "flash")]
+use crate::link::Flashed;
 use crate::packed::{Answer, ChatError, Conversation};
 use eframe::egui::Context;
 use std::collections::BTreeSet;
@@ -17,101 +20,20 @@ use std::sync::Arc;
 impl Studio {
     /// Takes over all that ended; called every frame, also while the window is hidden.
     pub(super) fn collect(&mut self, ctx: &Context) {
-        let jobs = &mut self.state.jobs;
-        let opened = take(&mut jobs.open);
-        let fetched = take(&mut jobs.fetch);
-        let evaluated = take(&mut jobs.evaluate);
-        let tasked = take(&mut jobs.tasks);
-        let exported = take(&mut jobs.export);
-        let saved = take(&mut jobs.save);
-        let rewritten = take(&mut jobs.rewrite);
-        let checked = take(&mut jobs.check);
-        let swept = take(&mut jobs.sweep);
-        let reproduced = take(&mut jobs.reproduce);
-        let quick = take(&mut jobs.quick);
-        let found = take(&mut jobs.find);
-        let calibrated = take(&mut jobs.calibrate);
-        let tuned = take(&mut jobs.tune);
-        let built = Candidate::ALL.map(|candidate| take(jobs.build_mut(candidate)));
-        if let Some(opened) = self.done(opened) {
-            self.on_opened(opened, ctx);
-        }
-        if let Some(name) = self.done(fetched) {
-            self.state.view.listed = super::state::listed();
-            self.apply(Command::Open(name), ctx);
-        }
-        if let Some((candidate, evaluated)) = self.done(evaluated) {
-            self.state.derived.bench_mut(candidate).evaluation = Some(evaluated);
-        }
-        if let Some((candidate, tasked)) = self.done(tasked) {
-            self.state.derived.bench_mut(candidate).tasks = Some(tasked);
-        }
-        if let Some(quick) = self.done(quick) {
-            self.on_quick(quick);
-        }
-        if let Some(found) = self.done(found) {
-            self.on_calibrated(found);
-        }
-        if let Some(calibrated) = self.done(calibrated) {
-            if let Some(calibration) = &calibrated.calibration {
-                let tokens = calibration.origin.tokens;
-                let size = units::bytes(calibration.bytes_on_disk());
-                self.state.inform(format!(
-                    "Calibrated on {tokens} tokens; {size} kept in the cache"
-                ));
-            }
-            self.on_calibrated(calibrated);
-        }
-        if let Some(tuned) = self.done(tuned) {
-            self.on_tuned(tuned);
-        }
-        if let Some((path, bytes)) = self.done(exported) {
-            let size = units::bytes(bytes);
-            self.state
-                .inform(format!("Exported {}, {size}", path.display()));
-        }
-        if let Some(rewritten) = self.done(rewritten) {
-            self.on_rewritten(rewritten, ctx);
-        }
-        if let Some(checked) = self.done(checked) {
-            self.state.view.verify.checked = Some(checked);
-        }
-        if let Some(swept) = self.done(swept) {
-            self.on_swept(swept);
-        }
-        if let Some(reproduced) = self.done(reproduced) {
-            self.state.view.verify.reproduced = Some(reproduced);
-        }
-        if let Some(path) = self.done(saved) {
-            self.state.inform(format!("Saved {}", path.display()));
-        }
-        for (candidate, built) in Candidate::ALL.into_iter().zip(built) {
-            let was_stopped = matches!(built, Some(Outcome::Cancelled | Outcome::Failed(_)));
-            if was_stopped {
-                // Nobody will answer these.
-                self.state
-                    .view
-                    .asks
-                    .retain(|ask| ask.candidate != candidate);
-            }
-            if let Some(built) = self.done(built) {
-                self.on_built(candidate, &built);
+        self.follow_answer();
+        let running: Vec<JobKind> = self.state.jobs.iter().map(|(kind, _)| kind).collect();
+        for kind in running {
+            // Not taken before its turn: what ended before may be the end of this one too.
+            match self.state.jobs.take_ended(kind) {
+                None => {}
+                Some(Outcome::Done(ended)) => self.on_ended(ended, ctx),
+                Some(Outcome::Failed(text)) => {
+                    self.state.fail(text);
+                    self.on_stopped(kind);
+                }
+                Some(Outcome::Cancelled) => self.on_stopped(kind),
             }
         }
-        #[cfg(feature = "flash")]
-        self.collect_flash();
-        self.collect_dialog(ctx);
-        #[cfg(feature = "voice")]
-        {
-            let voices = take(&mut self.state.jobs.voices);
-            if voices.is_some() {
-                self.state.view.missing_voice = super::state::missing_voice();
-            }
-            if let Some(voices) = self.done(voices) {
-                self.open_talk(voices, ctx);
-            }
-        }
-        self.collect_answer();
         self.collect_matrices();
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
         if let Some(file) = dropped.first() {
@@ -119,15 +41,72 @@ impl Studio {
         }
     }
 
-    /// The result of a job that succeeded; a failure becomes a notice.
-    fn done<T>(&mut self, outcome: Option<Outcome<T>>) -> Option<T> {
-        match outcome {
-            Some(Outcome::Done(result)) => Some(result),
-            Some(Outcome::Failed(text)) => {
-                self.state.fail(text);
-                None
+    /// Takes over what a job ended with.
+    fn on_ended(&mut self, ended: Ended, ctx: &Context) {
+        let (derived, view) = (&mut self.state.derived, &mut self.state.view);
+        match ended {
+            Ended::Opened(opened) => self.on_opened(opened, ctx),
+            Ended::Fetched(name) => {
+                view.listed = super::state::listed();
+                self.apply(Command::Open(name), ctx);
             }
-            Some(Outcome::Cancelled) | None => None,
+            Ended::Built(candidate, built) => self.on_built(candidate, &built),
+            Ended::Evaluated(candidate, evaluated) => {
+                derived.bench_mut(candidate).evaluation = Some(*evaluated);
+            }
+            Ended::Quick(quick) => self.on_quick(quick),
+            Ended::Found(found) => self.on_calibrated(found),
+            Ended::Calibrated(calibrated) => {
+                if let Some(calibration) = &calibrated.calibration {
+                    let tokens = calibration.origin.tokens;
+                    let size = units::bytes(calibration.bytes_on_disk());
+                    let text = format!("Calibrated on {tokens} tokens; {size} kept in the cache");
+                    self.state.inform(text);
+                }
+                self.on_calibrated(calibrated);
+            }
+            Ended::Tuned(tuned) => self.on_tuned(*tuned),
+            Ended::Tasked(candidate, tasked) => {
+                derived.bench_mut(candidate).tasks = Some(*tasked);
+            }
+            Ended::Exported(path, bytes) => {
+                let size = units::bytes(bytes);
+                let text = format!("Exported {}, {size}", path.display());
+                self.state.inform(text);
+            }
+            Ended::Saved(path) => self.state.inform(format!("Saved {}", path.display())),
+            Ended::Rewritten(rewritten) => self.on_rewritten(rewritten, ctx),
+            Ended::Checked(checked) => view.verify.checked = Some(checked),
+            Ended::Swept(swept) => self.on_swept(swept),
+            Ended::Reproduced(name, made) => view.verify.reproduced = Some((name, made)),
+            #[cfg(feature = "flash")]
+            Ended::Flashed(flashed) => self.on_flashed(flashed),
+            #[cfg(feature = "flash")]
+            Ended::Ports(ports) => view.list_ports(ports),
+            #[cfg(feature = "voice")]
+            Ended::Voices(voices) => {
+                view.missing_voice = super::state::missing_voice();
+                self.open_talk(voices, ctx);
+            }
+            Ended::Answered(candidate, conversation, answer) => {
+                self.on_answer(candidate, *conversation, answer);
+            }
+            Ended::Chosen(purpose, Some(path)) => self.on_path(purpose, path, ctx),
+            Ended::Chosen(_, None) => {}
+        }
+    }
+
+    /// Nothing came of a job: it failed, or the person stopped it.
+    fn on_stopped(&mut self, kind: JobKind) {
+        if let JobKind::Build(candidate) = kind {
+            // Nobody will answer these.
+            let asks = &mut self.state.view.asks;
+            asks.retain(|ask| ask.candidate != candidate);
+        }
+        #[cfg(feature = "voice")]
+        if kind == JobKind::Voices {
+            // One of the two may have come.
+            self.state.view.missing_voice = super::state::missing_voice();
         }
     }
 
@@ -169,34 +148,11 @@ impl Studio {
     }
 
     #[cfg(feature = "flash")]
-    fn collect_flash(&mut self) {
-        let flashed = take(&mut self.state.jobs.flash);
-        let ports = take(&mut self.state.jobs.ports);
-        if let Some(flashed) = self.done(flashed) {
-            let (chip, verified) = (&flashed.chip, units::bytes(flashed.verified_bytes));
-            self.state
-                .inform(format!("Flashed {chip}: {verified} verified on the board"));
-            self.state.view.flashed = Some(flashed);
-        }
-        if let Some(ports) = self.done(ports) {
-            if self.state.view.port.is_empty() {
-                let first = ports.first().map(|port| port.name.clone());
-                self.state.view.port = first.unwrap_or_else(|| "fake".into());
-            }
-            self.state.view.ports = ports;
-        }
-    }
-
-    fn collect_dialog(&mut self, ctx: &Context) {
-        let Some((purpose, wait)) = self.state.jobs.dialog.take() else {
-            return;
-        };
-        let mut slot = Some(wait);
-        let outcome = take(&mut slot);
-        self.state.jobs.dialog = slot.map(|wait| (purpose, wait));
-        if let Some(path) = self.done(outcome).flatten() {
-            self.on_path(purpose, path, ctx);
-        }
+    fn on_flashed(&mut self, flashed: Flashed) {
+        let (chip, verified) = (&flashed.chip, units::bytes(flashed.verified_bytes));
+        self.state
+            .inform(format!("Flashed {chip}: {verified} verified on the board"));
+        self.state.view.flashed = Some(flashed);
     }
 
     fn on_path(&mut self, purpose: Purpose, path: PathBuf, ctx: &Context) {
@@ -218,24 +174,19 @@ impl Studio {
         }
     }
 
-    fn collect_answer(&mut self) {
-        let Some(mut answering) = self.state.jobs.answer.take() else {
+    /// Shows what an answer has said so far.
+    fn follow_answer(&mut self) {
+        if !self.state.jobs.is_running(JobKind::Answer) {
+            self.answering = None;
+        }
+        let (Some(answering), Some(utterance)) =
+            (&self.answering, self.state.view.transcript.last_mut())
+        else {
             return;
         };
-        let candidate = answering.candidate;
-        if let Some(utterance) = self.state.view.transcript.last_mut() {
-            let heard = lock(&answering.heard);
-            if utterance.speaker == Speaker::Model(candidate) && utterance.text != *heard {
-                utterance.text.clone_from(&heard);
-            }
-        }
-        match answering.running.take_outcome() {
-            None => self.state.jobs.answer = Some(answering),
-            Some(outcome) => {
-                if let Some((conversation, answer)) = self.done(Some(outcome)) {
-                    self.on_answer(candidate, conversation, answer);
-                }
-            }
+        let heard = lock(&answering.heard);
+        if utterance.speaker == Speaker::Model(answering.candidate) && utterance.text != *heard {
+            utterance.text.clone_from(&heard);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use super::command::Command;
 use super::forms::{Rewrite, Rewritten};
+use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::running::{Failure, Running};
+use super::running::Failure;
 use super::state::Popup;
 use super::studio::Studio;
 use super::units;
@@ -22,8 +23,10 @@ impl Studio {
             return;
         };
         let title = format!("Rewrite {}", rewrite.path().display());
-        let running = Running::start(title, ctx, move |job| written(&loaded, &rewrite, job));
-        self.state.jobs.rewrite = Some(running);
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Rewrite, title, ctx, move |job| {
+            Ok(Ended::Rewritten(written(&loaded, &rewrite, job)?))
+        });
         self.state.view.popup = Popup::Closed;
     }
 

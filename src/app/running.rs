@@ -146,13 +146,6 @@ impl<T> Drop for Running<T> {
     }
 }
 
-/// Takes the outcome of a job that ended, and the job away.
-pub(super) fn take<T: Send + 'static>(slot: &mut Option<Running<T>>) -> Option<Outcome<T>> {
-    let outcome = slot.as_mut()?.take_outcome()?;
-    *slot = None;
-    Some(outcome)
-}
-
 /// Starts a thread of this name.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     std::thread::Builder::new()
@@ -230,10 +223,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn wait<T: Send + 'static>(job: Running<T>) -> Outcome<T> {
-        let mut slot = Some(job);
+    fn wait<T: Send + 'static>(mut job: Running<T>) -> Outcome<T> {
         loop {
-            if let Some(outcome) = take(&mut slot) {
+            if let Some(outcome) = job.take_outcome() {
                 return outcome;
             }
             std::thread::yield_now();

@@ -295,21 +295,7 @@ impl State {
     /// Whether nothing runs and nothing waits to be run.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let jobs = &self.jobs;
-        #[cfg(feature = "flash")]
-        let flashing = jobs.flash.is_some() || jobs.ports.is_some();
-        #[cfg(not(feature = "flash"))]
-        let flashing = false;
-        let building = jobs.build_a.is_some() || jobs.build_b.is_some();
-        let files = jobs.open.is_some() || jobs.fetch.is_some();
-        let writing = jobs.export.is_some() || jobs.save.is_some() || jobs.rewrite.is_some();
-        let talking = jobs.answer.is_some() || !self.view.asks.is_empty();
-        let measuring = jobs.evaluate.is_some() || jobs.tasks.is_some() || self.view.pending > 0;
-        let tuning = jobs.find.is_some() || jobs.calibrate.is_some() || jobs.tune.is_some();
-        let measuring = measuring || jobs.quick.is_some();
-        let verifying = jobs.check.is_some() || jobs.sweep.is_some() || jobs.reproduce.is_some();
-        let measuring = measuring || verifying;
-        !(flashing || building || files || writing || talking || measuring || tuning)
+        self.jobs.is_empty() && self.view.asks.is_empty() && self.view.pending == 0
     }
 
     pub(super) fn fail(&mut self, text: impl Into<String>) {
@@ -325,6 +311,18 @@ impl State {
         // The same failure twice is one thing to read.
         self.view.notices.retain(|other| *other != notice);
         self.view.notices.push(notice);
+    }
+}
+
+#[cfg(feature = "flash")]
+impl View {
+    /// Takes over the ports that there are; the first is chosen unless one was.
+    pub(super) fn list_ports(&mut self, ports: Vec<Port>) {
+        if self.port.is_empty() {
+            let first = ports.first().map(|port| port.name.clone());
+            self.port = first.unwrap_or_else(|| "fake".into());
+        }
+        self.ports = ports;
     }
 }
 

@@ -19,7 +19,7 @@ use crate::workers::{Processor, WorkersError};
 use eframe::egui::{self, Context, util::undoer::Undoer};
 use eframe::{App, Frame};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What the window starts with.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +81,16 @@ pub struct Studio {
     pub(super) calibrations: Option<PathBuf>,
     /// Whose slider moved since it was measured last.
     pub(super) moved: Option<Candidate>,
+    pub(super) answering: Option<Answering>,
+}
+
+/// An answer that is being generated.
+#[derive(Debug)]
+pub(super) struct Answering {
+    /// Who answers.
+    pub(super) candidate: Candidate,
+    /// The text so far.
+    pub(super) heard: Arc<Mutex<String>>,
 }
 
 impl Studio {
@@ -119,6 +129,7 @@ impl Studio {
             first_evaluation: start.evaluate,
             calibrations: start.calibrations.clone(),
             moved: None,
+            answering: None,
         };
         let model = start.model.clone();
         let model = model.unwrap_or_else(|| DEFAULT_MODEL.to_owned());

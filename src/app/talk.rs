@@ -3,10 +3,11 @@
 //! What is heard goes the way of what is typed: into the transcript, to the active candidate, with
 //! its memory. The pieces of the answer go back to the voice, which speaks them while they come.
 
-use super::running::Running;
+use super::jobs::{Ended, JobKind};
 use super::state::{Memory, Talking};
 use super::studio::Studio;
 use super::voices::{Heard, Talk, ThroughWindow, Voices, load_voices};
+use crate::job::Job;
 use crate::voice::audio::LiveAudio;
 use crate::voice::live::{LiveEvent, LiveVoice};
 use crate::voice::{BargeIn, VoiceState};
@@ -26,7 +27,10 @@ impl Studio {
         }
         match &self.voices {
             Some(voices) => self.open_talk(voices.clone(), ctx),
-            None => self.state.jobs.voices = Some(Running::start("Voice", ctx, load_voices)),
+            None => {
+                let load = |job: &Job<'_>| Ok(Ended::Voices(load_voices(job)?));
+                self.state.jobs.start(JobKind::Voices, "Voice", ctx, load);
+            }
         }
     }
 

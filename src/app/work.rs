@@ -159,13 +159,12 @@ pub(super) fn live(loaded: &Loaded, compressed: &CompressedModel) -> Result<Live
 /// Measures a recipe against the source in 16 bits. `ready` are tensors that may be taken over.
 pub(super) fn measure(
     loaded: &Loaded,
-    candidate: Candidate,
     recipe: Recipe,
     cache: CachePrecision,
     ready: &Ready,
     processor: &Processor,
     job: &Job<'_>,
-) -> Result<(Candidate, Evaluated), Failure> {
+) -> Result<Evaluated, Failure> {
     let tokens = windows(&loaded.model, EVALUATION_TEXT, EVALUATION_TOKENS)?;
     let tuned = live(loaded, &ready.compress(loaded, &recipe, job)?)?;
     let original = Recipe::original();
@@ -182,13 +181,12 @@ pub(super) fn measure(
         text,
         processor,
     );
-    let evaluated = Evaluated {
+    Ok(Evaluated {
         recipe,
         cache,
         result,
         basis,
-    };
-    Ok((candidate, evaluated))
+    })
 }
 
 /// What was measured on a few tokens after a slider moved.

@@ -1,7 +1,7 @@
 //! What a recipe will cost, while it is being changed.
 
 use super::*;
-use whittle::app::{Measure, Predicted, better_text};
+use whittle::app::{JobKind, Measure, Predicted, better_text};
 use whittle::recipe::Quantizer;
 use whittle::tune::Evidence;
 
@@ -154,7 +154,8 @@ fn a_slider_that_rests_is_measured_on_a_few_tokens() {
     assert_eq!(quick(&window), None, "nothing is measured unasked");
     pull(&mut window, "Bits of blk.0.attn_q", 0.0);
     window.run_steps(3);
-    assert!(window.state().state.jobs.quick.is_none(), "it still moves");
+    let jobs = &window.state().state.jobs;
+    assert!(!jobs.is_running(JobKind::Quick), "it still moves");
     release(&mut window, "Bits of blk.0.attn_q", 0.0);
     let found = quick(&window).expect("a measurement");
     assert_eq!(found.recipe, window.state().state.project.a);

@@ -1,7 +1,7 @@
 //! Calibrations, methods and tunes.
 
 use super::*;
-use whittle::app::GoalKind;
+use whittle::app::{GoalKind, JobKind};
 use whittle::recipe::Quantizer;
 
 const TENSOR: &str = "blk.0.attn_q.weight";
@@ -119,7 +119,7 @@ fn a_cancelled_calibration_changes_nothing() {
         .get_by_role_and_label(Role::Button, "Calibrate")
         .click();
     window.step();
-    let job = window.state().state.jobs.calibrate.as_ref();
+    let job = window.state().state.jobs.get(JobKind::Calibrate);
     job.expect("a job").cancel();
     settle(&mut window);
     let state = &window.state().state;

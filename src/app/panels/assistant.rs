@@ -4,6 +4,7 @@ use super::frame;
 use super::sampling::sampling_ui;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
+use crate::app::jobs::JobKind;
 #[cfg(feature = "voice")]
 use crate::app::state::Listed;
 use crate::app::state::{Facts, Speaker, State, Utterance};
@@ -109,7 +110,7 @@ fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         Some(VoiceState::Recognizing) => ("Recognizing…", "Click to stop listening"),
         Some(VoiceState::Answering) => ("Answering…", "Click to stop listening"),
     };
-    let is_ready = state.loaded().is_some() && state.jobs.voices.is_none();
+    let is_ready = state.loaded().is_some() && state.jobs.may_start(JobKind::Voices);
     let button = Button::new(text).selected(state.view.talking.is_some());
     let button = ui.add_enabled(is_ready, button).on_hover_text(hint);
     if button.clicked() {
@@ -132,7 +133,7 @@ fn bytes(models: &[Listed]) -> u64 {
 }
 
 fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    let is_answering = state.jobs.answer.is_some() || !state.view.asks.is_empty();
+    let is_answering = state.jobs.is_running(JobKind::Answer) || !state.view.asks.is_empty();
     let has_model = state.loaded().is_some();
     ui.horizontal(|ui| {
         sampling_ui(ui, &mut state.project.sampling);
@@ -201,7 +202,7 @@ fn beginning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         let names = names.collect::<Vec<_>>().join("; ");
         ui.label(theme::weak(format!("In writing only: voice needs {names}")));
     }
-    let is_fetching = state.jobs.fetch.is_some();
+    let can_fetch = state.jobs.may_start(JobKind::Fetch);
     ui.horizontal_wrapped(|ui| {
         ui.label(theme::weak("Other models"));
         let others = state.view.listed.iter();
@@ -213,7 +214,7 @@ fn beginning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
                 let text = format!("Fetch {}, {}", model.title, units::bytes(model.bytes));
                 (text, Command::Fetch(model.name.clone()))
             };
-            let button = ui.add_enabled(!is_fetching, Button::new(text).small());
+            let button = ui.add_enabled(can_fetch, Button::new(text).small());
             if button.clicked() {
                 commands.push(command);
             }

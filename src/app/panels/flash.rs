@@ -2,6 +2,7 @@
 
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
+use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
@@ -92,7 +93,7 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 }
 
 fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    match &state.jobs.flash {
+    match state.jobs.get(JobKind::Flash) {
         Some(running) => {
             let report = running.report();
             ui.horizontal(|ui| {

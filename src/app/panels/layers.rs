@@ -3,6 +3,7 @@
 use super::{end_ui, frame, open, right_ui};
 use crate::app::bench::Bench;
 use crate::app::command::Command;
+use crate::app::jobs::JobKind;
 use crate::app::loaded::Loaded;
 use crate::app::preview::better_text;
 use crate::app::rows::{Change, Shared, Summary, change, summary};
@@ -62,8 +63,8 @@ fn empty_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.add_space(48.0);
     ui.vertical_centered(|ui| {
         ui.set_max_width(560.0);
-        let opening = state.jobs.open.is_some() || state.jobs.fetch.is_some();
-        if opening {
+        let mut opening = [JobKind::Open, JobKind::Fetch].into_iter();
+        if opening.any(|kind| state.jobs.is_running(kind)) {
             ui.label(theme::weak("Opening the model…"));
             return;
         }

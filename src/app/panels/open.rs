@@ -2,9 +2,10 @@
 
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
+use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
-use eframe::egui::{Align, Context, Key, Layout, TextEdit, Ui};
+use eframe::egui::{Align, Button, Context, Key, Layout, TextEdit, Ui};
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn open_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
@@ -18,7 +19,7 @@ pub(in crate::app) fn open_ui(ctx: &Context, state: &mut State, commands: &mut V
             "Or the open model in another form: with fewer tokens, or in another basis",
         ));
         let has_model = state.loaded().is_some();
-        let rewrite = ui.add_enabled(has_model, eframe::egui::Button::new("Rewrite…"));
+        let rewrite = ui.add_enabled(has_model, Button::new("Rewrite…"));
         if rewrite.clicked() {
             commands.push(Command::Show(Popup::Rewrite));
         }
@@ -35,12 +36,13 @@ pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Com
         ui.horizontal(|ui| {
             ui.label(&model.title);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let (verb, command) = if model.installed {
-                    ("Open", Command::Open(model.name.clone()))
+                let (verb, can_start, command) = if model.installed {
+                    ("Open", true, Command::Open(model.name.clone()))
                 } else {
-                    ("Fetch", Command::Fetch(model.name.clone()))
+                    let can_fetch = state.jobs.may_start(JobKind::Fetch);
+                    ("Fetch", can_fetch, Command::Fetch(model.name.clone()))
                 };
-                let button = ui.button(verb);
+                let button = ui.add_enabled(can_start, Button::new(verb));
                 let name = format!("{verb} {}", model.name);
                 if button.accessible_name(name).clicked() {
                     commands.push(command);
@@ -61,7 +63,7 @@ pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Com
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
         let path = state.view.open_path.trim();
         let open = ui
-            .add_enabled(!path.is_empty(), eframe::egui::Button::new("Open"))
+            .add_enabled(!path.is_empty(), Button::new("Open"))
             .accessible_name("Open path");
         if (open.clicked() || entered) && !path.is_empty() {
             commands.push(Command::Open(path.to_owned()));

@@ -3,6 +3,7 @@
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::forms::Rewrite;
+use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::theme;
 use crate::rewrite::Basis;
@@ -106,5 +107,5 @@ fn rotate_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 }
 
 fn is_free(state: &State) -> bool {
-    state.loaded().is_some() && state.jobs.rewrite.is_none()
+    state.loaded().is_some() && state.jobs.may_start(JobKind::Rewrite)
 }

@@ -2,7 +2,7 @@
 
 use super::frame;
 use crate::app::command::Command;
-use crate::app::running::{Report, Running};
+use crate::app::running::Report;
 use crate::app::state::{Notice, Severity, State};
 use crate::app::{theme, units};
 use eframe::egui::{
@@ -65,33 +65,13 @@ fn notices_ui(ui: &mut Ui, notices: &mut Vec<Notice>) {
 }
 
 fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    let jobs = &state.jobs;
     let mut any = false;
-    any |= job_ui(ui, jobs.open.as_ref());
-    any |= job_ui(ui, jobs.fetch.as_ref());
-    any |= job_ui(ui, jobs.build_a.as_ref());
-    any |= job_ui(ui, jobs.build_b.as_ref());
-    any |= job_ui(ui, jobs.evaluate.as_ref());
-    any |= job_ui(ui, jobs.quick.as_ref());
-    any |= job_ui(ui, jobs.find.as_ref());
-    any |= job_ui(ui, jobs.calibrate.as_ref());
-    any |= job_ui(ui, jobs.tune.as_ref());
-    any |= job_ui(ui, jobs.tasks.as_ref());
-    any |= job_ui(ui, jobs.export.as_ref());
-    any |= job_ui(ui, jobs.save.as_ref());
-    any |= job_ui(ui, jobs.rewrite.as_ref());
-    any |= job_ui(ui, jobs.check.as_ref());
-    any |= job_ui(ui, jobs.sweep.as_ref());
-    any |= job_ui(ui, jobs.reproduce.as_ref());
-    #[cfg(feature = "flash")]
-    {
-        any |= job_ui(ui, jobs.flash.as_ref());
+    for (_, job) in state.jobs.iter().filter(|(kind, _)| kind.is_work()) {
+        any = true;
+        if bar_ui(ui, &job.title, &job.report(), !job.is_stopping()) {
+            job.cancel();
+        }
     }
-    #[cfg(feature = "voice")]
-    {
-        any |= job_ui(ui, jobs.voices.as_ref());
-    }
-    any |= job_ui(ui, jobs.answer.as_ref().map(|answering| &answering.running));
     if state.view.pending > 0 {
         any = true;
         let (left, peak) = (state.view.pending, state.view.pending_peak.max(1));
@@ -105,14 +85,6 @@ fn jobs_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     if !any {
         ui.label(theme::head("Ready"));
     }
-}
-
-fn job_ui<T: Send + 'static>(ui: &mut Ui, job: Option<&Running<T>>) -> bool {
-    let Some(job) = job else { return false };
-    if bar_ui(ui, &job.title, &job.report(), !job.is_stopping()) {
-        job.cancel();
-    }
-    true
 }
 
 /// A job's title, bar and Cancel; returns whether it shall stop.

@@ -4,6 +4,7 @@ use super::right_ui;
 use crate::app::candidate::Candidate;
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
+use crate::app::jobs::JobKind;
 use crate::app::measured::Tasked;
 use crate::app::state::State;
 use crate::app::theme;
@@ -18,7 +19,7 @@ const LISTED: usize = 36;
 
 /// Draws the menu.
 pub(super) fn menu_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    let can_ask = state.loaded().is_some() && state.jobs.tasks.is_none();
+    let can_ask = state.loaded().is_some() && state.jobs.may_start(JobKind::Tasks);
     ui.add_enabled_ui(can_ask, |ui| {
         let (button, _) = MenuButton::new("Tasks…").ui(ui, |ui| {
             ui.label(theme::head("Ask the active candidate, each task anew"));

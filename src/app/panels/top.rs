@@ -4,6 +4,7 @@ use super::{frame, right_ui, tasks};
 use crate::app::bench::Bench;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
+use crate::app::jobs::JobKind;
 use crate::app::measured::{Evaluated, Meter, QuickKl};
 use crate::app::preview::Measure;
 use crate::app::state::{Popup, State};
@@ -93,7 +94,7 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     button_ui(ui, "Verify…", has_model, verify, commands);
     let compare = Command::Show(Popup::Compare);
     button_ui(ui, "Compare…", has_model, compare, commands);
-    let can_evaluate = has_model && state.jobs.evaluate.is_none();
+    let can_evaluate = has_model && state.jobs.may_start(JobKind::Evaluate);
     tasks::menu_ui(ui, state, commands);
     tuning_ui(ui, state, commands);
     button_ui(ui, "Evaluate", can_evaluate, Command::Evaluate, commands);
@@ -106,9 +107,7 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
 
 /// Calibrate and Tune….
 fn tuning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    let jobs = &state.jobs;
-    let is_free = jobs.calibrate.is_none() && jobs.tune.is_none();
-    let can_start = state.loaded().is_some() && is_free;
+    let can_start = state.loaded().is_some() && state.jobs.may_start(JobKind::Calibrate);
     let (text, hint) = match &state.derived.calibration {
         None => (
             "Calibrate",

@@ -2,6 +2,7 @@
 
 use crate::app::command::Command;
 use crate::app::forms::GoalKind;
+use crate::app::jobs::JobKind;
 use crate::app::measured::TuneFigures;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
@@ -26,7 +27,7 @@ pub(in crate::app) fn tune_ui(ctx: &Context, state: &mut State, commands: &mut V
         ui.add_space(8.0);
         goal_ui(ui, state);
         ui.add_space(10.0);
-        match &state.jobs.tune {
+        match state.jobs.get(JobKind::Tune) {
             None => start_ui(ui, state, commands),
             Some(running) => {
                 let report = running.report();
@@ -110,7 +111,7 @@ fn goal_ui(ui: &mut Ui, state: &mut State) {
 }
 
 fn start_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    let can_start = state.loaded().is_some() && state.jobs.calibrate.is_none();
+    let can_start = state.loaded().is_some() && state.jobs.may_start(JobKind::Tune);
     let start = ui.add_enabled(can_start, Button::new("Start tune"));
     if start.clicked() {
         commands.push(Command::Tune);

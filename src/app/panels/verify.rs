@@ -5,6 +5,7 @@ use crate::app::candidate::Candidate;
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::forms::{Checked, SweepRows, Verification};
+use crate::app::jobs::JobKind;
 use crate::app::running::lock;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
@@ -40,7 +41,7 @@ fn check_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let verify = &mut state.view.verify;
     let path = &mut verify.limits_path;
     super::path_ui(ui, path, "Limits", Purpose::Limits, commands);
-    let is_free = state.jobs.check.is_none();
+    let is_free = state.jobs.may_start(JobKind::Check);
     start_ui(ui, path, "Check", is_free, Verification::Check, commands);
     if let Some(checked) = &verify.checked {
         checked_ui(ui, checked, active);
@@ -108,7 +109,7 @@ fn sweep_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let verify = &mut state.view.verify;
     let path = &mut verify.grid_path;
     super::path_ui(ui, path, "Grid", Purpose::Grid, commands);
-    let is_free = state.jobs.sweep.is_none();
+    let is_free = state.jobs.may_start(JobKind::Sweep);
     start_ui(ui, path, "Sweep", is_free, Verification::Sweep, commands);
     let sweep = lock(&verify.sweep);
     let words = if !sweep.ended.is_empty() {
@@ -162,7 +163,7 @@ fn reproduce_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let verify = &mut state.view.verify;
     let path = &mut verify.packed_path;
     super::path_ui(ui, path, "Packed file", Purpose::Packed, commands);
-    let is_free = state.jobs.reproduce.is_none();
+    let is_free = state.jobs.may_start(JobKind::Reproduce);
     let what = Verification::Reproduce;
     start_ui(ui, path, "Reproduce", is_free, what, commands);
     if let Some((name, reproduced)) = &verify.reproduced {
