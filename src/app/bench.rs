@@ -43,7 +43,7 @@ pub struct Bench {
     /// What the recipe will cost; nothing for a moment after it changed.
     pub preview: Option<Preview>,
     /// Matrices whose errors the calibration can weigh; empty without one.
-    pub(super) can_fit: Vec<bool>,
+    can_fit: Vec<bool>,
     /// The last tasks, maybe of an earlier recipe.
     pub tasks: Option<Tasked>,
     /// Its conversation; nothing while it answers or before it was asked.
@@ -57,6 +57,15 @@ pub(super) enum Refreshed {
     Same,
     /// Sizes and estimates are new.
     Changed,
+}
+
+/// Whether a matrix that was exchanged is what the recipe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It has the setting.
+    Finished,
+    /// It stands in for what takes long, or was on its way when the slider moved back.
+    Unfinished,
 }
 
 impl Bench {
@@ -200,7 +209,7 @@ impl Bench {
     }
 
     /// Notes that a matrix of the running tensors was exchanged.
-    pub(super) fn note(&mut self, done: &Requantized) {
+    pub(super) fn note(&mut self, done: &Requantized) -> Noted {
         let is_ours = self
             .live
             .as_ref()
@@ -209,6 +218,16 @@ impl Bench {
             *built = Some(done.built);
             self.preview = None;
         }
+        match self.settings.get(done.matrix) {
+            Some(wanted) if *wanted != done.built.setting => Noted::Unfinished,
+            Some(_) | None => Noted::Finished,
+        }
+    }
+
+    /// Notes for each matrix whether a calibration weighs its errors: what was made without is not what the
+    /// recipe asks any more.
+    pub(super) fn calibrate(&mut self, can_fit: Vec<bool>) {
+        self.can_fit = can_fit;
     }
 
     /// Whether every running tensor is what the recipe asks.

@@ -1,11 +1,13 @@
 //! What follows from the project: the model that is open, what is known of it, and each candidate at work.
 
-use super::bench::{Bench, Refreshed};
+use super::bench::{Bench, Noted, Refreshed};
 use super::candidate::Candidate;
 use super::loaded::Loaded;
-use super::measured::{TuneFigures, TurnTokens};
+use super::measured::{BuiltMatrix, TuneFigures, TurnTokens};
 use super::preview::Knowledge;
+use super::request::{Requantized, Request};
 use super::table::Matrix;
+use super::work::BuiltModel;
 use crate::calibrate::Calibration;
 use crate::estimate::Options;
 use crate::packed::LiveModel;
@@ -63,9 +65,42 @@ impl Derived {
         let Some(loaded) = &self.loaded else { return };
         let can_fit = |m: &Matrix| calibration.input_of(m.role).is_some();
         let can_fit: Vec<bool> = loaded.matrices.iter().map(can_fit).collect();
-        self.b.can_fit.clone_from(&can_fit);
-        self.a.can_fit = can_fit;
+        self.a.calibrate(can_fit.clone());
+        self.b.calibrate(can_fit);
         self.calibration = Some(calibration);
+    }
+
+    /// Takes over a candidate that was compressed as a whole, unless another model was opened meanwhile.
+    pub(super) fn install(&mut self, candidate: Candidate, built: &BuiltModel) {
+        let Some(loaded) = self.loaded.clone() else {
+            return;
+        };
+        if !Arc::ptr_eq(&loaded, &built.loaded) {
+            return;
+        }
+        let bench = self.bench_mut(candidate);
+        bench.install(&loaded, Arc::clone(&built.live), &built.tensors);
+        for (matrix, built) in bench.built.clone().into_iter().enumerate() {
+            if let Some(built) = built {
+                self.knowledge.note(matrix, built.setting, built.nmse);
+            }
+        }
+    }
+
+    /// Takes over a matrix that was exchanged.
+    pub(super) fn note(&mut self, done: &Requantized) -> Noted {
+        let BuiltMatrix { setting, nmse, .. } = done.built;
+        self.knowledge.note(done.matrix, setting, nmse);
+        self.bench_mut(done.candidate).note(done)
+    }
+
+    /// What must be quantized anew for a candidate to run what its recipe asks.
+    pub(super) fn requests(&self, candidate: Candidate) -> Vec<Request> {
+        let Some(loaded) = &self.loaded else {
+            return Vec::new();
+        };
+        let bench = self.bench(candidate);
+        bench.requests(candidate, loaded, self.calibration.as_ref())
     }
 
     /// Takes over what a tune measured of the matrices.

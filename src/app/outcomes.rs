@@ -1,5 +1,6 @@
 //! What ended since the last frame: results go into the state, failures become notices.
 
+use super::bench::Noted;
 use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
@@ -15,7 +16,6 @@ use crate::packed::{Answer, ChatError, Conversation};
 use eframe::egui::Context;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 impl Studio {
     /// Takes over all that ended; called every frame, also while the window is hidden.
@@ -129,20 +129,7 @@ impl Studio {
     }
 
     pub(super) fn on_built(&mut self, candidate: Candidate, built: &BuiltModel) {
-        let Some(loaded) = self.state.loaded().cloned() else {
-            return;
-        };
-        if !Arc::ptr_eq(&loaded, &built.loaded) {
-            return;
-        }
-        let bench = self.state.derived.bench_mut(candidate);
-        bench.install(&loaded, Arc::clone(&built.live), &built.tensors);
-        for (matrix, built) in bench.built.clone().into_iter().enumerate() {
-            if let Some(built) = built {
-                let knowledge = &mut self.state.derived.knowledge;
-                knowledge.note(matrix, built.setting, built.nmse);
-            }
-        }
+        self.state.derived.install(candidate, built);
         // The recipe may have moved on meanwhile.
         self.requantize(candidate);
     }
@@ -234,18 +221,12 @@ impl Studio {
         for result in self.quantizer.results() {
             match result {
                 Err(text) => self.state.fail(text),
-                Ok(done) => {
-                    let derived = &mut self.state.derived;
-                    let (setting, nmse) = (done.built.setting, done.built.nmse);
-                    derived.knowledge.note(done.matrix, setting, nmse);
-                    let bench = derived.bench_mut(done.candidate);
-                    bench.note(&done);
-                    let wanted = bench.settings.get(done.matrix);
-                    if wanted.is_some_and(|wanted| *wanted != setting) {
-                        // It stands in for what takes long, or was on its way when the slider moved back.
+                Ok(done) => match self.state.derived.note(&done) {
+                    Noted::Finished => {}
+                    Noted::Unfinished => {
                         unfinished.insert(done.candidate);
                     }
-                }
+                },
             }
         }
         for candidate in unfinished {

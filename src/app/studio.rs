@@ -164,12 +164,8 @@ impl Studio {
     }
 
     pub(super) fn requantize(&self, candidate: Candidate) {
-        if let Some(loaded) = self.state.loaded() {
-            let derived = &self.state.derived;
-            let bench = derived.bench(candidate);
-            let requests = bench.requests(candidate, loaded, derived.calibration.as_ref());
-            self.quantizer.ask(candidate, requests);
-        }
+        let requests = self.state.derived.requests(candidate);
+        self.quantizer.ask(candidate, requests);
     }
 
     /// One drag, one undo step; typing is one step when it rests.
