@@ -7,26 +7,17 @@ use super::dialogs::Purpose;
 use super::forms::{RewriteForm, Verify};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::state::{Ask, Memory, Popup, Speaker, Utterance};
-use super::studio::{Answering, Studio};
+use super::state::{Memory, Popup};
+use super::studio::Studio;
 use super::work;
 use crate::job::Job;
-use crate::packed::intent::SpokenText;
-use crate::packed::{Conversation, Question};
 use crate::recipe::Recipe;
 use crate::report::{Quality, TaskQuality};
 use eframe::egui::Context;
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest conversation in tokens.
-const CONTEXT: usize = 2048;
-/// Longest answer in tokens.
-const MAX_TOKENS: usize = 256;
-/// How often a streamed answer may ask for a new frame.
-const STREAM_INTERVAL: Duration = Duration::from_millis(30);
 /// A person takes longer than this to cancel a file dialog: one that was never there does not.
 const NO_DIALOG: Duration = Duration::from_millis(250);
 
@@ -35,12 +26,7 @@ impl Studio {
     pub(super) fn apply(&mut self, command: Command, ctx: &Context) {
         match command {
             Command::Open(spec) => self.open(spec, ctx),
-            Command::Fetch(name) => {
-                let title = format!("Fetch {name}");
-                let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(work::bring(&name, job)?));
-                self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
-                self.state.view.popup = Popup::Closed;
-            }
+            Command::Fetch(name) => self.fetch(name, ctx),
             Command::Choose(purpose) => self.choose(purpose, ctx),
             Command::Show(popup) => self.show(popup, ctx),
             Command::Activate(candidate) => {
@@ -58,58 +44,20 @@ impl Studio {
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
             Command::Report(path) => self.report(path, ctx),
-            Command::SaveProject(path) => {
-                let project = self.state.project.clone();
-                let save = move |_: &Job<'_>| {
-                    project.save(&path)?;
-                    Ok(Ended::Saved(path))
-                };
-                let jobs = &mut self.state.jobs;
-                jobs.start(JobKind::Save, "Save project", ctx, save);
-            }
+            Command::SaveProject(path) => self.save_project(path, ctx),
             #[cfg(feature = "flash")]
-            Command::ListPorts => {
-                let list = |_: &Job<'_>| Ok(Ended::Ports(crate::link::ports()?));
-                let jobs = &mut self.state.jobs;
-                jobs.start(JobKind::ListPorts, "List ports", ctx, list);
-            }
+            Command::ListPorts => self.list_ports(ctx),
             #[cfg(feature = "flash")]
             Command::Flash => self.flash(ctx),
             Command::Ask => {
                 let text = std::mem::take(&mut self.state.view.prompt);
                 self.ask(&text, &[self.state.view.active], Memory::Kept, None);
             }
-            Command::Replay => {
-                if let Some(text) = self.state.last_said().map(str::to_owned) {
-                    #[cfg(feature = "voice")]
-                    let aloud = self.talk.as_ref().map(|talk| talk.say(&text));
-                    #[cfg(not(feature = "voice"))]
-                    let aloud = None;
-                    self.ask(&text, &Candidate::ALL, Memory::Fresh, aloud);
-                }
-            }
-            Command::Stop => {
-                self.state.view.asks.clear();
-                if let Some(answer) = self.state.jobs.get(JobKind::Answer) {
-                    answer.cancel();
-                }
-                #[cfg(feature = "voice")]
-                if let Some(talk) = &self.talk {
-                    talk.interrupt();
-                }
-            }
+            Command::Replay => self.replay(),
+            Command::Stop => self.stop_answers(),
             #[cfg(feature = "voice")]
             Command::Talk => self.toggle_talk(ctx),
-            Command::NewConversation => {
-                self.state.view.asks.clear();
-                // What it remembers goes with it.
-                self.state.jobs.forget(JobKind::Answer);
-                self.state.view.transcript.clear();
-                for candidate in Candidate::ALL {
-                    let bench = self.state.derived.bench_mut(candidate);
-                    bench.conversation = None;
-                }
-            }
+            Command::NewConversation => self.new_conversation(),
             Command::StopQuantizing => self.quantizer.clear(),
         }
     }
@@ -119,6 +67,30 @@ impl Studio {
         let title = format!("Open {spec}");
         let open = move |job: &Job<'_>| Ok(Ended::Opened(work::open(&spec, job)?));
         self.state.jobs.start(JobKind::Open, title, ctx, open);
+    }
+
+    fn fetch(&mut self, name: String, ctx: &Context) {
+        let title = format!("Fetch {name}");
+        let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(work::bring(&name, job)?));
+        self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
+        self.state.view.popup = Popup::Closed;
+    }
+
+    fn save_project(&mut self, path: PathBuf, ctx: &Context) {
+        let project = self.state.project.clone();
+        let save = move |_: &Job<'_>| {
+            project.save(&path)?;
+            Ok(Ended::Saved(path))
+        };
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Save, "Save project", ctx, save);
+    }
+
+    #[cfg(feature = "flash")]
+    fn list_ports(&mut self, ctx: &Context) {
+        let list = |_: &Job<'_>| Ok(Ended::Ports(crate::link::ports()?));
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::ListPorts, "List ports", ctx, list);
     }
 
     fn choose(&mut self, purpose: Purpose, ctx: &Context) {
@@ -168,7 +140,7 @@ impl Studio {
                 }
             }
             #[cfg(feature = "flash")]
-            Popup::Flash => self.apply(Command::ListPorts, ctx),
+            Popup::Flash => self.list_ports(ctx),
         }
         self.state.view.popup = popup;
         ctx.request_repaint();
@@ -188,7 +160,7 @@ impl Studio {
 
     /// Takes over a model that was opened; the history of the old one ends.
     pub(super) fn install(&mut self, loaded: Arc<Loaded>, ctx: &Context) {
-        self.apply(Command::NewConversation, ctx);
+        self.new_conversation();
         self.quantizer.clear();
         self.state.jobs.forget_model();
         self.state.view.verify = Verify::default();
@@ -366,123 +338,5 @@ impl Studio {
                 let flashed = work::flash(&loaded, &recipe, &ready, run, &plan, job)?;
                 Ok(Ended::Flashed(flashed))
             });
-    }
-
-    /// Adds what the person said to the transcript, and queues who shall answer.
-    ///
-    /// Typed and spoken utterances come in here alike; the pieces of all answers go to `aloud`, if
-    /// somebody speaks them.
-    pub(super) fn ask(
-        &mut self,
-        text: &str,
-        candidates: &[Candidate],
-        memory: Memory,
-        aloud: Option<SyncSender<String>>,
-    ) {
-        let text = text.trim();
-        if text.is_empty() || self.state.loaded().is_none() {
-            return;
-        }
-        self.state.view.transcript.push(Utterance {
-            speaker: Speaker::Person,
-            text: text.to_owned(),
-            facts: None,
-        });
-        let ask = |candidate: &Candidate| Ask {
-            candidate: *candidate,
-            text: text.to_owned(),
-            memory,
-            aloud: aloud.clone(),
-        };
-        self.state.view.asks.extend(candidates.iter().map(ask));
-    }
-
-    /// Starts the answer to the utterance that waits longest, once its candidate is ready.
-    pub(super) fn answer_next(&mut self, ctx: &Context) {
-        if !self.state.jobs.may_start(JobKind::Answer) {
-            return;
-        }
-        let Some(Ask {
-            candidate,
-            text,
-            memory,
-            aloud,
-        }) = self.state.view.asks.front().cloned()
-        else {
-            return;
-        };
-        let bench = self.state.derived.bench_mut(candidate);
-        let Some(live) = bench.live.clone() else {
-            self.ensure_built(candidate, ctx);
-            return;
-        };
-        let mut conversation = bench
-            .conversation
-            .take()
-            .unwrap_or_else(|| Conversation::new(&*live, CONTEXT))
-            .at_cache(&*live, self.state.project.cache);
-        match memory {
-            Memory::Kept => {}
-            Memory::Fresh => conversation.reset(),
-        }
-        self.state.view.asks.pop_front();
-        self.state.view.transcript.push(Utterance {
-            speaker: Speaker::Model(candidate),
-            text: String::new(),
-            facts: None,
-        });
-        let system = Some(self.state.project.system.trim().to_owned()).filter(|s| !s.is_empty());
-        #[cfg(feature = "voice")]
-        let system = match (system, &aloud) {
-            // What is spoken should be short and plain, unless the person says otherwise.
-            (None, Some(_)) => {
-                let text = crate::packed::WeightSource::text(&*live);
-                crate::voice::spoken_system(&text).map(str::to_owned)
-            }
-            (system, _) => system,
-        };
-        let sampling = self.state.project.sampling.sampling();
-        let heard = Arc::new(Mutex::new(String::new()));
-        let (theirs, processor, window) =
-            (Arc::clone(&heard), Arc::clone(&self.processor), ctx.clone());
-        let title = format!("Answer {}", candidate.name());
-        self.state
-            .jobs
-            .start(JobKind::Answer, title, ctx, move |job| {
-                let question = Question {
-                    system: system.as_deref(),
-                    user: &text,
-                    max_tokens: MAX_TOKENS,
-                    sampling,
-                    stop: &[],
-                };
-                // The voice takes all answers to a question as one, so each loses its intent line here.
-                let mut spoken = SpokenText::new();
-                let mut on_text = |part: &str| {
-                    super::running::lock(&theirs).push_str(part);
-                    window.request_repaint_after(STREAM_INTERVAL);
-                    let part = spoken.push(part);
-                    // Gone when nobody listens any more.
-                    part.is_empty() || aloud.as_ref().is_none_or(|aloud| aloud.send(part).is_ok())
-                };
-                let host = processor.host();
-                let answer = conversation
-                    .generate(&*live, &host, &question, job)
-                    .and_then(|mut generation| {
-                        for piece in &mut generation {
-                            let text = piece?.text;
-                            if !text.is_empty() && !on_text(&text) {
-                                break;
-                            }
-                        }
-                        Ok(generation.finish())
-                    });
-                if let Some(aloud) = &aloud {
-                    // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
-                    drop(aloud.send(spoken.finish() + "\n"));
-                }
-                Ok(Ended::Answered(candidate, Box::new(conversation), answer))
-            });
-        self.answering = Some(Answering { candidate, heard });
     }
 }

@@ -4,6 +4,7 @@
 //! acts on them: [`Loaded`], what was measured, [`Bench`], the table, requests, forms, [`Jobs`].
 
 mod actions;
+mod answering;
 mod bench;
 mod candidate;
 mod checking;

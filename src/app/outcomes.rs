@@ -5,14 +5,12 @@ use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
 use super::jobs::{Ended, JobKind};
-use super::running::{Outcome, lock};
-use super::state::{Facts, Speaker};
+use super::running::Outcome;
 use super::studio::Studio;
 use super::units;
 use super::work::{BuiltModel, Opened};
 #[cfg(feature = "flash")]
 use crate::link::Flashed;
-use crate::packed::{Answer, ChatError, Conversation};
 use eframe::egui::Context;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -158,61 +156,6 @@ impl Studio {
             Purpose::Trimmed => self.state.view.rewrite.trimmed_path = text,
             Purpose::Rotated => self.state.view.rewrite.rotated_path = text,
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),
-        }
-    }
-
-    /// Shows what an answer has said so far.
-    fn follow_answer(&mut self) {
-        if !self.state.jobs.is_running(JobKind::Answer) {
-            self.answering = None;
-        }
-        let (Some(answering), Some(utterance)) =
-            (&self.answering, self.state.view.transcript.last_mut())
-        else {
-            return;
-        };
-        let heard = lock(&answering.heard);
-        if utterance.speaker == Speaker::Model(answering.candidate) && utterance.text != *heard {
-            utterance.text.clone_from(&heard);
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        candidate: Candidate,
-        conversation: Conversation,
-        answer: Result<Answer, ChatError>,
-    ) {
-        // A board has the template's own opening in flash, where this computer computes it.
-        let in_flash = match (&answer, self.state.loaded()) {
-            (Ok(answer), Some(loaded))
-                if answer.has_computed_opening && self.state.project.system.trim().is_empty() =>
-            {
-                loaded.shape.prefix_tokens
-            }
-            _ => 0,
-        };
-        self.state.derived.bench_mut(candidate).conversation = Some(conversation);
-        let said = self.state.view.transcript.last_mut();
-        let utterance = said.filter(|u| u.speaker == Speaker::Model(candidate));
-        match (answer, utterance) {
-            (Ok(answer), Some(utterance)) => {
-                utterance.facts = Some(Facts {
-                    prompt_tokens: answer.prompt_tokens.saturating_sub(in_flash),
-                    unspoken_tokens: answer.unspoken_tokens,
-                    tokens: answer.tokens.len(),
-                    tokens_per_second: answer.decode_tokens_per_second(),
-                    first_token_seconds: answer.prefill.as_secs_f64(),
-                    logits_hash: answer.logits_hash.0,
-                });
-                utterance.text = answer.text;
-            }
-            // A new conversation has begun: the answer belongs to none.
-            (Ok(_), None) => {}
-            (Err(error), _) => self.state.fail(format!(
-                "{} cannot answer: {error}; a new conversation starts with an empty memory",
-                candidate.name()
-            )),
         }
     }
 
