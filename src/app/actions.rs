@@ -7,6 +7,7 @@ use super::dialogs::Purpose;
 use super::forms::{RewriteForm, Verify};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
+use super::opened;
 use super::state::{Memory, Popup};
 use super::studio::Studio;
 use super::work;
@@ -65,13 +66,13 @@ impl Studio {
     fn open(&mut self, spec: String, ctx: &Context) {
         self.state.view.popup = Popup::Closed;
         let title = format!("Open {spec}");
-        let open = move |job: &Job<'_>| Ok(Ended::Opened(work::open(&spec, job)?));
+        let open = move |job: &Job<'_>| Ok(Ended::Opened(opened::open(&spec, job)?));
         self.state.jobs.start(JobKind::Open, title, ctx, open);
     }
 
     fn fetch(&mut self, name: String, ctx: &Context) {
         let title = format!("Fetch {name}");
-        let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(work::bring(&name, job)?));
+        let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(opened::bring(&name, job)?));
         self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
         self.state.view.popup = Popup::Closed;
     }

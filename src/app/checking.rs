@@ -3,6 +3,7 @@
 use super::forms::{Checked, SweepRows, Verification};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
+use super::opened::open_model;
 use super::running::{Failure, lock};
 use super::studio::Studio;
 use super::tuning;
@@ -91,7 +92,7 @@ fn findings(
     let packed = work::pack(loaded, recipe, ready, (run.cache, run.processor), job)?;
     let name = format!("{}, {}", loaded.model.name, recipe.name);
     let other = match check.reference() {
-        Some(spec) if spec != loaded.spec => Some(work::open_model(&spec, job)?),
+        Some(spec) if spec != loaded.spec => Some(open_model(&spec, job)?),
         Some(_) | None => None,
     };
     let reference = other.as_ref().unwrap_or(&loaded.model);
@@ -109,7 +110,7 @@ fn sweep(
     let grid = Grid::load(path)?;
     let other = match grid.model == loaded.spec {
         true => None,
-        false => Some(work::open_model(&grid.model, job)?),
+        false => Some(open_model(&grid.model, job)?),
     };
     let model = other.as_ref().unwrap_or(&loaded.model);
     let mut on_row = |step: Step<'_>| {

@@ -7,12 +7,15 @@ use super::candidate::Candidate;
 use super::dialogs::Purpose;
 use super::forms::{Checked, Rewritten};
 use super::measured::{Evaluated, Tasked};
+use super::opened::Opened;
 use super::running::{Failure, Outcome, Running};
 use super::tuning::{Calibrated, TuneOutcome};
 #[cfg(feature = "voice")]
 use super::voices::Voices;
-use super::work::{BuiltModel, Opened, Quick};
+use super::work::{BuiltModel, Quick};
 use crate::job::Job;
+#[cfg(feature = "flash")]
+use crate::link::{Flashed, Port};
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};

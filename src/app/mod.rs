@@ -16,6 +16,7 @@ mod jobs;
 mod loaded;
 mod measured;
 mod measuring;
+mod opened;
 mod outcomes;
 mod panels;
 mod preview;
@@ -49,6 +50,7 @@ pub use forms::{
 pub use jobs::{Ended, JobKind, Jobs};
 pub use loaded::Loaded;
 pub use measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens};
+pub use opened::Opened;
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use running::{Failure, Outcome, Report, Running};
 pub use state::{
@@ -57,7 +59,7 @@ pub use state::{
 pub use studio::{Start, Studio, WindowError};
 pub use table::{Group, Kind, Matrix, Row};
 pub use tuning::{Calibrated, TuneOutcome};
-pub use work::{BuiltModel, Opened, Quick};
+pub use work::{BuiltModel, Quick};
 
 use eframe::egui;
 use eframe::{App, NativeOptions};

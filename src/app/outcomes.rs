@@ -5,10 +5,11 @@ use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
 use super::jobs::{Ended, JobKind};
+use super::opened::Opened;
 use super::running::Outcome;
 use super::studio::Studio;
 use super::units;
-use super::work::{BuiltModel, Opened};
+use super::work::BuiltModel;
 #[cfg(feature = "flash")]
 use crate::link::Flashed;
 use eframe::egui::Context;
