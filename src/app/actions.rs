@@ -2,12 +2,10 @@
 
 use super::candidate::Candidate;
 use super::command::Command;
-use super::derived::Derived;
 use super::dialogs::Purpose;
-use super::forms::{RewriteForm, Verify};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::opened;
+use super::opened::Way;
 use super::state::{Memory, Popup};
 use super::studio::Studio;
 use super::work;
@@ -28,14 +26,16 @@ impl Studio {
         match command {
             Command::Open(spec) => self.open(spec, ctx),
             Command::Fetch(name) => self.fetch(name, ctx),
+            Command::Onto(rules) => self.install_onto(rules, ctx),
+            Command::Locate(spec) => self.locate(spec, ctx),
             Command::Choose(purpose) => self.choose(purpose, ctx),
             Command::Show(popup) => self.show(popup, ctx),
             Command::Activate(candidate) => {
                 self.state.view.active = candidate;
                 self.ensure_built(candidate, ctx);
             }
-            Command::Undo => self.undo(),
-            Command::Redo => self.redo(),
+            Command::Undo => self.step(Way::Undo, ctx),
+            Command::Redo => self.step(Way::Redo, ctx),
             Command::Evaluate => self.evaluate(ctx),
             Command::Calibrate => self.calibrate(ctx),
             Command::Tune => self.tune(ctx),
@@ -61,20 +61,6 @@ impl Studio {
             Command::NewConversation => self.new_conversation(),
             Command::StopQuantizing => self.quantizer.clear(),
         }
-    }
-
-    fn open(&mut self, spec: String, ctx: &Context) {
-        self.state.view.popup = Popup::Closed;
-        let title = format!("Open {spec}");
-        let open = move |job: &Job<'_>| Ok(Ended::Opened(opened::open(&spec, job)?));
-        self.state.jobs.start(JobKind::Open, title, ctx, open);
-    }
-
-    fn fetch(&mut self, name: String, ctx: &Context) {
-        let title = format!("Fetch {name}");
-        let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(opened::bring(&name, job)?));
-        self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
-        self.state.view.popup = Popup::Closed;
     }
 
     fn save_project(&mut self, path: PathBuf, ctx: &Context) {
@@ -111,7 +97,8 @@ impl Studio {
 
     fn show(&mut self, popup: Popup, ctx: &Context) {
         match popup {
-            Popup::Closed | Popup::Compare | Popup::Verify => {}
+            Popup::Closed => self.stay(),
+            Popup::Compare | Popup::Verify | Popup::NumberedRules | Popup::MissingModel => {}
             Popup::Open => self.state.view.listed = super::state::listed(),
             Popup::Export => {
                 if let Some(loaded) = self.state.loaded() {
@@ -145,38 +132,6 @@ impl Studio {
         }
         self.state.view.popup = popup;
         ctx.request_repaint();
-    }
-
-    pub(super) fn undo(&mut self) {
-        if let Some(project) = self.undoer.undo(&self.state.project) {
-            self.state.project = project.clone();
-        }
-    }
-
-    fn redo(&mut self) {
-        if let Some(project) = self.undoer.redo(&self.state.project) {
-            self.state.project = project.clone();
-        }
-    }
-
-    /// Takes over a model that was opened; the history of the old one ends.
-    pub(super) fn install(&mut self, loaded: Arc<Loaded>, ctx: &Context) {
-        self.new_conversation();
-        self.quantizer.clear();
-        self.state.jobs.forget_model();
-        self.state.view.verify = Verify::default();
-        self.state.view.tune.megabytes = 0.0;
-        self.state.view.rewrite = RewriteForm::default();
-        self.state.project.model = Some(loaded.spec.clone());
-        self.state.derived = Derived::default();
-        self.state.derived.open(loaded);
-        self.undoer = Default::default();
-        self.derive(ctx);
-        self.ensure_built(self.state.view.active, ctx);
-        self.find_calibration(ctx);
-        if let Some(question) = self.first_question.take() {
-            self.ask(&question, &Candidate::ALL, Memory::Fresh, None);
-        }
     }
 
     /// Compresses a candidate as a whole unless it is, or is being, compressed.

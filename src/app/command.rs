@@ -20,6 +20,10 @@ pub enum Command {
     Show(Popup),
     /// Lets this candidate be tuned and answer.
     Activate(Candidate),
+    /// Opens the model that waits for this answer.
+    Onto(NumberedRules),
+    /// Opens the project that waits for its model with this one.
+    Locate(String),
     /// Takes back the last change of the project.
     Undo,
     /// Does it again.
@@ -63,6 +67,15 @@ pub enum Command {
     NewConversation,
     /// Stops background quantization.
     StopQuantizing,
+}
+
+/// What becomes of rules that name a layer by its number when another model is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberedRules {
+    /// They go onto the other model.
+    Keep,
+    /// They stay behind.
+    Drop,
 }
 
 /// What the whole window listens for.

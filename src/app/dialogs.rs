@@ -12,6 +12,8 @@ use std::thread::{self, Thread};
 pub enum Purpose {
     /// A model, project or recipe to open.
     Open,
+    /// The model of a project.
+    Model,
     /// Where to write the packed model.
     Export,
     /// Where to write the GGUF file.
@@ -59,6 +61,12 @@ impl Dialogs for SystemDialogs {
                 dialog
                     .set_title("Open a model, a project or a recipe")
                     .add_filter("Models, projects, recipes", &["gguf", "toml"])
+                    .pick_file(),
+            ),
+            Purpose::Model => wait_for(
+                dialog
+                    .set_title("The model of the project")
+                    .add_filter("Models", &["gguf"])
                     .pick_file(),
             ),
             Purpose::Export => wait_for(

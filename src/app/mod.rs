@@ -17,6 +17,7 @@ mod loaded;
 mod measured;
 mod measuring;
 mod opened;
+mod opening;
 mod outcomes;
 mod panels;
 mod preview;
@@ -41,7 +42,7 @@ mod work;
 
 pub use bench::Bench;
 pub use candidate::Candidate;
-pub use command::Command;
+pub use command::{Command, NumberedRules};
 pub use derived::Derived;
 pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use forms::{
@@ -50,7 +51,7 @@ pub use forms::{
 pub use jobs::{Ended, JobKind, Jobs};
 pub use loaded::Loaded;
 pub use measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens};
-pub use opened::Opened;
+pub use opened::{MissingModel, Opened, Way};
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use running::{Failure, Outcome, Report, Running};
 pub use state::{

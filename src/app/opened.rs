@@ -1,7 +1,7 @@
-//! What is behind a path or a name: a model, a project or a recipe.
+//! What is behind a path or a name: a model, a project with its model, or a recipe.
 
 use super::loaded::Loaded;
-use super::running::Failure;
+use super::running::{Failure, sentence};
 use crate::catalog::{Cache, Catalog, fetch, ready};
 use crate::job::Job;
 use crate::model::Model;
@@ -13,16 +13,47 @@ use std::sync::Arc;
 /// What was behind a path.
 #[derive(Debug)]
 pub enum Opened {
-    /// A model.
+    /// A model, for the recipes that are open.
     Model(Arc<Loaded>),
-    /// A project file.
-    Project(Box<Project>),
+    /// The open model in another form, of which the open recipes mean the same.
+    OtherForm(Arc<Loaded>),
+    /// A project, and its model unless it names none.
+    Project(Box<Project>, Option<Arc<Loaded>>),
+    /// A project whose model cannot be opened.
+    MissingModel(MissingModel),
     /// A recipe file.
     Recipe(Recipe),
+    /// A project of the history, and its model.
+    Past(Way, Box<Project>, Arc<Loaded>),
 }
 
-/// Opens a model of the catalog, a GGUF file, a folder, or a project or recipe in TOML.
-pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
+/// A project that waits for its model.
+#[derive(Debug, Clone)]
+pub struct MissingModel {
+    /// The project.
+    pub project: Box<Project>,
+    /// The model that it names.
+    pub spec: String,
+    /// Why that cannot be opened.
+    pub reason: String,
+}
+
+/// Where the history goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the step before.
+    Undo,
+    /// To the step that was undone.
+    Redo,
+}
+
+/// Opens a model of the catalog, a GGUF file, a folder, or a project or recipe in TOML. `current` is the
+/// model that is open already.
+pub(super) fn open(
+    spec: &str,
+    current: Option<Arc<Loaded>>,
+    job: &Job<'_>,
+) -> Result<Opened, Failure> {
     let path = Path::new(spec);
     match path.extension().and_then(|e| e.to_str()) {
         Some("toml") => {
@@ -31,11 +62,11 @@ pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
             // A recipe has a name at its top, a project has a board.
             let is_recipe =
                 toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("name"));
-            return Ok(if is_recipe {
-                Opened::Recipe(Recipe::parse(spec, &text)?)
+            return if is_recipe {
+                Ok(Opened::Recipe(Recipe::parse(spec, &text)?))
             } else {
-                Opened::Project(Box::new(Project::parse(spec, &text)?))
-            });
+                with_model(Box::new(Project::parse(spec, &text)?), current, job)
+            };
         }
         Some("whittle") => {
             return Err(
@@ -44,8 +75,38 @@ pub(super) fn open(spec: &str, job: &Job<'_>) -> Result<Opened, Failure> {
         }
         Some(_) | None => {}
     }
+    Ok(Opened::Model(load(spec, job)?))
+}
+
+/// Opens the model of a project.
+pub(super) fn with_model(
+    project: Box<Project>,
+    current: Option<Arc<Loaded>>,
+    job: &Job<'_>,
+) -> Result<Opened, Failure> {
+    let Some(spec) = project.model.clone() else {
+        return Ok(Opened::Project(project, None));
+    };
+    if let Some(current) = current.filter(|current| current.spec == spec) {
+        return Ok(Opened::Project(project, Some(current)));
+    }
+    let loaded = load(&spec, job);
+    // A person who cancels misses no model.
+    job.check()?;
+    Ok(match loaded {
+        Ok(loaded) => Opened::Project(project, Some(loaded)),
+        Err(error) => Opened::MissingModel(MissingModel {
+            project,
+            spec,
+            reason: sentence(&*error),
+        }),
+    })
+}
+
+/// Opens a model and prepares it for the window.
+pub(super) fn load(spec: &str, job: &Job<'_>) -> Result<Arc<Loaded>, Failure> {
     let model = open_model(spec, job)?;
-    Ok(Opened::Model(Arc::new(Loaded::new(spec.into(), model)?)))
+    Ok(Arc::new(Loaded::new(spec.into(), model)?))
 }
 
 /// Opens a model of the catalog, a GGUF file or a folder.

@@ -5,7 +5,6 @@ use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
 use super::jobs::{Ended, JobKind};
-use super::opened::Opened;
 use super::running::Outcome;
 use super::studio::Studio;
 use super::units;
@@ -45,10 +44,7 @@ impl Studio {
         let (derived, view) = (&mut self.state.derived, &mut self.state.view);
         match ended {
             Ended::Opened(opened) => self.on_opened(opened, ctx),
-            Ended::Fetched(name) => {
-                view.listed = super::state::listed();
-                self.apply(Command::Open(name), ctx);
-            }
+            Ended::Fetched(name) => self.on_fetched(name, ctx),
             Ended::Built(candidate, built) => self.on_built(candidate, &built),
             Ended::Evaluated(candidate, evaluated) => {
                 derived.bench_mut(candidate).evaluation = Some(*evaluated);
@@ -109,24 +105,6 @@ impl Studio {
         }
     }
 
-    fn on_opened(&mut self, opened: Opened, ctx: &Context) {
-        match opened {
-            Opened::Model(loaded) => self.install(loaded, ctx),
-            Opened::Recipe(recipe) => {
-                *self.state.view.active.recipe_mut(&mut self.state.project) = recipe;
-            }
-            Opened::Project(project) => {
-                let model = project.model.clone();
-                let current = self.state.project.model.take();
-                self.state.project = *project;
-                let is_other = model != current || self.state.loaded().is_none();
-                if let Some(model) = model.filter(|_| is_other) {
-                    self.apply(Command::Open(model), ctx);
-                }
-            }
-        }
-    }
-
     pub(super) fn on_built(&mut self, candidate: Candidate, built: &BuiltModel) {
         self.state.derived.install(candidate, built);
         // The recipe may have moved on meanwhile.
@@ -145,6 +123,7 @@ impl Studio {
         let text = path.display().to_string();
         match purpose {
             Purpose::Open => self.apply(Command::Open(text), ctx),
+            Purpose::Model => self.state.view.model_path = text,
             Purpose::Export => self.state.view.export_path = text,
             Purpose::ExportGguf => self.state.view.gguf_path = text,
             Purpose::Report => self.state.view.report_path = text,

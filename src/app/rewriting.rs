@@ -1,6 +1,5 @@
 //! The window's rewrites: what the jobs do, what is said of it.
 
-use super::command::Command;
 use super::forms::{Rewrite, Rewritten};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
@@ -34,7 +33,7 @@ impl Studio {
     pub(super) fn on_rewritten(&mut self, rewritten: Rewritten, ctx: &Context) {
         let path = rewritten.path.display().to_string();
         self.state.inform(format!("{path}: {}", rewritten.figures));
-        self.apply(Command::Open(path), ctx);
+        self.open_other_form(path, ctx);
     }
 
     /// Proposes names for the files of the dialog.

@@ -6,6 +6,7 @@ use super::forms::{RewriteForm, TuneForm, Verify};
 use super::jobs::Jobs;
 use super::loaded::Loaded;
 use super::measured::TurnTokens;
+use super::opened::MissingModel;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
@@ -125,6 +126,10 @@ pub enum Popup {
     Open,
     /// What a recipe is to keep to.
     Tune,
+    /// Whether rules of the old model go onto the new one.
+    NumberedRules,
+    /// Where the model of a project is.
+    MissingModel,
     /// Where to write the packed model or the project.
     Export,
     /// In which form to write the open model.
@@ -162,6 +167,12 @@ pub struct View {
     pub popup: Popup,
     /// Path field of the open dialog.
     pub open_path: String,
+    /// The model that is opened once it is said what becomes of the rules of the old one.
+    pub arriving: Option<Arc<Loaded>>,
+    /// A project that waits for its model.
+    pub missing: Option<MissingModel>,
+    /// Path field for that model.
+    pub model_path: String,
     /// Path field for the packed model.
     pub export_path: String,
     /// Where to export a GGUF file.
@@ -227,6 +238,9 @@ impl State {
                 open_layers: BTreeSet::from([0]),
                 popup: Popup::Closed,
                 open_path: String::new(),
+                arriving: None,
+                missing: None,
+                model_path: String::new(),
                 export_path: String::new(),
                 gguf_path: String::new(),
                 report_path: String::new(),

@@ -193,6 +193,8 @@ impl Studio {
         match state.view.popup {
             Popup::Closed => {}
             Popup::Open => panels::open::open_ui(ui.ctx(), state, &mut commands),
+            Popup::NumberedRules => panels::opening::rules_ui(ui.ctx(), state, &mut commands),
+            Popup::MissingModel => panels::opening::model_ui(ui.ctx(), state, &mut commands),
             Popup::Tune => panels::tune::tune_ui(ui.ctx(), state, &mut commands),
             Popup::Export => panels::export::export_ui(ui.ctx(), state, &mut commands),
             Popup::Rewrite => panels::rewrite::rewrite_ui(ui.ctx(), state, &mut commands),

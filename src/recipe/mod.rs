@@ -315,6 +315,20 @@ impl Recipe {
         self.rules.iter().any(|rule| rule.setting().is_calibrated())
     }
 
+    /// The rules that mean one layer by its number: in another model that layer is another.
+    #[must_use]
+    pub fn numbered_rules(&self) -> usize {
+        let of_one_layer = |rule: &&Rule| rule.tensors.is_of_one_layer();
+        self.rules.iter().filter(of_one_layer).count()
+    }
+
+    /// The recipe without its [numbered rules](Self::numbered_rules).
+    #[must_use]
+    pub fn without_numbered_rules(mut self) -> Self {
+        self.rules.retain(|rule| !rule.tensors.is_of_one_layer());
+        self
+    }
+
     /// Asks `setting` of one tensor, whatever the other rules say; replaces an earlier exception.
     pub fn except(&mut self, role: Role, layer: Option<u32>, setting: Setting) {
         let tensors = Pattern::one(role, layer);
@@ -334,6 +348,29 @@ mod tests {
         for preset in presets {
             assert_eq!(Recipe::parse("again", &preset.to_toml()).unwrap(), preset);
         }
+    }
+
+    #[test]
+    fn rules_of_a_layer_by_its_number_are_told_from_those_of_a_group() {
+        let check = |tensors: &str, expected: bool| {
+            let pattern: Pattern = tensors.parse().unwrap();
+            assert_eq!(pattern.is_of_one_layer(), expected, "{tensors}");
+        };
+        check("blk.3.attn_q.weight", true);
+        check("blk.0.*", true);
+        check("feed-forward.down@4..5", true);
+        check("attention@-1..0", true);
+        check("blk.*.attn_q.weight", false);
+        check("feed-forward.down@0..4", false);
+        check("attention@-2..", false);
+        check("embedding", false);
+        check("*", false);
+        let mut recipe = Recipe::open("balanced-4bit").unwrap();
+        let preset = recipe.clone();
+        recipe.set("blk.1.attn_q.weight=bits:2").unwrap();
+        recipe.set("blk.0.*=bits:3").unwrap();
+        assert_eq!(recipe.numbered_rules(), 2);
+        assert_eq!(recipe.without_numbered_rules(), preset);
     }
 
     #[test]

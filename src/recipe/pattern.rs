@@ -96,6 +96,15 @@ impl Pattern {
         }
     }
 
+    /// Whether it means tensors of one layer by its number, as a slider of a single matrix and a tune write.
+    #[must_use]
+    pub fn is_of_one_layer(&self) -> bool {
+        match self.layers {
+            Layers::All | Layers::Range(_, None) => false,
+            Layers::Range(from, Some(to)) => to == from + 1,
+        }
+    }
+
     /// Whether it means the tensor with this role and layer in a model of `layers` layers.
     #[must_use]
     pub fn matches(&self, role: Role, layer: Option<u32>, layers: u32) -> bool {

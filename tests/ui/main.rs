@@ -7,6 +7,7 @@ mod files;
 #[path = "../support/firmware.rs"]
 mod firmware;
 mod measured;
+mod opening;
 mod preview;
 mod recipes;
 mod rewriting;

@@ -10,6 +10,7 @@ pub(super) mod export;
 pub(super) mod flash;
 pub(super) mod layers;
 pub(super) mod open;
+pub(super) mod opening;
 pub(super) mod rewrite;
 mod sampling;
 pub(super) mod status;

@@ -1,0 +1,256 @@
+//! Opening in the window: what becomes of a model, a project or a recipe that is there, what is asked first,
+//! and the history, which leads from one model to another.
+
+use super::candidate::Candidate;
+use super::command::NumberedRules;
+use super::derived::Derived;
+use super::forms::{RewriteForm, Verify};
+use super::jobs::{Ended, JobKind};
+use super::loaded::Loaded;
+use super::opened::{self, MissingModel, Opened, Way};
+use super::running::Failure;
+use super::state::{Memory, Popup};
+use super::studio::Studio;
+use crate::job::Job;
+use crate::project::Project;
+use crate::recipe::Recipe;
+use eframe::egui::{Context, util::undoer::Undoer};
+use std::sync::Arc;
+
+impl Studio {
+    /// Opens what is behind a path or a name.
+    pub(super) fn open(&mut self, spec: String, ctx: &Context) {
+        self.state.view.missing = None;
+        let current = self.state.loaded().cloned();
+        let title = format!("Open {spec}");
+        self.start_opening(title, ctx, move |job| opened::open(&spec, current, job));
+    }
+
+    /// Opens a file that holds the open model in another form.
+    pub(super) fn open_other_form(&mut self, spec: String, ctx: &Context) {
+        let title = format!("Open {spec}");
+        self.start_opening(title, ctx, move |job| {
+            Ok(Opened::OtherForm(opened::load(&spec, job)?))
+        });
+    }
+
+    /// Opens the project that waits for its model with this one.
+    pub(super) fn locate(&mut self, spec: String, ctx: &Context) {
+        let Some(missing) = self.state.view.missing.clone() else {
+            return;
+        };
+        let current = self.state.loaded().cloned();
+        let mut project = missing.project;
+        let title = format!("Open {spec}");
+        project.model = Some(spec);
+        self.start_opening(title, ctx, move |job| {
+            opened::with_model(project, current, job)
+        });
+    }
+
+    fn start_opening(
+        &mut self,
+        title: String,
+        ctx: &Context,
+        work: impl FnOnce(&Job<'_>) -> Result<Opened, Failure> + Send + 'static,
+    ) {
+        self.state.view.popup = Popup::Closed;
+        let jobs = &mut self.state.jobs;
+        jobs.start(JobKind::Open, title, ctx, |job| {
+            Ok(Ended::Opened(work(job)?))
+        });
+    }
+
+    pub(super) fn fetch(&mut self, name: String, ctx: &Context) {
+        let title = format!("Fetch {name}");
+        let fetch = move |job: &Job<'_>| Ok(Ended::Fetched(opened::bring(&name, job)?));
+        self.state.jobs.start(JobKind::Fetch, title, ctx, fetch);
+        self.state.view.popup = Popup::Closed;
+    }
+
+    /// A model of the catalog has come: it is opened, in the project that waits for it if one does.
+    pub(super) fn on_fetched(&mut self, name: String, ctx: &Context) {
+        self.state.view.listed = super::state::listed();
+        match &self.state.view.missing {
+            Some(missing) if missing.spec == name => self.locate(name, ctx),
+            Some(_) | None => self.open(name, ctx),
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, opened: Opened, ctx: &Context) {
+        match opened {
+            Opened::Model(loaded) => self.on_model(loaded, ctx),
+            Opened::OtherForm(loaded) => {
+                let project = self.state.project.clone();
+                self.install(loaded, project, ctx);
+            }
+            Opened::Recipe(recipe) => {
+                *self.state.view.active.recipe_mut(&mut self.state.project) = recipe;
+            }
+            Opened::Project(project, None) => self.change_project(*project),
+            Opened::Project(project, Some(loaded)) => {
+                self.state.view.missing = None;
+                let is_open = |current| Arc::ptr_eq(current, &loaded);
+                if self.state.loaded().is_some_and(is_open) {
+                    self.change_project(*project);
+                } else {
+                    self.install(loaded, *project, ctx);
+                }
+            }
+            Opened::MissingModel(missing) => self.ask_for_model(missing),
+            Opened::Past(way, project, loaded) => {
+                // Not if the project was changed while its model was read.
+                if self.peek(way).is_some_and(|past| past == *project) {
+                    self.take_step(way);
+                    self.install(loaded, *project, ctx);
+                }
+            }
+        }
+    }
+
+    /// Another project with the model that is open.
+    fn change_project(&mut self, project: Project) {
+        let model = self.state.project.model.take();
+        self.state.project = Project { model, ..project };
+    }
+
+    /// A project cannot be opened without its model; until there is one, nothing has happened.
+    fn ask_for_model(&mut self, missing: MissingModel) {
+        self.state.fail(missing.reason.clone());
+        self.state.view.model_path.clone_from(&missing.spec);
+        self.state.view.missing = Some(missing);
+        self.state.view.popup = Popup::MissingModel;
+    }
+
+    /// Takes over a model that somebody opened. Rules that name a layer by its number were made for another:
+    /// whether they shall go onto this one is asked.
+    fn on_model(&mut self, loaded: Arc<Loaded>, ctx: &Context) {
+        let project = &self.state.project;
+        let is_other = |current: &&Arc<Loaded>| current.spec != loaded.spec;
+        let rules: usize = Candidate::ALL
+            .map(|candidate| candidate.recipe(project).numbered_rules())
+            .iter()
+            .sum();
+        if rules > 0 && self.state.loaded().filter(is_other).is_some() {
+            self.state.view.arriving = Some(loaded);
+            self.state.view.popup = Popup::NumberedRules;
+        } else {
+            let project = project.clone();
+            self.install(loaded, project, ctx);
+        }
+    }
+
+    /// Opens the model that waited for an answer.
+    pub(super) fn install_onto(&mut self, rules: NumberedRules, ctx: &Context) {
+        self.state.view.popup = Popup::Closed;
+        let Some(loaded) = self.state.view.arriving.take() else {
+            return;
+        };
+        let mut project = self.state.project.clone();
+        match rules {
+            NumberedRules::Keep => {}
+            NumberedRules::Drop => {
+                let usual = Project::default();
+                project.a = without_numbered(project.a, usual.a);
+                project.b = without_numbered(project.b, usual.b);
+            }
+        }
+        self.install(loaded, project, ctx);
+    }
+
+    /// A dialog is closed without an answer to its question.
+    pub(super) fn stay(&mut self) {
+        let view = &mut self.state.view;
+        match view.popup {
+            Popup::NumberedRules => view.arriving = None,
+            Popup::MissingModel => view.missing = None,
+            Popup::Closed
+            | Popup::Open
+            | Popup::Tune
+            | Popup::Export
+            | Popup::Rewrite
+            | Popup::Compare
+            | Popup::Verify => {}
+            #[cfg(feature = "flash")]
+            Popup::Flash => {}
+        }
+    }
+
+    /// Takes over a model, and the project that goes with it.
+    fn install(&mut self, loaded: Arc<Loaded>, project: Project, ctx: &Context) {
+        self.new_conversation();
+        self.quantizer.clear();
+        self.state.jobs.forget_model();
+        self.state.view.verify = Verify::default();
+        self.state.view.tune.megabytes = 0.0;
+        self.state.view.rewrite = RewriteForm::default();
+        if self.state.loaded().is_none() && !self.undoer.has_undo(&self.state.project) {
+            // There is nothing to go back to before the first model.
+            self.undoer = Undoer::default();
+        }
+        self.state.project = Project {
+            model: Some(loaded.spec.clone()),
+            ..project
+        };
+        self.state.derived = Derived::default();
+        self.state.derived.open(loaded);
+        self.derive(ctx);
+        self.ensure_built(self.state.view.active, ctx);
+        self.find_calibration(ctx);
+        if let Some(question) = self.first_question.take() {
+            self.ask(&question, &Candidate::ALL, Memory::Fresh, None);
+        }
+    }
+
+    /// Undoes or redoes. Where that leads to another model, the history moves once the model is there: if it
+    /// cannot be opened, nothing has happened.
+    pub(super) fn step(&mut self, way: Way, ctx: &Context) {
+        let Some(project) = self.peek(way) else {
+            return;
+        };
+        let model = project.model.clone();
+        match model.filter(|model| self.state.project.model.as_ref() != Some(model)) {
+            None => {
+                self.take_step(way);
+                self.change_project(project);
+            }
+            Some(spec) => {
+                let title = format!("Open {spec}");
+                let past = Box::new(project);
+                self.start_opening(title, ctx, move |job| {
+                    Ok(Opened::Past(way, past, opened::load(&spec, job)?))
+                });
+            }
+        }
+    }
+
+    /// Where a step of the history leads.
+    fn peek(&mut self, way: Way) -> Option<Project> {
+        let project = self.take_step(way)?;
+        // And back again.
+        match way {
+            Way::Undo => self.undoer.redo(&project),
+            Way::Redo => self.undoer.undo(&project),
+        };
+        Some(project)
+    }
+
+    /// Moves the history; the project is not touched.
+    fn take_step(&mut self, way: Way) -> Option<Project> {
+        let project = &self.state.project;
+        let step = match way {
+            Way::Undo => self.undoer.undo(project),
+            Way::Redo => self.undoer.redo(project),
+        };
+        step.cloned()
+    }
+}
+
+/// A recipe for another model. One that had no other rules asks nothing any more: `usual` takes its place.
+fn without_numbered(recipe: Recipe, usual: Recipe) -> Recipe {
+    if recipe.numbered_rules() == 0 {
+        return recipe;
+    }
+    let rest = recipe.without_numbered_rules();
+    if rest.rules.is_empty() { usual } else { rest }
+}
