@@ -66,6 +66,8 @@ pub(super) enum Noted {
     Finished,
     /// It stands in for what takes long, or was on its way when the slider moved back.
     Unfinished,
+    /// It is of tensors that run no more: of another model, or of an earlier compression.
+    Stale,
 }
 
 impl Bench {
@@ -214,7 +216,10 @@ impl Bench {
             .live
             .as_ref()
             .is_some_and(|live| Arc::ptr_eq(live, &done.live));
-        if let Some(built) = self.built.get_mut(done.matrix).filter(|_| is_ours) {
+        if !is_ours {
+            return Noted::Stale;
+        }
+        if let Some(built) = self.built.get_mut(done.matrix) {
             *built = Some(done.built);
             self.preview = None;
         }

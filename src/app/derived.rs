@@ -89,9 +89,16 @@ impl Derived {
 
     /// Takes over a matrix that was exchanged.
     pub(super) fn note(&mut self, done: &Requantized) -> Noted {
-        let BuiltMatrix { setting, nmse, .. } = done.built;
-        self.knowledge.note(done.matrix, setting, nmse);
-        self.bench_mut(done.candidate).note(done)
+        let noted = self.bench_mut(done.candidate).note(done);
+        match noted {
+            Noted::Finished | Noted::Unfinished => {
+                let BuiltMatrix { setting, nmse, .. } = done.built;
+                self.knowledge.note(done.matrix, setting, nmse);
+            }
+            // Another model may be open by now: the error of a matrix of the old one says nothing of it.
+            Noted::Stale => {}
+        }
+        noted
     }
 
     /// What must be quantized anew for a candidate to run what its recipe asks.
@@ -152,5 +159,75 @@ impl Derived {
             }
         }
         changed
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/support/tiny_model.rs"]
+mod tiny_model;
+
+#[cfg(test)]
+mod tests {
+    use super::tiny_model::TinyModel;
+    use super::*;
+    use crate::app::work::{Ready, build};
+    use crate::job::Job;
+    use crate::model::Model;
+    use crate::recipe::{Precision, Setting};
+    use crate::tune::Evidence;
+
+    /// A tiny model, and what compressing it by `recipe` makes.
+    fn built(seed: u64, recipe: &Recipe) -> BuiltModel {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        let model = TinyModel {
+            seed,
+            ..TinyModel::default()
+        };
+        std::fs::write(&path, model.gguf()).unwrap();
+        let job = Job::silent();
+        let model = Model::load(&path, &job).unwrap();
+        let loaded = Loaded::new("tiny.gguf".into(), model).unwrap();
+        build(Arc::new(loaded), recipe, &Ready::default(), &job).unwrap()
+    }
+
+    #[test]
+    fn a_matrix_of_a_model_that_was_closed_says_nothing_of_the_open_one() {
+        let mut project = Project::default();
+        let (old, new) = (built(1, &project.a), built(2, &project.a));
+        let mut derived = Derived::default();
+        derived.open(Arc::clone(&new.loaded));
+        derived.refresh(&project, None);
+        derived.install(Candidate::A, &new);
+        let setting = Setting::bits(Precision::Two);
+        let matrix = &new.loaded.matrices[0];
+        project.a.except(matrix.role, matrix.layer, setting);
+        let mut evidence = |derived: &mut Derived, context_tokens: u32| {
+            project.context_tokens = context_tokens;
+            derived.refresh(&project, None);
+            derived.predict(&[]);
+            let preview = derived.a.preview.as_ref().unwrap();
+            preview.rows[0].unwrap().evidence
+        };
+        assert_eq!(
+            new.loaded.rows[0].members,
+            [0],
+            "the first row is the first matrix"
+        );
+        assert_eq!(evidence(&mut derived, 128), Evidence::Expected);
+        let done = |of: &BuiltModel| Requantized {
+            candidate: Candidate::A,
+            matrix: 0,
+            built: BuiltMatrix {
+                setting,
+                nmse: 0.3,
+                output_error: None,
+            },
+            live: Arc::clone(&of.live),
+        };
+        assert_eq!(derived.note(&done(&old)), Noted::Stale);
+        assert_eq!(evidence(&mut derived, 256), Evidence::Expected);
+        assert_eq!(derived.note(&done(&new)), Noted::Finished);
+        assert_eq!(evidence(&mut derived, 512), Evidence::Measured);
     }
 }

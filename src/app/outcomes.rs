@@ -145,7 +145,7 @@ impl Studio {
             match result {
                 Err(text) => self.state.fail(text),
                 Ok(done) => match self.state.derived.note(&done) {
-                    Noted::Finished => {}
+                    Noted::Finished | Noted::Stale => {}
                     Noted::Unfinished => {
                         unfinished.insert(done.candidate);
                     }
