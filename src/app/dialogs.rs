@@ -40,6 +40,51 @@ pub enum Purpose {
     Rotated,
 }
 
+/// What becomes of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// What is there is read.
+    Read,
+    /// A file is written there.
+    Write,
+}
+
+/// What people call a kind of file, and how names of it end.
+type Filter = (&'static str, &'static [&'static str]);
+
+impl Purpose {
+    /// The title of the dialog, what becomes of the path, and which files are meant; all files without a filter.
+    const fn words(self) -> (&'static str, Access, Option<Filter>) {
+        const MODELS: Filter = ("GGUF files", &["gguf"]);
+        const PACKED: Filter = ("Packed models", &["whittle"]);
+        use Access::{Read, Write};
+        match self {
+            Self::Open => (
+                "Open a model, a project or a recipe",
+                Read,
+                Some(("Models, projects, recipes", &["gguf", "toml"])),
+            ),
+            Self::Model => ("The model of the project", Read, Some(MODELS)),
+            Self::Export => ("Export the packed model", Write, Some(PACKED)),
+            Self::ExportGguf => ("Export a GGUF file", Write, Some(MODELS)),
+            Self::Report => ("Write the report", Write, Some(("Pages", &["html"]))),
+            Self::SaveProject => ("Save the project", Write, Some(("Projects", &["toml"]))),
+            Self::Firmware => ("Firmware for the board", Read, None),
+            Self::TrimText => (
+                "Text to trim the vocabulary for",
+                Read,
+                Some(("Texts", &["txt", "md"])),
+            ),
+            Self::Trimmed => ("Write the model with fewer tokens", Write, Some(MODELS)),
+            Self::Rotated => ("Write the model in another basis", Write, Some(MODELS)),
+            Self::Limits => ("Limits to check", Read, Some(("Limits", &["toml"]))),
+            Self::Grid => ("Grid to sweep", Read, Some(("Grids", &["toml"]))),
+            Self::Packed => ("Packed model to make again", Read, Some(PACKED)),
+            Self::Tasks => ("Tasks to ask", Read, Some(("Tasks", &["jsonl"]))),
+        }
+    }
+}
+
 /// Waits for the person's answer; called on a thread that may wait.
 pub type Answer = Box<dyn FnOnce() -> Option<PathBuf> + Send>;
 
@@ -55,87 +100,14 @@ pub struct SystemDialogs;
 
 impl Dialogs for SystemDialogs {
     fn ask(&self, purpose: Purpose) -> Answer {
-        let dialog = AsyncFileDialog::new();
-        match purpose {
-            Purpose::Open => wait_for(
-                dialog
-                    .set_title("Open a model, a project or a recipe")
-                    .add_filter("Models, projects, recipes", &["gguf", "toml"])
-                    .pick_file(),
-            ),
-            Purpose::Model => wait_for(
-                dialog
-                    .set_title("The model of the project")
-                    .add_filter("Models", &["gguf"])
-                    .pick_file(),
-            ),
-            Purpose::Export => wait_for(
-                dialog
-                    .set_title("Export the packed model")
-                    .add_filter("Packed models", &["whittle"])
-                    .save_file(),
-            ),
-            Purpose::ExportGguf => wait_for(
-                dialog
-                    .set_title("Export a GGUF file")
-                    .add_filter("GGUF files", &["gguf"])
-                    .save_file(),
-            ),
-            Purpose::Report => wait_for(
-                dialog
-                    .set_title("Write the report")
-                    .add_filter("Pages", &["html"])
-                    .save_file(),
-            ),
-            Purpose::SaveProject => wait_for(
-                dialog
-                    .set_title("Save the project")
-                    .add_filter("Projects", &["toml"])
-                    .save_file(),
-            ),
-            Purpose::Firmware => wait_for(dialog.set_title("Firmware for the board").pick_file()),
-            Purpose::TrimText => wait_for(
-                dialog
-                    .set_title("Text to trim the vocabulary for")
-                    .add_filter("Texts", &["txt", "md"])
-                    .pick_file(),
-            ),
-            Purpose::Trimmed => wait_for(
-                dialog
-                    .set_title("Write the model with fewer tokens")
-                    .add_filter("GGUF files", &["gguf"])
-                    .save_file(),
-            ),
-            Purpose::Rotated => wait_for(
-                dialog
-                    .set_title("Write the model in another basis")
-                    .add_filter("GGUF files", &["gguf"])
-                    .save_file(),
-            ),
-            Purpose::Limits => wait_for(
-                dialog
-                    .set_title("Limits to check")
-                    .add_filter("Limits", &["toml"])
-                    .pick_file(),
-            ),
-            Purpose::Grid => wait_for(
-                dialog
-                    .set_title("Grid to sweep")
-                    .add_filter("Grids", &["toml"])
-                    .pick_file(),
-            ),
-            Purpose::Packed => wait_for(
-                dialog
-                    .set_title("Packed model to make again")
-                    .add_filter("Packed models", &["whittle"])
-                    .pick_file(),
-            ),
-            Purpose::Tasks => wait_for(
-                dialog
-                    .set_title("Tasks to ask")
-                    .add_filter("Tasks", &["jsonl"])
-                    .pick_file(),
-            ),
+        let (title, access, filter) = purpose.words();
+        let mut dialog = AsyncFileDialog::new().set_title(title);
+        if let Some((name, endings)) = filter {
+            dialog = dialog.add_filter(name, endings);
+        }
+        match access {
+            Access::Read => wait_for(dialog.pick_file()),
+            Access::Write => wait_for(dialog.save_file()),
         }
     }
 }

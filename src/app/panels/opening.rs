@@ -9,7 +9,7 @@ use crate::app::theme;
 use eframe::egui::{Button, Context, Ui};
 
 /// Draws the question over the window. Without an answer the old model stays open.
-pub(in crate::app) fn rules_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
+pub(in crate::app) fn rules_ui(ctx: &Context, state: &State, commands: &mut Vec<Command>) {
     let modal = super::modal(ctx, "numbered rules").show(ctx, |ui| {
         ui.set_width(560.0);
         ui.label(theme::title("Rules of single layers").heading());
