@@ -6,7 +6,7 @@ EACH_FEATURE := gui voice flash
 # before, and compiles next to none of them again.
 CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-neon test-slow test-large test-training install-test firmware lint fmt
+.PHONY: run test test-fast test-neon golden test-slow test-large test-training install-test firmware lint fmt
 
 run:
 	sh scripts/install-run.sh
@@ -25,6 +25,12 @@ test-fast:
 test-neon:
 	@echo "== NEON =="
 	sh scripts/test-neon.sh
+
+# Writes the golden files anew: the tiny models, their packed bytes, what they answer (docs/testing.md). A line in
+# CHANGELOG.md says why they changed.
+golden:
+	INSTA_UPDATE=always cargo test --test golden
+	cargo test --package whittle-engine --features std --test golden
 
 # Real models, a real window, a sound server, emulated boards. The binary is the one that the tests build: `cargo run`
 # would compile half of the dependencies again, without the features that the tests' own dependencies add.

@@ -16,7 +16,7 @@ case $(uname -s)-$(uname -m) in
     Linux-aarch64)
         # Not emulated: the processor itself.
         cd "$(dirname "$0")/.."
-        exec cargo test --locked -p whittle-engine --features std --lib --test fuzz -- "$@" ;;
+        exec cargo test --locked -p whittle-engine --features std --lib --test fuzz --test golden -- "$@" ;;
     Linux-*) ;;
     *) left_out "the engine's tests for aarch64, which run on Linux"; exit 0 ;;
 esac
@@ -49,4 +49,4 @@ if ! has_target; then
     export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc
     build_std=-Zbuild-std=std,panic_unwind,test
 fi
-cargo test --locked -p whittle-engine --features std --lib --test fuzz $build_std --target "$target" -- "$@"
+cargo test --locked -p whittle-engine --features std --lib --test fuzz --test golden $build_std --target "$target" -- "$@"

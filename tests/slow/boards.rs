@@ -2,6 +2,8 @@
 //!
 //! Left out where the toolchain or the emulator is missing: `scripts/install-test.sh` installs both.
 
+#[path = "../support/golden.rs"]
+mod golden;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 
@@ -9,7 +11,7 @@ use crate::models::installed;
 use crate::required::required;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::sampler::Sampling;
+use engine::sampler::{LogitsHash, Sampling};
 use engine::shape::Role;
 use engine::workers::{Host, SimdLevel};
 use std::collections::BTreeSet;
@@ -172,6 +174,23 @@ impl Run {
             .collect()
     }
 
+    /// The answer as tables of golden answers have it.
+    fn golden(&self, name: &str, cache: CachePrecision) -> golden::Golden {
+        let hash = self
+            .all("logits")
+            .first()
+            .map(|hash| u64::from_str_radix(hash, 16));
+        golden::Golden {
+            name: name.to_owned(),
+            cache,
+            hash: LogitsHash(
+                hash.expect("a line `logits`")
+                    .expect("a hash in hexadecimal"),
+            ),
+            tokens: self.tokens(),
+        }
+    }
+
     /// Instructions for each token of the line `prompt` or `decode`.
     fn instructions(&self, phase: &str) -> f64 {
         let line = self.all(phase)[0];
@@ -311,6 +330,40 @@ fn the_board_answers_as_the_desktop_does_in_every_encoding() {
     }
     let every: BTreeSet<Encoding> = Encoding::ALL.into_iter().collect();
     assert_eq!(encodings, every);
+}
+
+/// The files that the fast tests hold every desktop level to, and the same table.
+#[test]
+fn the_board_gives_the_golden_answers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for core in [Core::Integer, Core::Float] {
+        let Some(board) = required(Board::new(core)) else {
+            return;
+        };
+        for (files, table) in [
+            ("packed", "packed/answers.snap"),
+            ("version-1", "version-1/answers.txt"),
+        ] {
+            let mut found = Vec::new();
+            for (name, file) in golden::files(&folder.join(files)) {
+                for cache in CachePrecision::ALL {
+                    let request = Request {
+                        prompt: golden::PROMPT,
+                        max_tokens: u32::try_from(golden::MAX_TOKENS).expect("a short answer"),
+                        context: u32::try_from(golden::CONTEXT).expect("a short context"),
+                        cache,
+                        ..QUESTION
+                    };
+                    let run = board.run(&file, &request, Duration::from_secs(60));
+                    assert_eq!(run.code, Some(0), "{name}: {}", run.console);
+                    found.push(run.golden(&name, cache).to_string());
+                }
+            }
+            let expected = golden::read(&folder.join(table));
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{core:?}, {files}");
+        }
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) struct TinyModel {
     pub(crate) head: Head,
     /// How matrices are stored whose width is whole blocks of it.
     pub(crate) stored: Stored,
+    /// Which are stored otherwise: the end of a tensor's name, and how.
+    pub(crate) exceptions: &'static [(&'static str, Stored)],
     pub(crate) seed: u64,
 }
 
@@ -107,6 +109,7 @@ impl Default for TinyModel {
             context: 128,
             head: Head::Tied,
             stored: Stored::F32,
+            exceptions: &[],
             seed: 1,
         }
     }
@@ -125,11 +128,12 @@ impl TinyModel {
         write_tokenizer(&mut file);
         let mut random = Random(self.seed);
         for (name, rows, cols) in self.tensors() {
-            let (number, block_cols, _) = self.stored.numbers();
-            if rows > 1 && self.stored != Stored::F32 && cols.is_multiple_of(block_cols) {
+            let stored = self.stored(&name);
+            let (number, block_cols, _) = stored.numbers();
+            if rows > 1 && stored != Stored::F32 && cols.is_multiple_of(block_cols) {
                 let blocks = rows * cols / block_cols;
                 let bytes = (0..blocks)
-                    .flat_map(|_| self.stored.block(&mut random))
+                    .flat_map(|_| stored.block(&mut random))
                     .collect();
                 file.tensor(&name, &[cols, rows], number, bytes);
                 continue;
@@ -147,6 +151,12 @@ impl TinyModel {
             file.tensor(&name, shape, F32, bytes);
         }
         file
+    }
+
+    /// How a tensor of this name is stored.
+    fn stored(&self, name: &str) -> Stored {
+        let exception = self.exceptions.iter().find(|(end, _)| name.ends_with(end));
+        exception.map_or(self.stored, |(_, stored)| *stored)
     }
 
     /// Name, rows and columns of each tensor.

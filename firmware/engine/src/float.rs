@@ -135,35 +135,101 @@ pub fn sin_cos(angle: f64) -> (f32, f32) {
 mod tests {
     use super::*;
 
+    /// Units in the last place that `exp` may be off.
+    const EXP_UNITS: f64 = 1.0;
+    /// Units in the last place that sine and cosine may be off.
+    const SIN_UNITS: f64 = 0.51;
+
     #[test]
-    fn halves_round_trip_and_round_to_even() {
+    fn halves_round_trip() {
         for half in 0..=u16::MAX {
             let wide = f32_from_f16(half);
             if !wide.is_nan() {
                 assert_eq!(f16_from_f32(wide), half, "{half:#06x}");
             }
         }
-        // Halfway between 1 and the next half goes to even, just above it goes up.
-        assert_eq!(f16_from_f32(1.0 + 1.0 / 2048.0), 0x3c00);
-        assert_eq!(f16_from_f32(1.0 + 1.1 / 2048.0), 0x3c01);
-        assert_eq!(f16_from_f32(65_520.0), 0x7c00);
-        assert_eq!(f16_from_f32(65_519.0), 0x7bff);
-        assert_eq!(f16_from_f32(2.0f32.powi(-25)), 0);
-        assert_eq!(f16_from_f32(2.1f32.powi(-24)), 0);
-        assert_eq!(f16_from_f32(1.1 * 2.0f32.powi(-25)), 1);
+        assert_eq!(f16_from_f32(f32::NAN), 0x7e00);
+        assert_eq!(f16_from_f32(-f32::NAN), 0xfe00);
     }
 
     #[test]
-    fn exp_is_within_two_units_in_the_last_place() {
-        let mut x = -87.0f32;
-        while x < 88.0 {
-            let (own, exact) = (f64::from(exp(x)), f64::from(x).exp());
+    fn halves_are_worth_what_ieee_says() {
+        for half in 0..=u16::MAX {
+            let (exponent, mantissa) = (i32::from(half >> 10 & 31), f64::from(half & 1023));
+            let sign = if half & 0x8000 == 0 { 1.0 } else { -1.0 };
+            let expected = sign
+                * match exponent {
+                    0 => mantissa * 2.0f64.powi(-24),
+                    31 if mantissa > 0.0 => f64::NAN,
+                    31 => f64::INFINITY,
+                    _ => (1.0 + mantissa / 1024.0) * 2.0f64.powi(exponent - 15),
+                };
+            let found = f64::from(f32_from_f16(half));
+            let is_same = found == expected && found.is_sign_negative() == (sign < 0.0);
             assert!(
-                (own - exact).abs() <= exact * 2.4e-7,
-                "exp({x}) = {own}, not {exact}"
+                is_same || found.is_nan() && expected.is_nan(),
+                "{half:#06x}"
             );
-            x += 0.0137;
         }
+    }
+
+    /// Between two halves a float goes to the nearer, in the middle to the even one.
+    #[test]
+    fn floats_round_to_the_nearest_half() {
+        // From the last half on up, the next step would be 65536.
+        for half in 0..0x7c00u16 {
+            let (low, next) = (f32_from_f16(half), f32_from_f16(half + 1));
+            let high = if next.is_infinite() { 65_536.0 } else { next };
+            // Exact: halves have 11 bits, their middle one more.
+            let middle = f32::midpoint(low, high);
+            let even = half + (half & 1);
+            let cases = [
+                (middle.next_down(), half),
+                (middle, even),
+                (middle.next_up(), half + 1),
+            ];
+            for (x, expected) in cases {
+                assert_eq!(f16_from_f32(x), expected, "{x}");
+                assert_eq!(f16_from_f32(-x), expected | 0x8000, "-{x}");
+            }
+        }
+        for x in [65_536.0, 1e9, f32::MAX, f32::INFINITY] {
+            assert_eq!((f16_from_f32(x), f16_from_f32(-x)), (0x7c00, 0xfc00));
+        }
+    }
+
+    /// Floats of every exponent and sign, the same everywhere, without those that are no numbers.
+    fn inputs() -> impl Iterator<Item = f32> {
+        // A prime: no bit of the mantissa stands still.
+        let bits = (0..=u32::MAX).step_by(40_009);
+        bits.map(f32::from_bits).filter(|x| !x.is_nan())
+    }
+
+    /// From one number to another in equal steps.
+    fn steps(from: f32, to: f32, count: u16) -> impl Iterator<Item = f32> {
+        let step = (to - from) / f32::from(count);
+        (0..=count).map(move |i| from + step * f32::from(i))
+    }
+
+    /// How far a float is from a number, in units of the float's last place.
+    fn units(found: f32, exact: f64) -> f64 {
+        let exponent = (found.to_bits() >> 23 & 255).max(1).cast_signed();
+        (f64::from(found) - exact).abs() / 2.0f64.powi(exponent - 150)
+    }
+
+    /// The largest error of a function in units of the last place.
+    fn worst(results: impl Iterator<Item = (f32, f64)>) -> f64 {
+        results.fold(0.0, |worst, (found, exact)| worst.max(units(found, exact)))
+    }
+
+    #[test]
+    fn exp_is_within_one_unit_in_the_last_place() {
+        // Beyond it would be no normal number, or none.
+        let range = -87.3..=88.7;
+        let inputs = inputs().filter(|x| range.contains(x));
+        let results = inputs.chain(steps(-87.3, 88.7, 60_000));
+        let worst = worst(results.map(|x| (exp(x), f64::from(x).exp())));
+        assert!(worst < EXP_UNITS, "{worst}");
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(f32::INFINITY), f32::INFINITY);
@@ -188,12 +254,28 @@ mod tests {
     }
 
     #[test]
-    fn sine_and_cosine_match_the_library() {
-        for i in 0..200_000 {
-            let angle = f64::from(i) * 0.173;
+    fn sine_and_cosine_are_rounded_once() {
+        // Half a unit is what rounding costs.
+        let angles = (0..200_000).map(|i| f64::from(i) * 0.173);
+        let near = (0..100_000).map(|i| f64::from(i - 50_000) * 1.3e-4);
+        let results = angles.chain(near).flat_map(|angle| {
             let (s, c) = sin_cos(angle);
-            assert!((f64::from(s) - angle.sin()).abs() < 6.1e-8, "sin {angle}");
-            assert!((f64::from(c) - angle.cos()).abs() < 6.1e-8, "cos {angle}");
+            [(s, angle.sin()), (c, angle.cos())]
+        });
+        let worst = worst(results);
+        assert!(worst < SIN_UNITS, "{worst}");
+    }
+
+    #[test]
+    fn square_roots_and_whole_numbers_are_those_of_ieee() {
+        for x in inputs() {
+            let (own, ieee) = (sqrt(x.abs()), x.abs().sqrt());
+            assert_eq!(own.to_bits(), ieee.to_bits(), "{x}");
+        }
+        assert!(sqrt(-1.0).is_nan());
+        let halves = (-20_000i16..20_000).map(|i| f32::from(i) / 2.0);
+        for x in halves.chain(inputs()).filter(|x| x.abs() < 4_194_304.0) {
+            assert_eq!(round_half_even(x), x.round_ties_even(), "{x}");
         }
     }
 }
