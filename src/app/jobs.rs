@@ -16,8 +16,6 @@ use super::work::{BuiltModel, Quick};
 use crate::job::Job;
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
-#[cfg(feature = "flash")]
-use crate::link::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::report::Reproduced;
 use crate::report::sweep::Swept;
