@@ -7,11 +7,6 @@ use crate::codes::{Pick, SparseValues, read_code, read_pick, read_trit};
 use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Record, Twin, Width};
 use crate::float::f32_from_f16;
 
-/// Bytes of a chunk at eight bits: four columns by sixteen rows.
-pub(crate) const CHUNK: usize = 4 * BLOCK_ROWS;
-/// Chunks of a group.
-pub(crate) const CHUNKS: usize = GROUP / 4;
-
 /// The unit of a row scale: weights are `row_scale * scale_unit * group_scale * level`.
 ///
 /// Levels beside a zero point count sixteenths of a step, since the zero point does.
@@ -38,7 +33,7 @@ pub(crate) struct Block<'a> {
     row_scales: &'a [u8],
     records: &'a [u8],
     /// The kept values of a sparse block.
-    pub(crate) values: &'a [u8],
+    values: &'a [u8],
 }
 
 /// One group of columns in a block.
@@ -139,14 +134,19 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// The kept values of a sparse block, from the first on.
+    pub(crate) fn sparse_values(&self) -> SparseValues<'a> {
+        SparseValues::new(self.encoding.sparse_width(), self.values)
+    }
+
     /// Writes the weights of one of the sixteen rows.
     pub(crate) fn dequantize_row(&self, lane: usize, out: &mut [f32]) {
         let row_scale = self.row_scale(lane);
-        let mut values = SparseValues::new(self);
+        let mut values = self.sparse_values();
         for ((_, group), out) in self.groups().zip(out.chunks_mut(GROUP)) {
             let mut levels = [0i16; GROUP];
             match self.encoding {
-                Encoding::Sparse(width) => values.levels(width, &group, lane, &mut levels),
+                Encoding::Sparse(width) => values.levels(width, group.bytes, lane, &mut levels),
                 Encoding::F32
                 | Encoding::F16
                 | Encoding::Dense(_)

@@ -3,8 +3,7 @@
 //! What writes them and what reads them one by one stand together; whatever reads codes faster must
 //! read these.
 
-use crate::block::{Block, CHUNK, CHUNKS, Group};
-use crate::encoding::{GROUP, GROUP_WEIGHTS, Width};
+use crate::encoding::{CHUNK, CHUNKS, GROUP, GROUP_WEIGHTS, Width};
 
 /// Where the bits of one code sit in a plane of 1, 2, 4 or 8 bits: byte and shift.
 ///
@@ -211,11 +210,12 @@ pub(crate) struct SparseValues<'a> {
 }
 
 impl<'a> SparseValues<'a> {
-    pub(crate) fn new(block: &Block<'a>) -> Self {
-        let bits = block.encoding.sparse_width().map_or(8, Width::bits) as usize;
+    /// Of a block whose kept values have this width; none has any, where rows are not sparse.
+    pub(crate) fn new(width: Option<Width>, bytes: &'a [u8]) -> Self {
+        let bits = width.map_or(8, Width::bits) as usize;
         Self {
-            bytes: block.values,
-            count: block.values.len() * 8 / bits,
+            bytes,
+            count: bytes.len() * 8 / bits,
             before: 0,
         }
     }
@@ -249,16 +249,16 @@ impl<'a> SparseValues<'a> {
         code
     }
 
-    /// The levels of one row in the next group.
+    /// The levels of one row in the next group, whose bitmaps are `group`.
     pub(crate) fn levels(
         &mut self,
         width: Width,
-        group: &Group<'_>,
+        group: &[u8],
         lane: usize,
         out: &mut [i16; GROUP],
     ) {
         for chunk in 0..CHUNKS {
-            let mask = chunk_mask(group.bytes, chunk);
+            let mask = chunk_mask(group, chunk);
             for col in 0..4 {
                 let bit = 1 << (4 * lane + col);
                 if mask & bit != 0 {

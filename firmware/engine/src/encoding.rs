@@ -12,6 +12,10 @@ pub const GROUP: usize = 32;
 pub const BLOCK_ROWS: usize = 16;
 /// Weights of one group in one block.
 pub(crate) const GROUP_WEIGHTS: usize = BLOCK_ROWS * GROUP;
+/// Bytes of a chunk at eight bits: four columns by sixteen rows.
+pub(crate) const CHUNK: usize = 4 * BLOCK_ROWS;
+/// Chunks of a group.
+pub(crate) const CHUNKS: usize = GROUP / 4;
 
 /// Bits of one stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,14 +3,14 @@
 //! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte of version 1. All
 //! numbers are little-endian.
 
-mod error;
 mod prefix;
 mod text;
 
-pub use error::FormatError;
+pub use crate::bytes::FormatError;
 pub use prefix::{Prefix, prefix_bytes};
 pub use text::{Chat, Dialogue, Text, tokens};
 
+use crate::bytes::u32_at;
 use crate::encoding::Encoding;
 use crate::matrix::Matrix;
 use crate::shape::{Hyperparameters, Role, RopePairs};
@@ -392,7 +392,10 @@ fn metadata_bytes(bytes: &[u8]) -> Result<usize, FormatError> {
     let word = |at: usize| u32_at(bytes, at);
     match word(8) {
         VERSION => {}
-        found => return Err(FormatError::Version { found }),
+        found => {
+            let expected = VERSION;
+            return Err(FormatError::Version { expected, found });
+        }
     }
     let metadata_bytes = word(12) as usize;
     let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
@@ -407,11 +410,6 @@ fn metadata_bytes(bytes: &[u8]) -> Result<usize, FormatError> {
         ));
     }
     Ok(metadata_bytes)
-}
-
-/// The 32-bit number at `at`.
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// CRC-32 (ISO 3309, as in zlib), four bits at a time: small enough for a board's boot check.

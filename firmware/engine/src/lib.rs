@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod arena;
 pub mod block;
+pub mod bytes;
 pub mod codes;
 pub mod encoding;
 pub mod float;

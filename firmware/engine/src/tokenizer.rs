@@ -8,7 +8,7 @@ mod split;
 
 pub use split::{Pretokenizer, split};
 
-use crate::format::{FormatError, u32_at};
+use crate::bytes::{FormatError, u32_at};
 use core::cmp::Ordering;
 
 /// Turns text into tokens and back.

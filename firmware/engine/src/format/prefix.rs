@@ -1,6 +1,7 @@
 //! Keys and values of the tokens with which conversations begin, computed when the file was packed.
 
-use super::{FormatError, tokens, u32_at};
+use super::text::tokens;
+use crate::bytes::{FormatError, u32_at};
 use crate::kernels::{CachePrecision, CacheShape, LayerView};
 use crate::shape::Hyperparameters;
 

@@ -1,6 +1,6 @@
 //! How text goes in and comes out: tokenizer, chat template, stop tokens.
 
-use super::FormatError;
+use crate::bytes::FormatError;
 use crate::tokenizer::Tokenizer;
 
 /// How text goes into a model and comes out: tokenizer, chat template, stop tokens.

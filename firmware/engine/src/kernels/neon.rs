@@ -8,8 +8,8 @@
 use super::activations::Tile;
 use super::encodings::{encoding_of, for_encoding};
 use super::{Activations, LANES, TILE, fold};
-use crate::block::{Block, CHUNK, CHUNKS, Group, half_at, scale_unit};
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Twin, Width};
+use crate::block::{Block, Group, half_at, scale_unit};
+use crate::encoding::{BLOCK_ROWS, CHUNK, CHUNKS, Encoding, GROUP, Twin, Width};
 use core::arch::aarch64::*;
 use load::{bytes, halves, load_floats, nibbles, store, widen, widen_signed};
 use unpack::{Sparse, unpack};

@@ -10,9 +10,9 @@
 
 use super::Activations;
 use super::scalar::{self, Dots, TILE, add_scaled, for_tiles, scale_rows};
-use crate::block::{Block, CHUNK, CHUNKS, Group};
+use crate::block::{Block, Group};
 use crate::codes::TRITS;
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Twin, Width};
+use crate::encoding::{BLOCK_ROWS, CHUNK, CHUNKS, Encoding, GROUP, Twin, Width};
 
 /// Pairs of a group: two of each chunk, its columns 0 and 2, then 1 and 3.
 const PAIRS: usize = GROUP / 2;

@@ -3,9 +3,9 @@
 #[cfg(soft_float)]
 use super::soft_float::add_product;
 use super::{Activations, LANES, fold};
-use crate::block::{Block, CHUNK, CHUNKS, Group, half_at};
-use crate::codes::{Pick, SparseValues, THREE_TRITS, TRITS, kept_level, planes, read_pick};
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
+use crate::block::{Block, Group, half_at};
+use crate::codes::{Pick, THREE_TRITS, TRITS, kept_level, planes, read_pick};
+use crate::encoding::{BLOCK_ROWS, CHUNK, CHUNKS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 
 /// Tokens that share one reading of the weights.
 pub(super) const TILE: usize = 4;
@@ -286,7 +286,7 @@ pub(super) struct KeptCodes<'a> {
 
 impl<'a> KeptCodes<'a> {
     pub(super) fn new(block: &Block<'a>) -> Self {
-        let values = SparseValues::new(block);
+        let values = block.sparse_values();
         let width = block.encoding.sparse_width().unwrap_or(Width::Eight);
         let [low, _] = planes(width);
         let (low, high) = values.bytes().split_at(values.plane_bytes(low));

@@ -2,9 +2,9 @@
 
 use super::load::{bytes, load};
 use super::{Chunks, PART, ROWS};
-use crate::block::{Block, CHUNK, CHUNKS, Group};
+use crate::block::{Block, Group};
 use crate::codes::{THREE_TRITS, TRITS, chunk_mask};
-use crate::encoding::{Encoding, GROUP_WEIGHTS, Twin, Width};
+use crate::encoding::{CHUNK, CHUNKS, Encoding, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::encodings::encoding_of;
 use crate::kernels::scalar::KeptCodes;
 use core::arch::aarch64::*;

@@ -5,9 +5,8 @@
 //! place where they could saturate says why they do not.
 
 use super::load::{bytes, load128};
-use crate::block::{Block, CHUNKS, Group, half_at};
-use crate::codes::SparseValues;
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, Twin, Width};
+use crate::block::{Block, Group, half_at};
+use crate::encoding::{BLOCK_ROWS, CHUNKS, Encoding, GROUP, Twin, Width};
 use crate::kernels::activations::Tile;
 use crate::kernels::encodings::{encoding_of, for_encoding, zero_code};
 use crate::kernels::{Activations, LANES, TILE, fold};
@@ -86,7 +85,7 @@ fn eight<const NUMBER: u8, const N: usize>(
         totals,
     } = input.tile::<N>(token);
     let mut sums = [_mm256_setzero_ps(); N];
-    let mut sparse = SparseValues::new(block);
+    let mut sparse = block.sparse_values();
     for (index, group) in block.groups() {
         let codes = unpack::<NUMBER>(&group, half, &mut sparse);
         let scale = group_scales::<NUMBER>(&group, half);

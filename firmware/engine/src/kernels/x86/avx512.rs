@@ -6,9 +6,9 @@
 
 use super::PICKS;
 use super::load::{bytes, load128, load256, load512};
-use crate::block::{Block, CHUNK, CHUNKS, Group};
+use crate::block::{Block, Group};
 use crate::codes::TRITS;
-use crate::encoding::{BLOCK_ROWS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
+use crate::encoding::{BLOCK_ROWS, CHUNK, CHUNKS, Encoding, GROUP, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::Activations;
 use crate::kernels::activations::Tile;
 use crate::kernels::encodings::{encoding_of, for_encoding, zero_code};

@@ -1,9 +1,9 @@
 //! Every encoding to codes of eight bits, half a group at a time.
 
 use super::Chunks;
-use crate::block::{CHUNK, CHUNKS, Group};
+use crate::block::Group;
 use crate::codes::{SparseValues, chunk_mask, planes};
-use crate::encoding::{Encoding, GROUP_WEIGHTS, Twin, Width};
+use crate::encoding::{CHUNK, CHUNKS, Encoding, GROUP_WEIGHTS, Twin, Width};
 use crate::kernels::encodings::{encoding_of, width_of, zero_code};
 use crate::kernels::x86::PICKS;
 use crate::kernels::x86::load::{bytes, load128, load256};

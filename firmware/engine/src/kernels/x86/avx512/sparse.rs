@@ -4,9 +4,9 @@
 //! was just stored wait until it has left the store buffer.
 
 use super::{add_scaled, dot, finish, less_zeros, quad, shift};
-use crate::block::{Block, CHUNK, CHUNKS};
+use crate::block::Block;
 use crate::codes::{SparseValues, planes};
-use crate::encoding::{BLOCK_ROWS, GROUP, GROUP_WEIGHTS, Width};
+use crate::encoding::{BLOCK_ROWS, CHUNK, CHUNKS, GROUP, GROUP_WEIGHTS, Width};
 use crate::kernels::Activations;
 use crate::kernels::activations::Tile;
 use crate::kernels::encodings::{encoding_of, width_of, zero_code};
@@ -46,7 +46,7 @@ pub(super) fn tile<const NUMBER: u8, const N: usize>(
     let mut sums = [_mm512_setzero_ps(); N];
     let zeros = _mm512_set1_epi32(const { zero_code(encoding_of(NUMBER)) }.into());
     let bits = const { width_of(NUMBER) as usize };
-    let kept = SparseValues::new(block);
+    let kept = block.sparse_values();
     let mut ring = Ring([0; RING + CHUNK]);
     // Values before the next group, and values that have been unpacked.
     let (mut at, mut filled) = (0, 0);

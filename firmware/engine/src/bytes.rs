@@ -1,18 +1,23 @@
-//! Why a packed file is refused.
+//! Numbers in the bytes of a packed file, and why those are refused.
 
-use super::{MAGIC, VERSION};
+/// The little-endian number of 32 bits at `at`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
 
 /// What is wrong with a packed file: what was expected, what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// It does not begin with [`MAGIC`].
+    /// It does not begin as a packed file does.
     NotPacked {
         /// Its first bytes; zeros where it has fewer.
-        found: [u8; MAGIC.len()],
+        found: [u8; 8],
     },
     /// It is of another version.
     Version {
+        /// The version that this engine reads.
+        expected: u32,
         /// The version found.
         found: u32,
     },
@@ -60,9 +65,9 @@ impl core::fmt::Display for FormatError {
                 "expected a packed model that begins with WHITTLE, found \"{}\"",
                 found.escape_ascii()
             ),
-            Self::Version { found } => write!(
+            Self::Version { expected, found } => write!(
                 f,
-                "expected packed format version {VERSION}, found version {found}"
+                "expected packed format version {expected}, found version {found}"
             ),
             Self::Length { expected, found } => write!(
                 f,
