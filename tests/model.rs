@@ -32,7 +32,7 @@ fn a_gguf_file_is_read_whole() {
 
     let h = &model.hyperparameters;
     assert_eq!(
-        (model.name.as_str(), model.architecture.as_str()),
+        (model.name.as_str(), model.architecture.name()),
         ("tiny", "llama")
     );
     assert_eq!(
@@ -89,7 +89,7 @@ fn each_architecture_has_its_own_tensors() {
             ..TinyModel::default()
         };
         let model = load(&tiny.writer()).unwrap();
-        assert_eq!(model.architecture, architecture);
+        assert_eq!(model.architecture.name(), architecture);
         assert_eq!(model.hyperparameters.rope_pairs, pairs);
         let layer = role.is_per_layer().then_some(1);
         assert!(

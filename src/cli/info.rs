@@ -22,7 +22,7 @@ pub(super) struct InfoArgs {
 #[derive(Debug, Serialize)]
 struct Info {
     name: String,
-    architecture: String,
+    architecture: &'static str,
     parameters: u64,
     layers: u32,
     hidden: u32,
@@ -70,7 +70,7 @@ fn info(model: &Model) -> Info {
     let tensor_bytes: u64 = model.tensors.iter().map(|t| t.bytes).sum();
     Info {
         name: model.name.clone(),
-        architecture: model.architecture.clone(),
+        architecture: model.architecture.name(),
         parameters,
         layers: h.layers,
         hidden: h.hidden,

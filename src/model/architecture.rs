@@ -1,56 +1,20 @@
 //! Which models Whittle runs, and whether a file has every tensor that its architecture needs.
 
 use super::{ModelError, Tensor};
-use engine::shape::{Hyperparameters, Role, RopePairs};
+use engine::shape::{Architecture, Hyperparameters, Role};
 
-/// A family of Llama-like transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Architecture {
-    /// SmolLM2, TinyLlama, Llama 2 and 3.
-    Llama,
-    /// Qwen 2 and 2.5: biases on query, key and value.
-    Qwen2,
-    /// Qwen 3: norms on query and key heads.
-    Qwen3,
+/// The architecture that a file names.
+///
+/// # Errors
+/// When the engine knows none of this name.
+pub(super) fn named(name: &str) -> Result<Architecture, ModelError> {
+    Architecture::from_name(name)
+        .ok_or_else(|| ModelError::unsupported("architecture", name, supported()))
 }
 
-impl Architecture {
-    pub(super) const LIST: &'static str = "llama, qwen2, qwen3";
-
-    pub(super) fn from_name(name: &str) -> Result<Self, ModelError> {
-        match name {
-            "llama" => Ok(Self::Llama),
-            "qwen2" => Ok(Self::Qwen2),
-            "qwen3" => Ok(Self::Qwen3),
-            other => Err(ModelError::unsupported("architecture", other, Self::LIST)),
-        }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-        }
-    }
-
-    /// How a GGUF of this architecture pairs the elements of a head. The converter reorders the
-    /// query and key rows of `llama` only; Hugging Face folders always have halves.
-    pub(super) const fn gguf_rope_pairs(self) -> RopePairs {
-        match self {
-            Self::Llama => RopePairs::Adjacent,
-            Self::Qwen2 | Self::Qwen3 => RopePairs::Halves,
-        }
-    }
-
-    /// Optional roles that this architecture must have all the same.
-    const fn required(self) -> &'static [Role] {
-        match self {
-            Self::Llama => &[],
-            Self::Qwen2 => &[Role::QueryBias, Role::KeyBias, Role::ValueBias],
-            Self::Qwen3 => &[Role::QueryNorm, Role::KeyNorm],
-        }
-    }
+/// Every architecture, for messages: "llama, qwen2, qwen3".
+pub(super) fn supported() -> String {
+    Architecture::ALL.map(Architecture::name).join(", ")
 }
 
 /// GGUF name of a tensor: `blk.3.ffn_down.weight`.

@@ -1,6 +1,6 @@
 //! A model out of a Hugging Face folder: `config.json`, `tokenizer.json`, safetensors.
 
-use super::architecture::{Architecture, check_tensors, checked, tensor_name};
+use super::architecture::{check_tensors, checked, named, supported, tensor_name};
 use super::chat::ChatTemplate;
 use super::map::Bytes;
 use super::rope::rope_frequencies;
@@ -27,7 +27,7 @@ const MAX_JSON_BYTES: u64 = 128 << 20;
 pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Model, ModelError> {
     job.report(STAGE, 0, 3)?;
     let config: Config = json(&folder.join("config.json"))?;
-    let architecture = Architecture::from_name(&config.model_type)?;
+    let architecture = named(&config.model_type)?;
     let hyperparameters = checked(config.hyperparameters()?)?;
     let (base, scaling) = config.rope()?;
     let rope_frequencies = rope_frequencies(hyperparameters.head_dim, base, &scaling)?;
@@ -71,7 +71,7 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
     job.report(STAGE, 3, 3)?;
     Ok(Model {
         name: file_name.clone(),
-        architecture: architecture.name().to_owned(),
+        architecture,
         hyperparameters,
         rope_frequencies,
         tokenizer,
@@ -153,7 +153,7 @@ fn tensor(entry: Entry, file: usize, config: &Config) -> Result<Option<Tensor>, 
         ModelError::unsupported(
             "tensor",
             &entry.name,
-            "the tensors of llama, qwen2 and qwen3",
+            format_args!("the tensors of {}", supported()),
         )
     })?;
     if role == Role::Output && config.tie_word_embeddings == Some(true) {

@@ -1,6 +1,6 @@
 //! A model out of a GGUF file.
 
-use super::architecture::{Architecture, check_tensors, checked, role_from_name};
+use super::architecture::{check_tensors, checked, named, role_from_name, supported};
 use super::chat::ChatTemplate;
 use super::dequantize::{SourceType, dequantize};
 use super::gguf::{self, Gguf, TensorInfo};
@@ -10,7 +10,7 @@ use super::tokenizer::Tokenizer;
 use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
 use engine::format::Dialogue;
-use engine::shape::Hyperparameters;
+use engine::shape::{Architecture, Hyperparameters};
 use std::sync::OnceLock;
 
 const STAGE: &str = "Loading";
@@ -18,10 +18,10 @@ const STAGE: &str = "Loading";
 pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Model, ModelError> {
     job.report(STAGE, 0, 3)?;
     let gguf = gguf::parse(&bytes)?;
-    let name = gguf.text("general.architecture")?.ok_or_else(|| {
-        ModelError::malformed("general.architecture", Architecture::LIST, "nothing")
-    })?;
-    let architecture = Architecture::from_name(name)?;
+    let name = gguf
+        .text("general.architecture")?
+        .ok_or_else(|| ModelError::malformed("general.architecture", supported(), "nothing"))?;
+    let architecture = named(name)?;
     let hyperparameters = hyperparameters(&gguf, architecture)?;
     let tensors = tensors(&gguf)?;
     check_tensors(architecture, &hyperparameters, &tensors)?;
@@ -43,7 +43,7 @@ pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Mod
     job.report(STAGE, 3, 3)?;
     Ok(Model {
         name: provenance.file_name.trim_end_matches(".gguf").to_owned(),
-        architecture: architecture.name().to_owned(),
+        architecture,
         hyperparameters,
         tensors,
         rope_frequencies,

@@ -25,7 +25,7 @@ pub use tokenizer::{
 
 use crate::job::{Cancelled, Job};
 use engine::format::Dialogue;
-use engine::shape::{Hyperparameters, Role};
+use engine::shape::{Architecture, Hyperparameters, Role};
 pub(crate) use map::Bytes;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -39,8 +39,8 @@ use std::sync::OnceLock;
 pub struct Model {
     /// Short name: the file's or folder's, without its extension.
     pub name: String,
-    /// `llama`, `qwen2` or `qwen3`.
-    pub architecture: String,
+    /// The family that it is of.
+    pub architecture: Architecture,
     /// Its numbers; checked.
     pub hyperparameters: Hyperparameters,
     /// Its tensors, in file order; every role that the architecture needs, in its shape.

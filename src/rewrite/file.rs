@@ -3,7 +3,7 @@
 use super::RewriteError;
 use crate::job::Job;
 use crate::model::{Model, SourceType, Tensor};
-use crate::packed::export::{self, ExportError, HeadOrder, Listed, Metadata, pairs_in_gguf};
+use crate::packed::export::{self, ExportError, HeadOrder, Listed, Metadata};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(super) fn write<'a>(
 
 /// The order in which a GGUF file has the rows of a model's heads.
 pub(super) fn head_order(model: &Model) -> HeadOrder {
-    HeadOrder::new(&model.hyperparameters, pairs_in_gguf(model))
+    HeadOrder::new(&model.hyperparameters, model.architecture.gguf_rope_pairs())
 }
 
 /// How a tensor that stays as it is stands in the file: norms and biases in 32 bits, as llama.cpp wants

@@ -7,6 +7,7 @@ use super::ExportError;
 use crate::model::{BpeKind, Model, Pretokenizer, SpacePrefix, TokenKind};
 use crate::packed::PackedModel;
 use engine::format::{Dialogue, Section};
+use engine::shape::Architecture;
 
 const UINT32: u32 = 4;
 const INT32: u32 = 5;
@@ -122,7 +123,7 @@ fn is_of_the_file(key: &str) -> bool {
 }
 
 fn general(metadata: &mut Metadata, model: &Model) {
-    metadata.text("general.architecture", &model.architecture);
+    metadata.text("general.architecture", model.architecture.name());
     metadata.text("general.type", "model");
     metadata.text("general.name", &model.name);
     if let Some(licence) = &model.provenance.licence {
@@ -150,16 +151,20 @@ fn shape(metadata: &mut Metadata, model: &Model) -> Result<(), ExportError> {
     metadata.float(&key("attention.layer_norm_rms_epsilon"), h.norm_epsilon);
     match rope_base(&model.rope_frequencies) {
         Some(base) => metadata.float(&key("rope.freq_base"), base),
-        // Llama 3.1's scaling, in the form that its GGUF files have it.
-        None if model.architecture == "llama" => {
-            metadata.float(&key("rope.freq_base"), PLAIN_BASE);
-            let plain = frequencies(PLAIN_BASE, model.rope_frequencies.len());
-            let divisors = plain.zip(&model.rope_frequencies);
-            #[expect(clippy::cast_possible_truncation, reason = "the file's floats")]
-            let divisors = divisors.map(|(plain, own)| (plain / f64::from(*own)) as f32);
-            metadata.rope_divisors = Some(divisors.flat_map(f32::to_le_bytes).collect());
-        }
-        None => return Err(ExportError::Frequencies("GGUF of this architecture")),
+        None => match model.architecture {
+            // Llama 3.1's scaling, in the form that its GGUF files have it.
+            Architecture::Llama => {
+                metadata.float(&key("rope.freq_base"), PLAIN_BASE);
+                let plain = frequencies(PLAIN_BASE, model.rope_frequencies.len());
+                let divisors = plain.zip(&model.rope_frequencies);
+                #[expect(clippy::cast_possible_truncation, reason = "the file's floats")]
+                let divisors = divisors.map(|(plain, own)| (plain / f64::from(*own)) as f32);
+                metadata.rope_divisors = Some(divisors.flat_map(f32::to_le_bytes).collect());
+            }
+            Architecture::Qwen2 | Architecture::Qwen3 => {
+                return Err(ExportError::Frequencies("GGUF of this architecture"));
+            }
+        },
     }
     Ok(())
 }

@@ -104,19 +104,11 @@ pub fn to_gguf(
     job: &Job<'_>,
 ) -> Result<Exported, ExportError> {
     check_model(packed, model)?;
-    let tensors = outgoing(packed, values, pairs_in_gguf(model));
+    let tensors = outgoing(packed, values, model.architecture.gguf_rope_pairs());
     let metadata = metadata::of_packed(packed, model)?;
     write(path, |file| {
         gguf::write(&metadata, &tensors, file, path, job)
     })
-}
-
-/// How llama.cpp pairs the elements of a head: the architecture alone decides.
-pub(crate) fn pairs_in_gguf(model: &Model) -> RopePairs {
-    match model.architecture.as_str() {
-        "llama" => RopePairs::Adjacent,
-        _ => RopePairs::Halves,
-    }
 }
 
 /// Writes a Hugging Face folder: `config.json` and `model.safetensors`, and beside them what

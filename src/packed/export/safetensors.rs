@@ -6,7 +6,7 @@ use super::{ExportError, Exported, FloatType, exported, put_tensors};
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::{PackedModel, WeightSource as _};
-use engine::shape::Role;
+use engine::shape::{Architecture, Role};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
@@ -103,10 +103,10 @@ pub(super) fn config(
     let h = packed.shape();
     let base = rope_base(&model.rope_frequencies);
     let base = base.ok_or(ExportError::Frequencies("config.json"))?;
-    let class = match model.architecture.as_str() {
-        "qwen2" => "Qwen2ForCausalLM",
-        "qwen3" => "Qwen3ForCausalLM",
-        _ => "LlamaForCausalLM",
+    let class = match model.architecture {
+        Architecture::Llama => "LlamaForCausalLM",
+        Architecture::Qwen2 => "Qwen2ForCausalLM",
+        Architecture::Qwen3 => "Qwen3ForCausalLM",
     };
     let has = |role| packed.view().entries().any(|e| e.role == role);
     let dtype = match float {
@@ -115,7 +115,7 @@ pub(super) fn config(
     };
     let config = json!({
         "architectures": [class],
-        "model_type": model.architecture,
+        "model_type": model.architecture.name(),
         "vocab_size": h.vocab,
         "hidden_size": h.hidden,
         "intermediate_size": h.feed_forward,
