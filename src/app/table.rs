@@ -1,7 +1,7 @@
 //! The matrices of a model, and the rows that the layer table groups them into.
 
 use crate::recipe::Pattern;
-use engine::shape::Role;
+use engine::shape::{Part, Role};
 
 /// One matrix of a model.
 #[derive(Debug, Clone)]
@@ -72,20 +72,12 @@ impl Group {
     /// The group of a matrix; norms, biases and frequencies have none.
     #[must_use]
     pub const fn of(role: Role) -> Option<Self> {
-        match role {
-            Role::Embedding => Some(Self::Embedding),
-            Role::Query | Role::Key | Role::Value | Role::AttentionOutput => Some(Self::Attention),
-            Role::Gate | Role::Up | Role::Down => Some(Self::FeedForward),
-            Role::Output => Some(Self::Output),
-            Role::AttentionNorm
-            | Role::QueryBias
-            | Role::KeyBias
-            | Role::ValueBias
-            | Role::QueryNorm
-            | Role::KeyNorm
-            | Role::FeedForwardNorm
-            | Role::OutputNorm
-            | Role::RopeFrequencies => None,
+        match role.part() {
+            Some(Part::Embedding) => Some(Self::Embedding),
+            Some(Part::Attention) => Some(Self::Attention),
+            Some(Part::FeedForward) => Some(Self::FeedForward),
+            Some(Part::Output) => Some(Self::Output),
+            None => None,
         }
     }
 }

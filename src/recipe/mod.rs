@@ -8,7 +8,7 @@ mod pattern;
 mod setting;
 
 pub use method::{NOfM, Pruner, Quantizer};
-pub use pattern::{Layers, Pattern};
+pub use pattern::{Layers, Pattern, role_name};
 pub use setting::{MAX_SPARSITY, Precision, Setting};
 
 use engine::shape::Role;

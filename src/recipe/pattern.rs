@@ -45,42 +45,29 @@ impl Layers {
     }
 }
 
-/// The names that recipes give to groups of matrices.
-const GROUPS: [(&str, &[Role]); 14] = [
-    (
-        "*",
-        &[
-            Role::Embedding,
-            Role::Query,
-            Role::Key,
-            Role::Value,
-            Role::AttentionOutput,
-            Role::Gate,
-            Role::Up,
-            Role::Down,
-            Role::Output,
-        ],
-    ),
-    ("embedding", &[Role::Embedding]),
-    ("output", &[Role::Output]),
-    (
-        "attention.*",
-        &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput],
-    ),
-    (
-        "attention",
-        &[Role::Query, Role::Key, Role::Value, Role::AttentionOutput],
-    ),
-    ("attention.q", &[Role::Query]),
-    ("attention.k", &[Role::Key]),
-    ("attention.v", &[Role::Value]),
-    ("attention.o", &[Role::AttentionOutput]),
-    ("feed-forward.*", &[Role::Gate, Role::Up, Role::Down]),
-    ("feed-forward", &[Role::Gate, Role::Up, Role::Down]),
-    ("feed-forward.gate", &[Role::Gate]),
-    ("feed-forward.up", &[Role::Up]),
-    ("feed-forward.down", &[Role::Down]),
-];
+/// The name of a matrix in recipes, `embedding` or `attention.q`; `None` for what no recipe names.
+#[must_use]
+pub fn role_name(role: Role) -> Option<String> {
+    let part = role.part()?.name();
+    Some(match role.projection() {
+        Some(projection) => format!("{part}.{projection}"),
+        None => part.to_owned(),
+    })
+}
+
+/// The matrices that a name stands for: all, those of a part, or one; none for an unknown name.
+fn named_roles(name: &str) -> Vec<Role> {
+    let part = name.strip_suffix(".*").unwrap_or(name);
+    let is_meant = |role: &Role| match role.part() {
+        None => false,
+        Some(of_role) => {
+            name == "*"
+                || role_name(*role).as_deref() == Some(name)
+                || role.projection().is_some() && of_role.name() == part
+        }
+    };
+    Role::ALL.into_iter().filter(is_meant).collect()
+}
 
 impl Pattern {
     /// The pattern of exactly one tensor.
@@ -160,18 +147,16 @@ impl FromStr for Pattern {
                 (group, Layers::Range(from, to))
             }
         };
-        let named = GROUPS
-            .iter()
-            .find(|(name, _)| *name == group)
-            .map(|(_, roles)| pattern(roles, layers));
-        let exact = || {
-            Role::ALL
-                .into_iter()
-                .find(|r| r.is_matrix() && !r.is_per_layer() && r.gguf_name() == group)
-        };
-        named
-            .or_else(|| exact().map(|role| pattern(&[role], layers)))
-            .ok_or_else(wrong)
+        let mut roles = named_roles(group);
+        if roles.is_empty() {
+            let is_alone = |r: &Role| r.is_matrix() && !r.is_per_layer();
+            let exact = |r: &Role| is_alone(r) && r.gguf_name() == group;
+            roles = Role::ALL.into_iter().filter(exact).collect();
+        }
+        if roles.is_empty() {
+            return Err(wrong());
+        }
+        Ok(pattern(&roles, layers))
     }
 }
 
@@ -225,6 +210,34 @@ mod tests {
         check("blk.6.ffn_down.weight", Some(7), false);
         check("attention.*", Some(7), false);
         check("token_embd.weight", None, true);
+    }
+
+    #[test]
+    fn a_name_means_all_matrices_those_of_a_part_or_one() {
+        let check = |name: &str, expected: &[Role]| {
+            assert_eq!(named_roles(name), expected, "{name}");
+        };
+        let attention = [Role::Query, Role::Key, Role::Value, Role::AttentionOutput];
+        let feed_forward = [Role::Gate, Role::Up, Role::Down];
+        check("attention.*", &attention);
+        check("attention", &attention);
+        check("feed-forward.*", &feed_forward);
+        check("feed-forward", &feed_forward);
+        check("attention.o", &[Role::AttentionOutput]);
+        check("feed-forward.down", &[Role::Down]);
+        check("embedding", &[Role::Embedding]);
+        check("output", &[Role::Output]);
+        check("embedding.*", &[]);
+        check("attention.x", &[]);
+        check("q", &[]);
+        check("", &[]);
+        assert_eq!(named_roles("*").len(), 9);
+        for role in Role::ALL {
+            match role_name(role) {
+                Some(name) => assert_eq!(named_roles(&name), [role], "{name}"),
+                None => assert!(!role.is_matrix(), "{role:?}"),
+            }
+        }
     }
 
     #[test]

@@ -6,15 +6,10 @@ use engine::shape::Role;
 use std::fmt::Write as _;
 
 /// Columns of the heat strips: the matrices that each layer has, in the order of the forward pass.
-const COLUMNS: [(Role, &str); 7] = [
-    (Role::Query, "q"),
-    (Role::Key, "k"),
-    (Role::Value, "v"),
-    (Role::AttentionOutput, "o"),
-    (Role::Gate, "gate"),
-    (Role::Up, "up"),
-    (Role::Down, "down"),
-];
+fn columns() -> Vec<(Role, &'static str)> {
+    let named = |role: Role| Some((role, role.projection()?));
+    Role::ALL.into_iter().filter_map(named).collect()
+}
 
 /// Colours of parts of a file, told apart in grey too.
 const PARTS: [&str; 12] = [
@@ -39,7 +34,8 @@ pub(super) enum Shown {
 /// A strip of layers by matrices; `None` where there are no tensors to show.
 pub(super) fn heat(tensors: &[TensorError], shown: Shown) -> Option<String> {
     let layers = tensors.iter().filter_map(|t| t.layer).max()? as usize + 1;
-    let (width, height) = (LEFT + COLUMNS.len() * CELL + 8, TOP + layers * ROW + 8);
+    let columns = columns();
+    let (width, height) = (LEFT + columns.len() * CELL + 8, TOP + layers * ROW + 8);
     let title = match shown {
         Shown::Error => "Relative squared error of each matrix, by layer",
         Shown::Bits => "Stored bits a weight of each matrix, by layer",
@@ -49,7 +45,7 @@ pub(super) fn heat(tensors: &[TensorError], shown: Shown) -> Option<String> {
          height=\"{height}\" role=\"img\" font-family=\"sans-serif\" font-size=\"11\"><title>{title}</title>"
     );
     text(&mut svg, (LEFT - 8, TOP - 8), "end", "#444", "layer");
-    for (column, (_, name)) in COLUMNS.iter().enumerate() {
+    for (column, (_, name)) in columns.iter().enumerate() {
         let x = LEFT + column * CELL + CELL / 2;
         text(&mut svg, (x, TOP - 8), "middle", "#444", name);
     }
@@ -58,7 +54,7 @@ pub(super) fn heat(tensors: &[TensorError], shown: Shown) -> Option<String> {
         text(&mut svg, (LEFT - 8, y), "end", "#444", &layer.to_string());
     }
     for tensor in tensors {
-        let column = COLUMNS.iter().position(|(role, _)| *role == tensor.role);
+        let column = columns.iter().position(|(role, _)| *role == tensor.role);
         let (Some(column), Some(layer)) = (column, tensor.layer) else {
             continue;
         };

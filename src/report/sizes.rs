@@ -2,7 +2,7 @@
 
 use crate::packed::PackedModel;
 use engine::format::{HEADER_BYTES, Section};
-use engine::shape::Role;
+use engine::shape::Part;
 use serde::Serialize;
 
 /// What some bytes of a file are for.
@@ -14,31 +14,13 @@ pub struct SizePart {
     pub bytes: usize,
 }
 
-/// Groups of tensors, with their names.
-fn group(role: Role) -> &'static str {
-    match role {
-        Role::Embedding => "embedding",
-        Role::Output => "output",
-        Role::Query | Role::Key | Role::Value | Role::AttentionOutput => "attention",
-        Role::Gate | Role::Up | Role::Down => "feed forward",
-        Role::AttentionNorm
-        | Role::QueryBias
-        | Role::KeyBias
-        | Role::ValueBias
-        | Role::QueryNorm
-        | Role::KeyNorm
-        | Role::FeedForwardNorm
-        | Role::OutputNorm
-        | Role::RopeFrequencies => "norms, biases, frequencies",
-    }
-}
-
-const GROUPS: [&str; 5] = [
-    "embedding",
-    "attention",
-    "feed forward",
-    "output",
-    "norms, biases, frequencies",
+/// Groups of tensors, with their names: the parts of the model, and what stands beside its matrices.
+const GROUPS: [(Option<Part>, &str); 5] = [
+    (Some(Part::Embedding), "embedding"),
+    (Some(Part::Attention), "attention"),
+    (Some(Part::FeedForward), "feed forward"),
+    (Some(Part::Output), "output"),
+    (None, "norms, biases, frequencies"),
 ];
 
 /// Every byte of the file by what it is for; parts of no bytes are left out, and the rest is padding,
@@ -46,16 +28,16 @@ const GROUPS: [&str; 5] = [
 #[must_use]
 pub fn sizes(packed: &PackedModel) -> Vec<SizePart> {
     let view = packed.view();
-    let tensors = |name: &str| {
-        let of_group = view.entries().filter(|e| group(e.role) == name);
+    let tensors = |part| {
+        let of_group = view.entries().filter(|e| e.role.part() == part);
         of_group.map(|e| e.matrix.bytes().len()).sum()
     };
     let section = |section| view.section(section).len();
     let mut parts: Vec<SizePart> = GROUPS
         .into_iter()
-        .map(|part| SizePart {
+        .map(|(group, part)| SizePart {
             part,
-            bytes: tensors(part),
+            bytes: tensors(group),
         })
         .collect();
     let metadata = [

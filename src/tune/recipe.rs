@@ -1,38 +1,14 @@
 //! Settings tensor by tensor, written as few rules.
 
-use crate::recipe::{Recipe, Rule, Setting};
+use crate::recipe::{Recipe, Rule, Setting, role_name};
 use engine::shape::Role;
-
-/// The name of a role in a recipe.
-fn pattern(role: Role) -> Option<&'static str> {
-    Some(match role {
-        Role::Embedding => "embedding",
-        Role::Query => "attention.q",
-        Role::Key => "attention.k",
-        Role::Value => "attention.v",
-        Role::AttentionOutput => "attention.o",
-        Role::Gate => "feed-forward.gate",
-        Role::Up => "feed-forward.up",
-        Role::Down => "feed-forward.down",
-        Role::Output => "output",
-        Role::AttentionNorm
-        | Role::QueryBias
-        | Role::KeyBias
-        | Role::ValueBias
-        | Role::QueryNorm
-        | Role::KeyNorm
-        | Role::FeedForwardNorm
-        | Role::OutputNorm
-        | Role::RopeFrequencies => return None,
-    })
-}
 
 /// A recipe that asks just these settings: for each role its most frequent one, then the exceptions, a
 /// rule for each run of layers.
 pub(super) fn compact(name: String, settings: &[(Role, Option<u32>, Setting)]) -> Recipe {
     let mut rules = Vec::new();
     for role in Role::ALL {
-        let Some(pattern) = pattern(role) else {
+        let Some(pattern) = role_name(role) else {
             continue;
         };
         let mut of_role: Vec<(Option<u32>, Setting)> = settings
@@ -50,7 +26,7 @@ pub(super) fn compact(name: String, settings: &[(Role, Option<u32>, Setting)]) -
             let tensors = tensors.parse().expect("a pattern of a role and layers");
             Rule::new(tensors, setting)
         };
-        rules.push(rule(pattern.to_owned(), usual));
+        rules.push(rule(pattern.clone(), usual));
         let runs = of_role.chunk_by(|a, b| a.1 == b.1);
         for run in runs.filter(|run| run[0].1 != usual) {
             if let (Some((Some(first), setting)), Some((Some(last), _))) = (run.first(), run.last())
