@@ -1,15 +1,18 @@
 //! The forward pass, read top to bottom.
 
+mod attention;
+mod batch;
+mod feed_forward;
+
 use crate::arena::{Arena, ArenaLayout, Limits, cache_shape};
 use crate::format::Prefix;
-use crate::kernels::{
-    ActivationScratch, Activations, Angles, CacheShape, CachedAttention, LayerCache, add, add_bias,
-    attend_cached, multiply, multiply_all, rms_norm, rms_norm_heads, silu_times,
-};
-use crate::matrix::Matrix;
+use crate::kernels::{CacheShape, LayerCache, multiply, rms_norm};
 use crate::shape::{Hyperparameters, Role};
 use crate::weights::Weights;
 use crate::workers::Host;
+use attention::{Memory, attention};
+use batch::{Batch, Block, activations};
+use feed_forward::feed_forward;
 
 /// One conversation: a KV cache in a borrowed arena.
 #[derive(Debug)]
@@ -211,39 +214,9 @@ impl<'a> Session<'a> {
 
     /// Runs one batch through every transformer block; the residual stream is left in the arena.
     fn blocks(&mut self, weights: &Weights<'_>, host: &Host<'_>, tokens: &[u32]) {
-        let shape = self.shape;
-        let (hidden, epsilon) = (shape.hidden as usize, shape.norm_epsilon);
-        let Arena {
-            x,
-            normed,
-            q,
-            attended,
-            k,
-            v,
-            gate,
-            up,
-            cosines,
-            sines,
-            scores,
-            scratch,
-            cache,
-        } = &mut self.arena;
-        let count = tokens.len();
-        let x = &mut x[..count * hidden];
-        let normed = &mut normed[..count * hidden];
-        let q = &mut q[..count * shape.query_width() as usize];
-        let attended = &mut attended[..count * shape.query_width() as usize];
-        let k = &mut k[..count * shape.kv_width() as usize];
-        let v = &mut v[..count * shape.kv_width() as usize];
-        let gate = &mut gate[..count * shape.feed_forward as usize];
-        let up = &mut up[..count * shape.feed_forward as usize];
-        let half = count * shape.head_dim as usize / 2;
-        let angles = Angles::new(
-            &mut cosines[..half],
-            &mut sines[..half],
-            weights.floats(Role::RopeFrequencies, 0),
-            self.position,
-        );
+        let (shape, count) = (self.shape, tokens.len());
+        let (mut batch, cache, angles) = Batch::of(&mut self.arena, &shape, count);
+        let angles = angles.of(weights.floats(Role::RopeFrequencies, 0), self.position);
         // Where the arena's cache begins.
         let first = self.prefix.map_or(0, |p| p.positions());
         let cache_shape = CacheShape {
@@ -252,74 +225,28 @@ impl<'a> Session<'a> {
         };
 
         let embedding = weights.matrix(Role::Embedding, 0);
-        for (token, x) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
+        let rows = batch.x.chunks_exact_mut(shape.hidden as usize);
+        for (token, x) in tokens.iter().zip(rows) {
             embedding.dequantize_row(*token as usize, x);
         }
 
+        let words = cache_shape.words();
         for layer in 0..shape.layers {
-            // Attention: x += Wo · attend(rope(Wq · n), rope(Wk · n), Wv · n), n = norm(x).
-            let gain = weights.floats(Role::AttentionNorm, layer);
-            rms_norm(host, x, gain, epsilon, normed);
-            let matrices = [Role::Query, Role::Key, Role::Value].map(|r| weights.matrix(r, layer));
-            let [query, key, value] = matrices;
-            let input = activations(host, matrices, normed, scratch);
-            multiply_all(
+            let block = Block {
+                shape: &shape,
+                weights,
                 host,
-                [(query, &mut *q), (key, &mut *k), (value, &mut *v)],
-                &input,
-            );
-            for (role, rows) in [
-                (Role::QueryBias, &mut *q),
-                (Role::KeyBias, &mut *k),
-                (Role::ValueBias, &mut *v),
-            ] {
-                if let Some(bias) = weights.optional_floats(role, layer) {
-                    add_bias(rows, bias);
-                }
-            }
-            for (norm, rows) in [(Role::QueryNorm, &mut *q), (Role::KeyNorm, &mut *k)] {
-                if let Some(gain) = weights.optional_floats(norm, layer) {
-                    rms_norm_heads(host, rows, gain, epsilon);
-                }
-                angles.rotate(host, shape.rope_pairs, rows);
-            }
-            let words = cache_shape.words();
-            let words = &mut cache[layer as usize * words..][..words];
-            let mut cache = LayerCache::new(cache_shape, words);
-            cache.store(host, k, v, self.position - first);
-            let attention = CachedAttention {
-                heads: shape.heads as usize,
-                position: self.position,
-                prefix: self.prefix.map(|p| p.layer(layer)),
-                cache: cache.view(first),
+                layer,
             };
-            attend_cached(host, &attention, q, scores, attended);
-            let matrix = weights.matrix(Role::AttentionOutput, layer);
-            multiply(
-                host,
-                matrix,
-                &activations(host, [matrix], attended, scratch),
-                normed,
-            );
-            add(host, x, normed);
-
-            // Feed-forward: x += Wd · (silu(Wg · n) * (Wu · n)), n = norm(x).
-            let gain = weights.floats(Role::FeedForwardNorm, layer);
-            rms_norm(host, x, gain, epsilon, normed);
-            let matrices = [Role::Gate, Role::Up].map(|r| weights.matrix(r, layer));
-            let [gate_matrix, up_matrix] = matrices;
-            let input = activations(host, matrices, normed, scratch);
-            let products = [(gate_matrix, &mut *gate), (up_matrix, &mut *up)];
-            multiply_all(host, products, &input);
-            silu_times(host, count, gate, up);
-            let matrix = weights.matrix(Role::Down, layer);
-            multiply(
-                host,
-                matrix,
-                &activations(host, [matrix], gate, scratch),
-                normed,
-            );
-            add(host, x, normed);
+            let words = &mut cache[layer as usize * words..][..words];
+            let memory = Memory {
+                position: self.position,
+                first,
+                prefix: self.prefix.map(|p| p.layer(layer)),
+                cache: LayerCache::new(cache_shape, words),
+            };
+            attention(&block, &angles, memory, &mut batch);
+            feed_forward(&block, &mut batch);
         }
         self.position += count;
     }
@@ -342,20 +269,5 @@ impl<'a> Session<'a> {
             &activations(host, [matrix], normed, &mut self.arena.scratch),
             logits,
         );
-    }
-}
-
-/// The activations in the forms that these matrices take.
-fn activations<'s, const N: usize>(
-    host: &Host<'_>,
-    matrices: [&Matrix<'_>; N],
-    floats: &'s [f32],
-    scratch: &'s mut ActivationScratch<'_>,
-) -> Activations<'s> {
-    let cols = matrices.first().map_or(1, |m| m.cols());
-    if matrices.iter().any(|m| m.takes_int8()) {
-        Activations::quantize_on(host, cols, floats, scratch)
-    } else {
-        Activations::floats_only(cols, floats)
     }
 }
