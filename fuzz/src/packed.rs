@@ -1,11 +1,11 @@
 //! Any bytes as a packed file: refused in a sentence, or run with the same bits at every SIMD level.
 //!
 //! A file is long, for its tensors stand at whole pages, and its checksums keep a fuzzer out. So the
-//! input is also read as a short form: the metadata as `FORMAT.md` has them, then bytes that every
-//! tensor repeats. [`file`] lays the tensors out. Where the directory leaves rows and columns zero they
-//! follow from the header, so that a model of another shape is one changed number away; so do offset,
-//! length and checksum, and the file's length. Other numbers stay as they are, but for the metadata's
-//! checksum.
+//! input is also read as a short form: header and sections as `FORMAT.md` has them, of either version,
+//! then bytes that every tensor repeats. [`file`] lays the tensors out. Where the directory leaves rows and
+//! columns zero they follow from the shape, so that a model of another shape is one changed number away;
+//! so do offset, length and checksum, and the file's length. Other numbers stay as they are, but for the
+//! checksums of header and sections.
 
 mod seeds;
 
@@ -15,7 +15,8 @@ use super::bits::{Numbers, bits, repeated};
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::encoding::Encoding;
 use engine::format::{
-    ENTRY_BYTES, FormatError, HEADER_BYTES, Packed, Prefix, TENSOR_ALIGNMENT, Text, crc32, tokens,
+    ENTRY_BYTES, FormatError, HEADER_BYTES, Packed, Prefix, SECTION_BYTES, TENSOR_ALIGNMENT, Text,
+    Version, crc32, tokens,
 };
 use engine::matrix::Matrix;
 use engine::sampler::{Sampler, Sampling};
@@ -31,8 +32,12 @@ const MOST_BYTES: usize = 1 << 18;
 const MOST_WEIGHTS: usize = 1 << 18;
 /// 32-bit words of an arena that is lent.
 const MOST_WORDS: usize = 1 << 18;
-/// Where the header has 16 bytes of zeros; here they say how the model is run.
+/// Where the header of version 1 has 16 bytes of zeros; here they say how the model is run.
 const RUN: usize = 144;
+/// The section that says so in version 2, which no engine knows.
+const RUN_SECTION: &str = "run";
+/// Bytes of the header of version 1.
+const VERSION_1_HEADER: usize = 160;
 
 /// Opens these bytes as a file and as the short form of one.
 ///
@@ -47,16 +52,12 @@ pub fn check(data: &[u8]) {
 
 /// The file that this short form stands for.
 pub fn file(short: &[u8]) -> Option<Vec<u8>> {
-    let metadata_bytes = u32_at(short, 12)? as usize;
-    if metadata_bytes < HEADER_BYTES {
-        return None;
-    }
-    let (metadata, pattern) = short.split_at_checked(metadata_bytes)?;
+    let parts = Parts::of(short)?;
+    let (metadata, pattern) = short.split_at_checked(parts.metadata_bytes)?;
     let mut file = metadata.to_vec();
-    let directory = u32_at(metadata, 72)? as usize;
-    let shape = shape(metadata)?;
-    for index in 0..u32_at(metadata, 20)? as usize {
-        let at = directory + index * ENTRY_BYTES;
+    let shape = shape(metadata.get(parts.shape..)?)?;
+    for index in 0..parts.tensors {
+        let at = parts.directory + index * ENTRY_BYTES;
         let stored = metadata.get(at..).and_then(|m| m.first_chunk());
         let Some(stored): Option<&[u8; ENTRY_BYTES]> = stored else {
             break;
@@ -87,21 +88,85 @@ pub fn file(short: &[u8]) -> Option<Vec<u8>> {
         let len = (file.len() as u64).to_le_bytes();
         file[24..32].copy_from_slice(&len);
     }
-    let crc = crc32(&file[24..metadata_bytes]).to_le_bytes();
-    file[16..20].copy_from_slice(&crc);
+    seal(&mut file, parts.metadata_bytes);
     Some(file)
 }
 
-/// The hyperparameters of a header, without those that no tensor's shape follows from.
-fn shape(header: &[u8]) -> Option<Hyperparameters> {
+/// Where a short form has what its tensors are laid out by.
+struct Parts {
+    metadata_bytes: usize,
+    directory: usize,
+    tensors: usize,
+    shape: usize,
+}
+
+impl Parts {
+    fn of(short: &[u8]) -> Option<Self> {
+        let word = |at| u32_at(short, at).map(|word| word as usize);
+        match word(8)? {
+            1 => Some(Self {
+                metadata_bytes: word(12).filter(|bytes| *bytes >= VERSION_1_HEADER)?,
+                directory: word(72)?,
+                tensors: word(20)?,
+                shape: 32,
+            }),
+            _ => {
+                let place = |name: &[u8]| entries(short).find(|(stored, ..)| *stored == name);
+                let ((_, directory, bytes), (_, shape, _)) = (
+                    place(b"tensors\0\0\0\0\0\0\0\0\0")?,
+                    place(b"shape\0\0\0\0\0\0\0\0\0\0\0")?,
+                );
+                let ends = entries(short).filter_map(|(_, at, bytes)| at.checked_add(bytes));
+                let end = ends.max().unwrap_or(0).max(HEADER_BYTES);
+                Some(Self {
+                    metadata_bytes: end.checked_next_multiple_of(4)?,
+                    directory,
+                    tensors: bytes / ENTRY_BYTES,
+                    shape,
+                })
+            }
+        }
+    }
+}
+
+/// Name, offset and bytes of each entry of the table of version 2 that is there whole.
+fn entries(file: &[u8]) -> impl Iterator<Item = (&[u8], usize, usize)> {
+    let count = u32_at(file, 12).map_or(0, |n| n as usize);
+    let table = file.get(HEADER_BYTES..).unwrap_or_default();
+    table.chunks_exact(SECTION_BYTES).take(count).map(|entry| {
+        let number = |at| u32_at(entry, at).map_or(0, |n| n as usize);
+        (&entry[..16], number(24), number(32))
+    })
+}
+
+/// Makes the checksums of header and sections right again.
+fn seal(file: &mut [u8], metadata_bytes: usize) {
+    if u32_at(file, 8) == Some(1) {
+        let crc = crc32(&file[24..metadata_bytes]).to_le_bytes();
+        file[16..20].copy_from_slice(&crc);
+        return;
+    }
+    let places: Vec<_> = entries(file).map(|(_, at, bytes)| (at, bytes)).collect();
+    for (index, (at, bytes)) in places.iter().enumerate() {
+        if let Some(section) = file.get(*at..).and_then(|rest| rest.get(..*bytes)) {
+            let crc = crc32(section).to_le_bytes();
+            file[HEADER_BYTES + index * SECTION_BYTES + 20..][..4].copy_from_slice(&crc);
+        }
+    }
+    let crc = crc32(&file[20..HEADER_BYTES + places.len() * SECTION_BYTES]).to_le_bytes();
+    file[16..20].copy_from_slice(&crc);
+}
+
+/// The hyperparameters of a shape, without those that no tensor's shape follows from.
+fn shape(words: &[u8]) -> Option<Hyperparameters> {
     Some(Hyperparameters {
-        layers: u32_at(header, 32)?,
-        hidden: u32_at(header, 36)?,
-        feed_forward: u32_at(header, 40)?,
-        heads: u32_at(header, 44)?,
-        kv_heads: u32_at(header, 48)?,
-        head_dim: u32_at(header, 52)?,
-        vocab: u32_at(header, 56)?,
+        layers: u32_at(words, 0)?,
+        hidden: u32_at(words, 4)?,
+        feed_forward: u32_at(words, 8)?,
+        heads: u32_at(words, 12)?,
+        kv_heads: u32_at(words, 16)?,
+        head_dim: u32_at(words, 20)?,
+        vocab: u32_at(words, 24)?,
         context: 1,
         norm_epsilon: 0.0,
         rope_pairs: RopePairs::Adjacent,
@@ -138,6 +203,10 @@ fn open(bytes: &[u8]) {
         Ok(packed) => packed,
         Err(error) => return sentence(&error),
     };
+    for section in packed.sections() {
+        assert!(section.bytes.as_ptr() >= bytes.as_ptr() && !section.name.is_empty());
+        black_box(section.bytes.iter().fold(0u8, |sum, byte| sum ^ byte));
+    }
     for index in 0..packed.tensors() {
         // What is damaged is run all the same: nothing may rest on a checksum.
         packed
@@ -159,7 +228,11 @@ fn open(bytes: &[u8]) {
         .expect("a table of this length");
     if let Ok(weights) = Weights::new(*packed.shape(), &table) {
         let prompt = text.map_or(Vec::new(), |text| talk(&text));
-        let options = &bytes[RUN..HEADER_BYTES];
+        let run_section = packed.sections().find(|s| s.name == RUN_SECTION);
+        let options = match packed.version() {
+            Version::One => &bytes[RUN..VERSION_1_HEADER],
+            Version::Two => run_section.map_or(&[][..], |section| section.bytes),
+        };
         run(&weights, &table, options, &prompt, None);
         if packed.prefix().is_some() {
             run(&weights, &table, options, &prompt, packed.prefix());

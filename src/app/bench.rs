@@ -13,7 +13,6 @@ use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, Options, RuntimeMemory, TensorPlan, estimate, plan};
 use crate::packed::{Conversation, LiveModel, file_bytes};
 use crate::recipe::{Pruner, Quantizer, Recipe, Setting};
-use engine::format::{ENTRY_BYTES, HEADER_BYTES};
 use engine::weights::{table_index, table_len};
 use std::sync::Arc;
 
@@ -244,8 +243,9 @@ impl Bench {
 
 /// As `pack` lays the metadata out, with room for the provenance.
 fn metadata_bytes(loaded: &Loaded, recipe: &Recipe) -> usize {
-    let directory = (loaded.model.tensors.len() + 1) * ENTRY_BYTES;
-    HEADER_BYTES + directory + loaded.text.bytes() + recipe.to_toml().len() + PROVENANCE_BYTES
+    let tensors = loaded.model.tensors.len() + 1;
+    let others = [recipe.to_toml().len(), PROVENANCE_BYTES, 0];
+    loaded.text.metadata_bytes(tensors, others)
 }
 
 fn meter(metadata: usize, tensors: &[TensorPlan], matrices: &[TensorPlan]) -> Meter {

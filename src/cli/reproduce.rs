@@ -29,7 +29,7 @@ pub(super) fn run(args: &ReproduceArgs, output: &Output) -> anyhow::Result<()> {
     let text = |tokens| args.calibration.text_of(&model, tokens);
     let reproduced = output
         .with_bar(|job| reproduce((&name, &packed), &model, text, &cache, &processor, job))?;
-    if reproduced.same_bytes {
+    if reproduced.same_contents {
         return output.emit(&reproduced, |r| r.sentence());
     }
     if output.is_json() {

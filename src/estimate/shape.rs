@@ -5,7 +5,7 @@ use crate::packed::{PackError, TextSections};
 use crate::recipe::Setting;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{ENTRY_BYTES, HEADER_BYTES, prefix_bytes};
+use engine::format::prefix_bytes;
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -38,8 +38,8 @@ impl ModelShape {
     /// When the chat template cannot be rendered.
     pub fn of(model: &Model) -> Result<Self, PackError> {
         let sections = TextSections::new(model)?;
-        let text = sections.bytes();
-        let directory = (model.tensors.len() + 1) * ENTRY_BYTES;
+        let others = [RECIPE_AND_PROVENANCE_BYTES, 0, 0];
+        let metadata_bytes = sections.metadata_bytes(model.tensors.len() + 1, others);
         let mut optional: Vec<Role> = model
             .tensors
             .iter()
@@ -52,7 +52,7 @@ impl ModelShape {
             name: model.name.clone(),
             hyperparameters: model.hyperparameters,
             optional,
-            metadata_bytes: (HEADER_BYTES + directory + text + RECIPE_AND_PROVENANCE_BYTES) as u64,
+            metadata_bytes: metadata_bytes as u64,
             prefix_tokens: sections.own_opening_tokens(),
             sources: model
                 .tensors

@@ -4,7 +4,6 @@
 //! last.
 
 use super::provenance::Provenance;
-use super::write::metadata_bytes;
 use super::{Layout, PackError, PrefixChoice, TextSections, prefix};
 use crate::calibrate::Calibration;
 use crate::compress::{CompressedModel, CompressedTensor, compress_each, fitted_to, packed_bytes};
@@ -66,7 +65,7 @@ impl Draft {
             provenance.to_toml()?.len(),
             usize::try_from(prefix).unwrap_or(usize::MAX),
         ];
-        let mut end = metadata_bytes(model.tensors.len() + 1, &text, others);
+        let mut end = text.metadata_bytes(model.tensors.len() + 1, others);
         let mut draft = Self::empty(path)?;
         for tensor in &model.tensors {
             let start = end.next_multiple_of(TENSOR_ALIGNMENT);

@@ -30,7 +30,7 @@ use crate::recipe::Recipe;
 use crate::whole_file;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{FormatError, Packed, Prefix, Section, TENSOR_ALIGNMENT, Text};
+use engine::format::{Checked, FormatError, Packed, Prefix, Section, TENSOR_ALIGNMENT, Text};
 use engine::matrix::Matrix;
 use engine::shape::Hyperparameters;
 use engine::weights::{Weights, WeightsError, table_index, table_len};
@@ -126,6 +126,11 @@ pub trait WeightSource: Send + Sync + std::fmt::Debug {
     fn prefix(&self) -> Option<Prefix<'_>> {
         None
     }
+    /// The precision of keys and values that it was made for, with which its conversations are kept where
+    /// nobody asks for another.
+    fn cache(&self) -> CachePrecision {
+        CachePrecision::Sixteen
+    }
 }
 
 /// A packed model, checked and ready to run.
@@ -138,7 +143,7 @@ pub struct PackedModel {
 }
 
 impl PackedModel {
-    /// Packs a compressed model.
+    /// Packs a compressed model, without a prefix, for keys and values of 16 bits.
     ///
     /// # Errors
     /// When the chat template fails or the job is cancelled.
@@ -150,7 +155,8 @@ impl PackedModel {
         let text = TextSections::new(model)?;
         let provenance = Provenance::of(model, compressed, job)?.to_toml()?;
         let shape = &model.hyperparameters;
-        let layout = Layout::of_sections(shape, compressed, &text, &provenance, (0, &[]));
+        let cache = CachePrecision::Sixteen;
+        let layout = Layout::of_sections(shape, compressed, &text, &provenance, cache, (0, &[]));
         layout.join()
     }
 
@@ -189,7 +195,7 @@ impl PackedModel {
             text: opening
                 .as_deref()
                 .map_or(PrefixText::None, PrefixText::Tokens),
-            cache: prefix.map_or(CachePrecision::Sixteen, |p| p.precision()),
+            cache: self.cache(),
         };
         Layout::with_provenance(model, compressed, choice, &provenance, host)?.join()
     }
@@ -205,17 +211,11 @@ impl PackedModel {
             job.report("Checking", u64::from(index), u64::from(view.tensors()))?;
             let entry = view.entry(index);
             let found = crc32fast::hash(entry.matrix.bytes());
-            if found != entry.crc {
-                let source = FormatError::Checksum {
-                    tensor: Some(index),
-                    expected: entry.crc,
-                    found,
-                };
-                return Err(PackError::Format {
-                    name: path.display().to_string(),
-                    source,
-                });
-            }
+            let checked = Checked::Tensor(index).check(entry.crc, found);
+            checked.map_err(|source| PackError::Format {
+                name: path.display().to_string(),
+                source,
+            })?;
         }
         Ok(packed)
     }
@@ -351,6 +351,10 @@ impl WeightSource for PackedModel {
     fn prefix(&self) -> Option<Prefix<'_>> {
         self.view().prefix()
     }
+
+    fn cache(&self) -> CachePrecision {
+        self.view().cache()
+    }
 }
 
 impl Layout {
@@ -401,6 +405,7 @@ impl Layout {
             compressed,
             &text,
             &provenance,
+            choice.cache,
             opened,
         ))
     }

@@ -30,7 +30,8 @@ pub enum PrefixText<'a> {
 pub struct PrefixChoice<'a> {
     /// The text.
     pub text: PrefixText<'a>,
-    /// Bits of an element of its keys and values; conversations at other bits compute it themselves.
+    /// Bits of an element of keys and values that the file is made for: those of the text are computed at
+    /// these, and conversations at others compute them themselves.
     pub cache: CachePrecision,
 }
 

@@ -1,18 +1,19 @@
 //! Whether two packed files are the same bytes, and where they are not.
 
 use super::PackedModel;
-use engine::format::{Entry, Section};
+use engine::format::{Entry, Packed, Section};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// A part of a packed file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "part", content = "name", rename_all = "lowercase")]
 pub enum Part {
-    /// A section of the metadata.
-    Section(&'static str),
+    /// A section, by its name.
+    Section(String),
     /// A tensor, by its name.
     Tensor(String),
-    /// The header, the directory of tensors, or the padding between tensors.
+    /// The header, the tables of sections and tensors, or the padding between them.
     Rest,
 }
 
@@ -46,7 +47,7 @@ impl Difference {
         let name = match &self.part {
             Part::Section(name) => format!("section {name}"),
             Part::Tensor(name) => format!("tensor {name}"),
-            Part::Rest => "header, directory or padding".to_owned(),
+            Part::Rest => "header, tables or padding".to_owned(),
         };
         let length = if bytes == other_bytes {
             format!("of {bytes}")
@@ -60,30 +61,15 @@ impl Difference {
     }
 }
 
-/// Sections beside the directory, in file order, with their names.
-const SECTIONS: [(Section, &str); 8] = [
-    (Section::Tokenizer, "tokenizer"),
-    (Section::Vocabulary, "vocabulary"),
-    (Section::Merges, "merges"),
-    (Section::Chat, "chat"),
-    (Section::StopTokens, "stop tokens"),
-    (Section::Recipe, "recipe"),
-    (Section::Provenance, "provenance"),
-    (Section::Prefix, "prefix"),
-];
-
-/// Where two files differ, in file order; empty only if they are the same bytes.
+/// Where two files differ, in file order; empty only if they are the same bytes, or the same contents in two
+/// versions of the format.
 #[must_use]
 pub fn differences(file: &PackedModel, other: &PackedModel) -> Vec<Difference> {
     if file.bytes() == other.bytes() {
         return Vec::new();
     }
     let (a, b) = (file.view(), other.view());
-    let sections = SECTIONS.iter().filter_map(|(section, name)| {
-        let part = || Part::Section(name);
-        bytes_differ(part, a.section(*section), b.section(*section))
-    });
-    let mut found: Vec<Difference> = sections.collect();
+    let mut found = sections_differ(&a, &b);
     let same = |e: &Entry<'_>, f: &Entry<'_>| (e.role, e.layer) == (f.role, f.layer);
     for entry in a.entries() {
         let part = || Part::Tensor(entry.name.to_owned());
@@ -101,10 +87,35 @@ pub fn differences(file: &PackedModel, other: &PackedModel) -> Vec<Difference> {
         let part = || Part::Tensor(entry.name.to_owned());
         bytes_differ(part, &[], entry.matrix.bytes())
     }));
-    if found.is_empty() {
+    // Versions lay the same contents out in other places.
+    if found.is_empty() && a.version() == b.version() {
         found.extend(bytes_differ(|| Part::Rest, file.bytes(), other.bytes()));
     }
     found
+}
+
+/// The sections of either file that the other has not, or with other bytes. The directory is left out: it
+/// has the places and checksums of tensors, which are compared themselves.
+fn sections_differ(a: &Packed<'_>, b: &Packed<'_>) -> Vec<Difference> {
+    let bytes = |packed: &Packed<'_>, name: &str| match Section::from_name(name) {
+        // In version 1 the shape lies in the header and is not listed.
+        Some(section) => packed.section(section).to_vec(),
+        None => packed
+            .sections()
+            .find(|s| s.name == name)
+            .map_or_else(Vec::new, |s| s.bytes.to_vec()),
+    };
+    let mut names: Vec<&str> = Section::ALL.map(Section::name).to_vec();
+    names.extend(a.sections().chain(b.sections()).map(|s| s.name));
+    let mut seen = HashSet::new();
+    names
+        .into_iter()
+        .filter(|name| *name != Section::Tensors.name() && seen.insert(*name))
+        .filter_map(|name| {
+            let part = || Part::Section(name.to_owned());
+            bytes_differ(part, &bytes(a, name), &bytes(b, name))
+        })
+        .collect()
 }
 
 fn bytes_differ(part: impl FnOnce() -> Part, a: &[u8], b: &[u8]) -> Option<Difference> {

@@ -3,7 +3,7 @@
 use super::PackError;
 use super::prefix::default_opening;
 use crate::model::{BpeKind, Model, SpacePrefix, Specials, TokenKind, Tokenizer, WholeWords};
-use engine::format::{Dialogue, FormatError, Text};
+use engine::format::{Dialogue, ENTRY_BYTES, FormatError, SHAPE_BYTES, Text, metadata_bytes};
 use engine::tokenizer::Pretokenizer;
 
 /// Tokenizer, chat template and stop tokens in the engine's bytes.
@@ -36,21 +36,25 @@ impl TextSections {
         })
     }
 
-    /// Bytes of all sections together.
+    /// Bytes before the first tensor of a packed file with this text: of so many tensors, and `others`:
+    /// recipe, provenance, prefix.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.lengths().iter().sum()
-    }
-
-    /// Bytes of each section.
-    pub(super) fn lengths(&self) -> [usize; 5] {
-        [
+    pub fn metadata_bytes(&self, tensors: usize, others: [usize; 3]) -> usize {
+        let [recipe, provenance, prefix] = others;
+        let mut lengths = vec![
+            SHAPE_BYTES,
+            tensors * ENTRY_BYTES,
             self.tokenizer.len(),
             self.vocabulary.len(),
             self.merges.len(),
             self.chat.len(),
             self.stop_tokens.len(),
-        ]
+            recipe,
+            provenance,
+        ];
+        // A file without a prefix does not list one.
+        lengths.extend((prefix > 0).then_some(prefix));
+        metadata_bytes(&lengths)
     }
 
     /// Tokens that open a conversation with the system text of the chat template's own; 0 where it has

@@ -18,7 +18,7 @@ pub use check::Check;
 pub use html::{HtmlError, html};
 pub use measure::{Against, MeasureError, Run, ask, estimate_packed};
 pub use reproduce::{Reproduced, reproduce};
-pub use sizes::{SizePart, sizes};
+pub use sizes::{SectionSize, SizePart, section_sizes, sizes};
 
 use crate::estimate::Estimate;
 use crate::evaluate::tasks::TaskReport;
@@ -73,16 +73,22 @@ pub struct Report {
     pub sha256: String,
     /// Version of the program that reports.
     pub engine: &'static str,
+    /// Version of the packed format.
+    pub format: u32,
     /// Length of the file.
     pub bytes: usize,
     /// Bits for each weight of the matrices, scales and masks counted.
     pub bits_per_weight: f64,
     /// Its model's numbers.
     pub shape: Shape,
+    /// Bits of keys and values that the file was made for, with which it runs where nobody asks for others.
+    pub kv_bits: usize,
     /// Tokens whose keys and values lie in the file.
     pub prefix_tokens: usize,
     /// Every byte of the file, by what it is for.
     pub sizes: Vec<SizePart>,
+    /// Its sections, in file order.
+    pub sections: Vec<SectionSize>,
     /// The recipe that made it.
     pub recipe: Recipe,
     /// What it was made from.
@@ -108,6 +114,7 @@ impl Report {
             file: file.to_owned(),
             sha256: sha256_hex(packed.bytes()),
             engine: ENGINE_VERSION,
+            format: packed.view().version().number(),
             bytes: packed.bytes().len(),
             bits_per_weight: packed.bits_per_weight(),
             shape: Shape {
@@ -120,8 +127,10 @@ impl Report {
                 vocab: h.vocab,
                 context: h.context,
             },
+            kv_bits: packed.cache().bits(),
             prefix_tokens: packed.prefix().map_or(0, |p| p.positions()),
             sizes: sizes(packed),
+            sections: section_sizes(packed),
             recipe: packed.recipe()?,
             provenance: packed.provenance()?,
             tensors: Vec::new(),

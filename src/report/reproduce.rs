@@ -7,6 +7,7 @@ use crate::job::Job;
 use crate::model::Model;
 use crate::packed::{Difference, ENGINE_VERSION, PackedModel, differences};
 use crate::workers::Processor;
+use engine::format::VERSION;
 use serde::Serialize;
 use std::path::Path;
 
@@ -15,6 +16,13 @@ use std::path::Path;
 pub struct Reproduced {
     /// Whether every byte is the same.
     pub same_bytes: bool,
+    /// Whether every section and every tensor is the same: what the file is worth, also where a version of
+    /// the format that is written no more laid it out.
+    pub same_contents: bool,
+    /// Version of the file's format.
+    pub format: u32,
+    /// Version of the format that is written here.
+    pub format_here: u32,
     /// Length of the file.
     pub bytes: usize,
     /// Version that packed the file, if it says so.
@@ -29,8 +37,15 @@ impl Reproduced {
     /// What is to be said of it: "same bytes: all 1234".
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Some(first) = self.differences.first() else {
+        if self.same_bytes {
             return format!("same bytes: all {}", self.bytes);
+        }
+        let Some(first) = self.differences.first() else {
+            return format!(
+                "same contents, every section and tensor: the file is of format version {}, version {} is \
+                 written here",
+                self.format, self.format_here
+            );
         };
         let others = match self.differences.len() - 1 {
             0 => String::new(),
@@ -94,7 +109,10 @@ pub fn reproduce<E: From<MeasureError>>(
         let again = packed.pack_again(model, &compressed, &processor.host(), job)?;
         let differences = differences(packed, &again);
         Ok(Reproduced {
-            same_bytes: differences.is_empty(),
+            same_bytes: packed.bytes() == again.bytes(),
+            same_contents: differences.is_empty(),
+            format: packed.view().version().number(),
+            format_here: VERSION,
             bytes: packed.bytes().len(),
             engine: provenance.engine.clone(),
             engine_here: ENGINE_VERSION,

@@ -1,7 +1,7 @@
 //! Where every byte of a packed file goes.
 
 use crate::packed::PackedModel;
-use engine::format::{HEADER_BYTES, Section};
+use engine::format::{Listed, Need, Section};
 use engine::shape::Part;
 use serde::Serialize;
 
@@ -14,6 +14,31 @@ pub struct SizePart {
     pub bytes: usize,
 }
 
+/// A section of a packed file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SectionSize {
+    /// Its name in the file.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Whether a reader that does not know it refuses the file.
+    pub required: bool,
+    /// Whether this version knows it.
+    pub known: bool,
+}
+
+/// Every section that the file lists, in file order.
+#[must_use]
+pub fn section_sizes(packed: &PackedModel) -> Vec<SectionSize> {
+    let size = |listed: Listed<'_>| SectionSize {
+        name: listed.name.to_owned(),
+        bytes: listed.bytes.len(),
+        required: listed.need == Need::Required,
+        known: Section::from_name(listed.name).is_some(),
+    };
+    packed.view().sections().map(size).collect()
+}
+
 /// Groups of tensors, with their names: the parts of the model, and what stands beside its matrices.
 const GROUPS: [(Option<Part>, &str); 5] = [
     (Some(Part::Embedding), "embedding"),
@@ -22,6 +47,34 @@ const GROUPS: [(Option<Part>, &str); 5] = [
     (Some(Part::Output), "output"),
     (None, "norms, biases, frequencies"),
 ];
+
+/// What stands beside the tensors, in the words of the user.
+const METADATA: [&str; 7] = [
+    "vocabulary",
+    "merges",
+    "prefix",
+    "chat, stop tokens, tokenizer",
+    "recipe and provenance",
+    HEADER,
+    OTHER,
+];
+const HEADER: &str = "header and directory";
+const OTHER: &str = "other sections";
+
+/// Which of these a section of the file belongs to.
+fn named(section: &str) -> &'static str {
+    match Section::from_name(section) {
+        Some(Section::Vocabulary) => "vocabulary",
+        Some(Section::Merges) => "merges",
+        Some(Section::Prefix) => "prefix",
+        Some(Section::Chat | Section::StopTokens | Section::Tokenizer) => {
+            "chat, stop tokens, tokenizer"
+        }
+        Some(Section::Recipe | Section::Provenance) => "recipe and provenance",
+        Some(Section::Shape | Section::Tensors) => HEADER,
+        None => OTHER,
+    }
+}
 
 /// Every byte of the file by what it is for; parts of no bytes are left out, and the rest is padding,
 /// so that the sum is the file.
@@ -32,7 +85,6 @@ pub fn sizes(packed: &PackedModel) -> Vec<SizePart> {
         let of_group = view.entries().filter(|e| e.role.part() == part);
         of_group.map(|e| e.matrix.bytes().len()).sum()
     };
-    let section = |section| view.section(section).len();
     let mut parts: Vec<SizePart> = GROUPS
         .into_iter()
         .map(|(group, part)| SizePart {
@@ -40,24 +92,19 @@ pub fn sizes(packed: &PackedModel) -> Vec<SizePart> {
             bytes: tensors(group),
         })
         .collect();
-    let metadata = [
-        ("vocabulary", section(Section::Vocabulary)),
-        ("merges", section(Section::Merges)),
-        ("prefix", section(Section::Prefix)),
-        (
-            "chat, stop tokens, tokenizer",
-            section(Section::Chat) + section(Section::StopTokens) + section(Section::Tokenizer),
-        ),
-        (
-            "recipe and provenance",
-            section(Section::Recipe) + section(Section::Provenance),
-        ),
-        (
-            "header and directory",
-            HEADER_BYTES + section(Section::Directory),
-        ),
-    ];
-    parts.extend(metadata.map(|(part, bytes)| SizePart { part, bytes }));
+    let section = |wanted: &str| {
+        let of_part = view.sections().filter(|s| named(s.name) == wanted);
+        of_part.map(|s| s.bytes.len()).sum::<usize>()
+    };
+    parts.extend(METADATA.map(|part| SizePart {
+        part,
+        bytes: section(part),
+    }));
+    for part in &mut parts {
+        if part.part == HEADER {
+            part.bytes += view.header_bytes();
+        }
+    }
     let known: usize = parts.iter().map(|p| p.bytes).sum();
     parts.push(SizePart {
         part: "padding",

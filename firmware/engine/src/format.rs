@@ -1,68 +1,92 @@
 //! The packed file: everything that a board needs to run a model, and nothing else.
 //!
-//! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte of version 1. All
-//! numbers are little-endian.
+//! `FORMAT.md` in the repository's `firmware/engine` folder spells out every byte of both versions. All
+//! numbers are little-endian. Version 1 is read for good; version 2 is written.
 
 mod prefix;
+mod section;
+mod shape_bytes;
 mod text;
+mod version_1;
+mod version_2;
 
-pub use crate::bytes::FormatError;
+pub use crate::bytes::{Checked, FormatError};
 pub use prefix::{Prefix, prefix_bytes};
+pub use section::{Listed, Need, SECTION_NAME_BYTES, Section};
+pub use shape_bytes::{SHAPE_BYTES, shape_section};
 pub use text::{Chat, Dialogue, Text, tokens};
+pub use version_2::{NewSection, metadata_bytes, write_metadata};
 
-use crate::bytes::u32_at;
+use crate::bytes::{u32_at, u64_at};
 use crate::encoding::Encoding;
+use crate::kernels::CachePrecision;
 use crate::matrix::Matrix;
-use crate::shape::{Hyperparameters, Role, RopePairs};
+use crate::shape::{Hyperparameters, Role};
 use crate::weights::{table_index, table_len};
+use section::Places;
 
 /// First bytes of a packed file.
 pub const MAGIC: [u8; 8] = *b"WHITTLE\0";
-/// Version that this engine reads and writes.
-pub const VERSION: u32 = 1;
+/// Version that this engine writes; it reads all before it too.
+pub const VERSION: u32 = 2;
 /// Tensors start at multiples of this, so that a changed tensor moves no other.
 pub const TENSOR_ALIGNMENT: usize = 4096;
-/// Bytes of the header.
-pub const HEADER_BYTES: usize = 160;
+/// Bytes of the header, before the table of sections.
+pub const HEADER_BYTES: usize = 32;
+/// Bytes of one entry of the table of sections.
+pub const SECTION_BYTES: usize = 40;
+/// Sections start at multiples of this, so that words can be read where they lie.
+pub const SECTION_ALIGNMENT: usize = 4;
 /// Bytes of one entry of the tensor directory.
 pub const ENTRY_BYTES: usize = 80;
 /// Bytes of a tensor's name, padded with zeros.
 pub const NAME_BYTES: usize = 40;
 
-/// A part of the metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Section {
-    /// [`ENTRY_BYTES`] a tensor.
-    Directory = 0,
-    /// How text becomes tokens: kind and options.
-    Tokenizer = 1,
-    /// The bytes of every token.
-    Vocabulary = 2,
-    /// Which pairs of tokens merge, and in which order.
-    Merges = 3,
-    /// The chat template around the user's text, as tokens.
-    Chat = 4,
-    /// Tokens that end an answer.
-    StopTokens = 5,
-    /// The recipe, as TOML.
-    Recipe = 6,
-    /// Name, licence and hash of the source, as TOML.
-    Provenance = 7,
-    /// The tokens with which conversations begin, with their keys and values; may be empty.
-    Prefix = 8,
-}
-
-/// Sections of the metadata.
-pub const SECTIONS: usize = 9;
-
 /// A packed file whose metadata has been checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Packed<'a> {
     bytes: &'a [u8],
+    version: Version,
     shape: Hyperparameters,
-    tensors: u32,
+    cache: CachePrecision,
+    places: Places,
     metadata_bytes: usize,
+}
+
+/// The versions of the packed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Nine sections at fixed places.
+    One,
+    /// A table of named sections.
+    Two,
+}
+
+impl Version {
+    /// As the file has it.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+/// What header and table tell.
+struct Frame {
+    /// The precision of keys and values that the file was made for, if it says so.
+    cache: Option<CachePrecision>,
+    places: Places,
+    /// Where the header and its table end; in version 1 all that stands before the tensors.
+    table_end: usize,
+}
+
+/// Whether bytes have been accepted before, so that their checksums need not be computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    None,
+    Seen,
 }
 
 /// One entry of the tensor directory.
@@ -85,122 +109,108 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// Reads header and directory; every offset and length is checked here, tensors' contents by
+    /// Reads header, sections and directory; every offset and length is checked here, tensors' contents by
     /// [`Self::verify`].
     ///
     /// # Errors
     /// Says what was expected and what was found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let metadata_bytes = metadata_bytes(bytes)?;
-        let expected = u32_at(bytes, 16);
-        let found = crc32(&bytes[24..metadata_bytes]);
-        if expected != found {
-            return Err(FormatError::Checksum {
-                tensor: None,
-                expected,
-                found,
-            });
-        }
-        Self::read(bytes, metadata_bytes)
+        Self::read(bytes, Trust::None)
     }
 
-    /// As [`Self::parse`] for bytes that it has accepted before: the checksum, which takes the time, is
+    /// As [`Self::parse`] for bytes that it has accepted before: the checksums, which take the time, are
     /// left out.
     ///
     /// # Errors
     /// As that.
     pub fn parse_again(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        Self::read(bytes, metadata_bytes(bytes)?)
+        Self::read(bytes, Trust::Seen)
     }
 
-    fn read(bytes: &'a [u8], metadata_bytes: usize) -> Result<Self, FormatError> {
-        let word = |at: usize| u32_at(bytes, at);
-        let shape = Hyperparameters {
-            layers: word(32),
-            hidden: word(36),
-            feed_forward: word(40),
-            heads: word(44),
-            kv_heads: word(48),
-            head_dim: word(52),
-            vocab: word(56),
-            context: word(60),
-            norm_epsilon: f32::from_bits(word(64)),
-            rope_pairs: match word(68) {
-                0 => RopePairs::Adjacent,
-                1 => RopePairs::Halves,
-                found => {
-                    return Err(FormatError::out_of_range(
-                        "rope pairs",
-                        "0 or 1",
-                        found as usize,
-                    ));
-                }
-            },
+    fn read(bytes: &'a [u8], trust: Trust) -> Result<Self, FormatError> {
+        let version = version(bytes)?;
+        let frame = match version {
+            Version::One => version_1::frame(bytes, trust),
+            Version::Two => version_2::frame(bytes, trust),
+        }?;
+        let part = |section: Section| {
+            let place = frame.places[section as usize];
+            &bytes[place.offset..][..place.bytes]
         };
-        shape.check().map_err(|wrong| FormatError::OutOfRange {
-            what: wrong.name,
-            expected: wrong.expected,
-            found: wrong.found.into(),
-        })?;
+        let shape = shape_bytes::read(part(Section::Shape))?;
+        let directory = part(Section::Tensors).len();
+        if !directory.is_multiple_of(ENTRY_BYTES) {
+            let (what, expected) = ("bytes of the tensor directory", "a multiple of 80");
+            return Err(FormatError::out_of_range(what, expected, directory));
+        }
+        let prefix = Prefix::parse(&shape, part(Section::Prefix))?;
+        let of_prefix = prefix::precision(part(Section::Prefix));
+        let cache = frame.cache.or(of_prefix).unwrap_or(CachePrecision::Sixteen);
+        if let Some(bits) = of_prefix.filter(|of_prefix| *of_prefix != cache) {
+            let (expected, found) = (cache.bits(), bits.bits());
+            return Err(FormatError::differs("bits of the prefix", expected, found));
+        }
         let packed = Self {
             bytes,
+            version,
             shape,
-            tensors: word(20),
-            metadata_bytes,
+            cache,
+            places: frame.places,
+            metadata_bytes: frame.table_end,
         };
-        for section in 0..SECTIONS {
-            let (offset, len) = (
-                word(72 + 8 * section) as usize,
-                word(76 + 8 * section) as usize,
-            );
-            // Files that have no prefix need not place it.
-            if section == Section::Prefix as usize && (offset, len) == (0, 0) {
-                continue;
-            }
-            let inside = HEADER_BYTES..=metadata_bytes;
-            if !inside.contains(&offset) {
-                let expected = "inside the metadata";
-                return Err(FormatError::out_of_range(
-                    "offset of a section",
-                    expected,
-                    offset,
-                ));
-            }
-            if len > metadata_bytes - offset {
-                let expected = "inside the metadata";
-                return Err(FormatError::out_of_range(
-                    "length of a section",
-                    expected,
-                    len,
-                ));
-            }
+        packed.apart(frame.table_end)
+    }
+
+    /// Checks that sections and tensors lie apart, and counts the bytes that are no tensors'.
+    fn apart(self, table_end: usize) -> Result<Self, FormatError> {
+        let first = (self.tensors() > 0)
+            .then(|| self.try_entry(0))
+            .transpose()?;
+        let first = first.map_or(self.bytes.len(), |tensor| tensor.offset);
+        // In order and apart, so that a model never has more weights than its file has bytes for.
+        let mut end = table_end;
+        // Sections before the tensors, the tensors, sections behind them.
+        for section in self.sections().filter(|s| s.offset < first) {
+            // In version 1 sections may stand in any order, before `table_end`.
+            end = end.max(section.offset + section.bytes.len());
         }
-        let (expected, found) = (
-            u64::from(packed.tensors) * ENTRY_BYTES as u64,
-            packed.section(Section::Directory).len() as u64,
-        );
-        if expected != found {
-            return Err(FormatError::Differs {
-                what: "bytes of the tensor directory",
-                expected,
-                found,
-            });
-        }
-        Prefix::parse(&shape, packed.section(Section::Prefix))?;
-        let mut end = metadata_bytes;
-        for index in 0..packed.tensors {
-            let entry = packed.try_entry(index)?;
-            // In order and apart, so that a model never has more weights than its file has bytes for.
+        let mut metadata = end;
+        for index in 0..self.tensors() {
+            let entry = self.try_entry(index)?;
             if entry.offset < end {
+                let expected = "past the metadata and the tensor before";
                 return Err(FormatError::out_of_range(
                     "tensor offset",
-                    "past the metadata and the tensor before",
+                    expected,
                     entry.offset,
                 ));
             }
             end = entry.offset + entry.matrix.bytes().len();
         }
-        Ok(packed)
+        for section in self.sections().filter(|s| s.offset >= first) {
+            if section.offset < end {
+                let (what, expected) = ("offset of a section", "past the last tensor");
+                return Err(FormatError::out_of_range(what, expected, section.offset));
+            }
+            metadata += section.bytes.len();
+        }
+        Ok(Self {
+            metadata_bytes: metadata,
+            ..self
+        })
+    }
+
+    /// The version of the file.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The precision of keys and values that the file was made for: what it says, in version 1 that of its
+    /// prefix, 16 bits where there is none.
+    #[must_use]
+    pub const fn cache(&self) -> CachePrecision {
+        self.cache
     }
 
     /// The numbers of the model.
@@ -211,8 +221,9 @@ impl<'a> Packed<'a> {
 
     /// Tensors in the directory.
     #[must_use]
-    pub const fn tensors(&self) -> u32 {
-        self.tensors
+    pub fn tensors(&self) -> u32 {
+        let entries = self.section(Section::Tensors).len() / ENTRY_BYTES;
+        u32::try_from(entries).unwrap_or(u32::MAX)
     }
 
     /// The whole file.
@@ -221,17 +232,35 @@ impl<'a> Packed<'a> {
         self.bytes
     }
 
-    /// Bytes before the first tensor, padding not counted.
+    /// Bytes of the header and its table of sections.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        match self.version {
+            Version::One => version_1::HEADER_BYTES,
+            Version::Two => HEADER_BYTES + self.sections().count() * SECTION_BYTES,
+        }
+    }
+
+    /// Bytes that are no tensors': header, table and sections, padding before tensors not counted.
     #[must_use]
     pub const fn metadata_bytes(&self) -> usize {
         self.metadata_bytes
     }
 
-    /// The bytes of a part of the metadata.
+    /// The bytes of a section; none where the file lacks it.
     #[must_use]
     pub fn section(&self, section: Section) -> &'a [u8] {
-        let at = 72 + 8 * section as usize;
-        &self.bytes[u32_at(self.bytes, at) as usize..][..u32_at(self.bytes, at + 4) as usize]
+        let place = self.places[section as usize];
+        &self.bytes[place.offset..][..place.bytes]
+    }
+
+    /// Every section that the file lists, known or not, in file order.
+    pub fn sections(&self) -> impl Iterator<Item = Listed<'a>> + use<'a> {
+        let (bytes, version) = (self.bytes, self.version);
+        (0..).map_while(move |index| match version {
+            Version::One => version_1::listed(bytes, index),
+            Version::Two => version_2::listed(bytes, index),
+        })
     }
 
     /// The entry of a tensor.
@@ -240,16 +269,14 @@ impl<'a> Packed<'a> {
     /// When there is no tensor `index`.
     #[must_use]
     pub fn entry(&self, index: u32) -> Entry<'a> {
-        assert!(index < self.tensors);
+        assert!(index < self.tensors());
         self.try_entry(index)
             .expect("every entry was checked when the file was parsed")
     }
 
     fn try_entry(&self, index: u32) -> Result<Entry<'a>, FormatError> {
-        let entry =
-            &self.section(Section::Directory)[index as usize * ENTRY_BYTES..][..ENTRY_BYTES];
+        let entry = &self.section(Section::Tensors)[index as usize * ENTRY_BYTES..][..ENTRY_BYTES];
         let word = |at: usize| u32_at(entry, at);
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let end = entry[..NAME_BYTES]
             .iter()
             .position(|b| *b == 0)
@@ -286,7 +313,7 @@ impl<'a> Packed<'a> {
         if kept > cols as usize {
             return Err(wrong("kept weights of a row", "at most its columns", kept));
         }
-        let (offset, len) = (long(60), long(68));
+        let (offset, len) = (u64_at(entry, 60), u64_at(entry, 68));
         let outside = FormatError::Length {
             expected: offset.saturating_add(len),
             found: self.bytes.len() as u64,
@@ -314,7 +341,7 @@ impl<'a> Packed<'a> {
     /// Every entry, in file order.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let packed = *self;
-        (0..self.tensors).map(move |i| packed.entry(i))
+        (0..self.tensors()).map(move |i| packed.entry(i))
     }
 
     /// Fills a table that [`crate::weights::Weights`] can bind.
@@ -338,16 +365,7 @@ impl<'a> Packed<'a> {
     /// [`FormatError::Checksum`] when its bytes are not those that were packed.
     pub fn verify(&self, index: u32) -> Result<(), FormatError> {
         let entry = self.entry(index);
-        let found = crc32(entry.matrix.bytes());
-        if found == entry.crc {
-            Ok(())
-        } else {
-            Err(FormatError::Checksum {
-                tensor: Some(index),
-                expected: entry.crc,
-                found,
-            })
-        }
+        Checked::Tensor(index).check(entry.crc, crc32(entry.matrix.bytes()))
     }
 
     /// The tokens with which conversations begin; `None` when there are none, or when the file does not
@@ -375,41 +393,26 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Checks what the header says of itself; returns the bytes of header and metadata.
-fn metadata_bytes(bytes: &[u8]) -> Result<usize, FormatError> {
-    let wrong_length = |expected: u64| FormatError::Length {
-        expected,
-        found: bytes.len() as u64,
-    };
+/// The version that the file says it has.
+fn version(bytes: &[u8]) -> Result<Version, FormatError> {
     if !bytes.starts_with(&MAGIC) {
         let mut found = [0; MAGIC.len()];
         found.iter_mut().zip(bytes).for_each(|(f, b)| *f = *b);
         return Err(FormatError::NotPacked { found });
     }
-    if bytes.len() < HEADER_BYTES {
-        return Err(wrong_length(HEADER_BYTES as u64));
+    let number = bytes.get(8..).and_then(<[u8]>::first_chunk);
+    match number.map(|word| u32::from_le_bytes(*word)) {
+        Some(1) => Ok(Version::One),
+        Some(VERSION) => Ok(Version::Two),
+        Some(found) => Err(FormatError::Version {
+            newest: VERSION,
+            found,
+        }),
+        None => Err(FormatError::Length {
+            expected: HEADER_BYTES as u64,
+            found: bytes.len() as u64,
+        }),
     }
-    let word = |at: usize| u32_at(bytes, at);
-    match word(8) {
-        VERSION => {}
-        found => {
-            let expected = VERSION;
-            return Err(FormatError::Version { expected, found });
-        }
-    }
-    let metadata_bytes = word(12) as usize;
-    let file_bytes = u64::from(word(24)) | u64::from(word(28)) << 32;
-    if file_bytes != bytes.len() as u64 {
-        return Err(wrong_length(file_bytes));
-    }
-    if metadata_bytes < HEADER_BYTES || metadata_bytes > bytes.len() {
-        return Err(FormatError::out_of_range(
-            "metadata length",
-            "the header at least, the file at most",
-            metadata_bytes,
-        ));
-    }
-    Ok(metadata_bytes)
 }
 
 /// CRC-32 (ISO 3309, as in zlib), four bits at a time: small enough for a board's boot check.

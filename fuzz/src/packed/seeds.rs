@@ -1,8 +1,12 @@
 //! Short forms of valid files: together they have every encoding, role and pre-tokenizer.
 
+use super::RUN_SECTION;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
-use engine::format::{ENTRY_BYTES, HEADER_BYTES, MAGIC, SECTIONS, Section, VERSION, prefix_bytes};
+use engine::format::{
+    ENTRY_BYTES, Need, NewSection, Section, metadata_bytes, prefix_bytes, shape_section,
+    write_metadata,
+};
 use engine::shape::{Hyperparameters, Role, RopePairs};
 
 /// Five models; each takes its encodings in turn, so that every one is in some model.
@@ -49,70 +53,71 @@ fn short_form(
     model: u32,
     encodings: &mut impl Iterator<Item = Encoding>,
 ) -> Vec<u8> {
-    let mut sections: [Vec<u8>; SECTIONS] = Default::default();
-    sections[Section::Directory as usize] = directory(shape, model, encodings);
     // One pre-tokenizer for each model; a space first; 2 or 3 bytes a number.
     let number_bytes = if model == 3 { 3 } else { 2 };
-    sections[Section::Tokenizer as usize] = words([model, 1, number_bytes, model & 1]);
-    sections[Section::Vocabulary as usize] = vocabulary(shape.vocab);
     let merge = [6u32, 3, 0, 8];
-    sections[Section::Merges as usize] = merge
+    let merge = merge
         .into_iter()
-        .flat_map(|n| n.to_le_bytes().into_iter().take(number_bytes as usize))
-        .collect();
+        .flat_map(|n| n.to_le_bytes().into_iter().take(number_bytes as usize));
     let none = u32::MAX;
-    sections[Section::Chat as usize] = if model.is_multiple_of(2) {
+    let chat = if model.is_multiple_of(2) {
         words([1, 1, none, none, 2, 2, 1, 1, 2])
     } else {
         words([0, 1, 1, 1, 2, 1, 3, 0])
     };
-    sections[Section::StopTokens as usize] = words([2]);
-    sections[Section::Recipe as usize] = b"# one".to_vec();
-    // One of each precision.
-    if let Some(precision) = CachePrecision::ALL.get(model as usize) {
-        let bits = u32::try_from(precision.bits()).expect("16 at most");
-        let bytes = prefix_bytes(shape, *precision, 3 + 10 * model as usize);
-        let mut prefix = words([bits, 3 + 10 * model]);
-        prefix.extend(words((0..3 + 10 * model).map(|i| i % 7)));
-        // Halves of moderate size, also where they are codes.
-        let rest = usize::try_from(bytes).expect("short") - prefix.len();
-        prefix.extend((0..rest).map(|i| if i % 2 == 0 { 41 } else { 0x2c }));
-        sections[Section::Prefix as usize] = prefix;
-    }
-    let mut file = vec![0; HEADER_BYTES];
-    for (index, section) in sections.iter().enumerate() {
-        let place = words([file.len(), section.len()].map(|n| u32::try_from(n).expect("short")));
-        file[72 + 8 * index..][..8].copy_from_slice(&place);
-        file.extend_from_slice(section);
-        file.resize(file.len().next_multiple_of(4), 0);
-    }
-    let metadata_bytes = u32::try_from(file.len()).expect("short");
-    let tensors = sections[Section::Directory as usize].len() / ENTRY_BYTES;
-    file[..8].copy_from_slice(&MAGIC);
-    file[8..16].copy_from_slice(&words([VERSION, metadata_bytes]));
-    file[20..24].copy_from_slice(&words([u32::try_from(tensors).expect("few")]));
-    let numbers = words([
-        shape.layers,
-        shape.hidden,
-        shape.feed_forward,
-        shape.heads,
-        shape.kv_heads,
-        shape.head_dim,
-        shape.vocab,
-        shape.context,
-        shape.norm_epsilon.to_bits(),
-        u32::from(shape.rope_pairs == RopePairs::Halves),
-    ]);
-    file[32..72].copy_from_slice(&numbers);
+    let precision = CachePrecision::ALL.get(model as usize);
+    let parts: [(Section, Vec<u8>); Section::ALL.len()] = [
+        (Section::Shape, shape_section(shape).to_vec()),
+        (Section::Tensors, directory(shape, model, encodings)),
+        (
+            Section::Tokenizer,
+            words([model, 1, number_bytes, model & 1]),
+        ),
+        (Section::Vocabulary, vocabulary(shape.vocab)),
+        (Section::Merges, merge.collect()),
+        (Section::Chat, chat),
+        (Section::StopTokens, words([2])),
+        (Section::Recipe, b"# one".to_vec()),
+        (Section::Provenance, Vec::new()),
+        // One of each precision.
+        (
+            Section::Prefix,
+            precision.map_or_else(Vec::new, |precision| prefix(shape, model, *precision)),
+        ),
+    ];
     // Context, batch, cache, tokens, three tokens, the prompt or not.
-    let precision = model.to_le_bytes()[0];
-    file[144..152].copy_from_slice(&[24, 2, precision, 2, 3, 1, 4, 0]);
+    let mut run = vec![24, 2, model.to_le_bytes()[0], 2, 3, 1, 4, 0];
+    run.resize(16, 0);
+    let known = parts.iter().map(|(s, bytes)| NewSection::known(*s, bytes));
+    let unknown = NewSection {
+        name: RUN_SECTION,
+        need: Need::Optional,
+        bytes: &run,
+    };
+    let sections: Vec<_> = known.chain([unknown]).collect();
+    let lengths: Vec<_> = sections.iter().map(|s| s.bytes.len()).collect();
+    let mut file = vec![0; metadata_bytes(&lengths)];
+    let cache = precision.copied().unwrap_or(CachePrecision::Eight);
+    write_metadata(cache, &sections, 0, &mut file);
+    file.resize(file.len().next_multiple_of(4), 0);
     // Moderate halves and floats; codes of all kinds.
     file.extend((0..64u8).map(|i| match i % 4 {
         1 | 3 => 0x30 + (i / 2 + i / 4) % 12 + (i & 4) * 32,
         _ => i.wrapping_mul(73),
     }));
     file
+}
+
+/// Some tokens, and halves of moderate size, also where they are codes.
+fn prefix(shape: &Hyperparameters, model: u32, precision: CachePrecision) -> Vec<u8> {
+    let tokens = 3 + 10 * model;
+    let bits = u32::try_from(precision.bits()).expect("16 at most");
+    let bytes = prefix_bytes(shape, precision, tokens as usize);
+    let mut prefix = words([bits, tokens]);
+    prefix.extend(words((0..tokens).map(|i| i % 7)));
+    let rest = usize::try_from(bytes).expect("short") - prefix.len();
+    prefix.extend((0..rest).map(|i| if i % 2 == 0 { 41 } else { 0x2c }));
+    prefix
 }
 
 fn directory(

@@ -167,7 +167,7 @@ fn reproduce_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let what = Verification::Reproduce;
     start_ui(ui, path, "Reproduce", is_free, what, commands);
     if let Some((name, reproduced)) = &verify.reproduced {
-        let color = match reproduced.same_bytes {
+        let color = match reproduced.same_contents {
             true => theme::GOOD,
             false => theme::BAD,
         };

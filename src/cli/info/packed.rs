@@ -67,6 +67,7 @@ fn text(info: &Info) -> String {
     };
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "not stated".to_owned());
     line("Packed file", &report.file);
+    line("Format version", &report.format);
     line("Bytes", &report.bytes);
     line("SHA-256", &report.sha256);
     line(
@@ -91,10 +92,22 @@ fn text(info: &Info) -> String {
             &format_args!("{}, {} tokens, SHA-256 {}", c.text, c.tokens, c.sha256),
         ),
     }
+    line("KV bits", &report.kv_bits);
     line("Prefix tokens", &report.prefix_tokens);
     text.push('\n');
     for part in &report.sizes {
         writeln!(text, "{:28} {:>12} bytes", part.part, part.bytes)
+            .expect("a String takes any text");
+    }
+    text.push('\n');
+    for section in &report.sections {
+        let label = format!("section {}", section.name);
+        let unknown = if section.known {
+            ""
+        } else {
+            ", not known here"
+        };
+        writeln!(text, "{label:28} {:>12} bytes{unknown}", section.bytes)
             .expect("a String takes any text");
     }
     text.push('\n');

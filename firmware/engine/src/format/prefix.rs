@@ -43,6 +43,12 @@ pub fn prefix_bytes(shape: &Hyperparameters, precision: CachePrecision, position
     words.saturating_mul(4).saturating_add(START as u64)
 }
 
+/// The precision of a prefix that [`Prefix::parse`] accepts; `None` where there is none.
+pub(super) fn precision(section: &[u8]) -> Option<CachePrecision> {
+    let bits = section.first_chunk()?;
+    CachePrecision::from_bits(u32::from_le_bytes(*bits) as usize)
+}
+
 impl<'a> Prefix<'a> {
     /// Reads the section; `None` when it is empty, or when its bytes do not lie at a word of memory.
     ///
