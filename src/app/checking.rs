@@ -17,6 +17,7 @@ use crate::report::sweep::{Grid, Step, Swept};
 use crate::report::{Check, MeasureError, Reproduced, Run, reproduce};
 use crate::workers::Processor;
 use eframe::egui::Context;
+use engine::arena::CachePrecision;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -32,10 +33,7 @@ impl Studio {
             Verification::Check(path) => {
                 let title = format!("Check {}", candidate.name());
                 jobs.start(JobKind::Check, title, ctx, move |job| {
-                    let run = Run {
-                        cache,
-                        processor: &processor,
-                    };
+                    let run = (cache, &*processor);
                     let findings = findings(&loaded, &recipe, &ready, run, &path, job)?;
                     Ok(Ended::Checked(Checked {
                         candidate,
@@ -84,18 +82,22 @@ fn findings(
     loaded: &Loaded,
     recipe: &Recipe,
     ready: &Ready,
-    run: Run<'_>,
+    (cache, processor): (CachePrecision, &Processor),
     limits: &Path,
     job: &Job<'_>,
 ) -> Result<Vec<Finding>, Failure> {
     let check = Check::open(limits)?;
-    let packed = work::pack(loaded, recipe, ready, (run.cache, run.processor), job)?;
+    let packed = work::pack(loaded, recipe, ready, (cache, processor), job)?;
     let name = format!("{}, {}", loaded.model.name, recipe.name);
     let other = match check.reference() {
         Some(spec) if spec != loaded.spec => Some(open_model(&spec, job)?),
         Some(_) | None => None,
     };
     let reference = other.as_ref().unwrap_or(&loaded.model);
+    let run = Run {
+        cache: Some(cache),
+        processor,
+    };
     Ok(check.findings((&name, &packed), Some(reference), run, job)?)
 }
 

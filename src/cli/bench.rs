@@ -36,9 +36,10 @@ pub(super) struct BenchArgs {
     /// Repetitions; medians are reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     repetitions: usize,
-    /// Bits of an element of the cache of keys and values: 16, 8 or 4
-    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
-    kv_bits: CachePrecision,
+    /// Bits of an element of the cache of keys and values, 16, 8 or 4; if not given
+    /// those that the file was made for
+    #[arg(long, value_name = "B", value_parser = kv_bits)]
+    kv_bits: Option<CachePrecision>,
 }
 
 #[derive(Serialize)]
@@ -60,6 +61,7 @@ struct BenchReport {
     repetitions: usize,
     simd: &'static str,
     threads: usize,
+    kv_bits: usize,
 }
 
 pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
@@ -70,7 +72,7 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
     let limits = Limits {
         context: PREFILL + DECODE,
         batch: 64,
-        cache: args.kv_bits,
+        cache: args.kv_bits.unwrap_or(packed.cache()),
     };
     let layout = ArenaLayout::new(packed.shape(), limits);
     let mut arena = vec![0; layout.words()];
@@ -132,6 +134,7 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
         repetitions: args.repetitions.max(1),
         simd: processor.level_name(),
         threads: processor.threads(),
+        kv_bits: limits.cache.bits(),
     };
     output.emit(&report, |r| {
         format!(

@@ -3,7 +3,7 @@
 use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
 use crate::job::Job;
-use crate::packed::{Conversation, PackedModel, Question};
+use crate::packed::{Conversation, PackedModel, Question, WeightSource as _};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use serde::Serialize;
@@ -36,9 +36,10 @@ pub(super) struct ChatArgs {
     /// Longest conversation in tokens
     #[arg(long, value_name = "N", default_value_t = 2048)]
     context: usize,
-    /// Bits of an element of the cache of keys and values: 16, 8 or 4
-    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
-    kv_bits: CachePrecision,
+    /// Bits of an element of the cache of keys and values, 16, 8 or 4; if not given
+    /// those that the file was made for
+    #[arg(long, value_name = "B", value_parser = kv_bits)]
+    kv_bits: Option<CachePrecision>,
 }
 
 #[derive(Serialize)]
@@ -53,12 +54,15 @@ struct ChatReport {
     decode_tokens_per_second: f64,
     simd: &'static str,
     threads: usize,
+    /// Bits of an element of keys and values.
+    kv_bits: usize,
 }
 
 pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
     let packed = PackedModel::open(&args.file, &Job::silent())?;
     let processor = Processor::new(args.threads)?;
-    let mut conversation = Conversation::with_cache(&packed, args.context, args.kv_bits);
+    let cache = args.kv_bits.unwrap_or(packed.cache());
+    let mut conversation = Conversation::with_cache(&packed, args.context, cache);
     let question = Question {
         system: args.system.as_deref(),
         user: &args.prompt,
@@ -87,15 +91,17 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
         tokens: answer.tokens,
         simd: processor.level_name(),
         threads: processor.threads(),
+        kv_bits: conversation.cache().bits(),
     };
     output.emit(&report, |r| {
         format!(
-            "\n[{} tokens, ended by {}, prefill {:.1} and decode {:.1} tokens/s, logits {}, {} on {} threads]",
+            "\n[{} tokens, ended by {}, prefill {:.1} and decode {:.1} tokens/s, logits {}, {} KV bits, {} on {} threads]",
             r.tokens.len(),
             r.stop.replace('_', " "),
             r.prefill_tokens_per_second,
             r.decode_tokens_per_second,
             r.logits_hash,
+            r.kv_bits,
             r.simd,
             r.threads
         )

@@ -39,7 +39,8 @@ pub(super) struct CompressArgs {
     /// Compute nothing beforehand
     #[arg(long)]
     no_prefix: bool,
-    /// Bits of an element of the keys and values that are computed now: 16, 8 or 4
+    /// Bits of an element of the keys and values that the file is made for, 16, 8 or 4: those of the text
+    /// with which conversations begin, and the default wherever the file runs
     #[arg(long, value_name = "B", default_value = "16", value_parser = super::kv_bits)]
     kv_bits: CachePrecision,
 }

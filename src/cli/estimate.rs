@@ -42,9 +42,9 @@ pub(super) struct OptionArgs {
     /// Tokens that the cache of keys and values holds
     #[arg(long, default_value_t = Options::default().context_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     context: u32,
-    /// Bits of an element of that cache: 16, 8 or 4
-    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
-    kv_bits: CachePrecision,
+    /// Bits of an element of that cache, 16, 8 or 4; if not given those that a packed file was made for, else 16
+    #[arg(long, value_name = "B", value_parser = kv_bits)]
+    kv_bits: Option<CachePrecision>,
     /// Tokens of the prompt before the first answer
     #[arg(long, default_value_t = Options::default().prompt_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     prompt: u32,
@@ -66,7 +66,8 @@ enum WeightsArg {
 const DEFAULT_RECIPE: &str = "balanced-4bit";
 
 pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
-    let (shape, tensors) = match (&args.shape, &args.model) {
+    let asked = args.options.kv_bits;
+    let (shape, tensors, cache) = match (&args.shape, &args.model) {
         (None, Some(model)) if is_packed(Path::new(model)) => {
             anyhow::ensure!(
                 args.recipe.is_none() && args.set.is_empty(),
@@ -77,7 +78,9 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
                 .file_stem()
                 .unwrap_or_default()
                 .to_string_lossy();
-            planned(&packed, &name, args.options.kv_bits)
+            let cache = asked.unwrap_or(packed.cache());
+            let (shape, tensors) = planned(&packed, &name, cache);
+            (shape, tensors, cache)
         }
         (shape, model) => {
             let shape = match (shape, model) {
@@ -88,10 +91,10 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
             let recipe = open_recipe(args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE), &args.set)?;
             let layers = shape.hyperparameters.layers;
             let tensors = plan(&shape, &|role, layer| recipe.setting(role, layer, layers));
-            (shape, tensors)
+            (shape, tensors, asked.unwrap_or(Options::default().cache))
         }
     };
-    print(&shape, &tensors, &args.options, output)
+    print(&shape, &tensors, cache, &args.options, output)
 }
 
 pub(super) fn is_packed(path: &Path) -> bool {
@@ -102,12 +105,13 @@ pub(super) fn is_packed(path: &Path) -> bool {
 pub(super) fn print(
     shape: &ModelShape,
     tensors: &[TensorPlan],
+    cache: CachePrecision,
     args: &OptionArgs,
     output: &Output,
 ) -> anyhow::Result<()> {
     let options = Options {
         context_tokens: args.context,
-        cache: args.kv_bits,
+        cache,
         prompt_tokens: args.prompt,
         unspoken_tokens: args.unspoken,
         weights_in: match args.weights_in {
@@ -115,7 +119,7 @@ pub(super) fn print(
             WeightsArg::Psram => WeightsIn::Psram,
         },
     };
-    let memory = RuntimeMemory::of(shape, args.context, args.kv_bits);
+    let memory = RuntimeMemory::of(shape, args.context, cache);
     let boards = Board::open_all(&args.board)?;
     let estimates: Vec<Estimate> = boards
         .iter()
@@ -124,7 +128,7 @@ pub(super) fn print(
     let object = serde_json::json!({
         "model": shape.name,
         "context_tokens": args.context,
-        "kv_bits": args.kv_bits.bits(),
+        "kv_bits": cache.bits(),
         "prompt_tokens": args.prompt,
         "unspoken_tokens": args.unspoken,
         "boards": estimates,

@@ -39,9 +39,10 @@ pub(super) struct EvalArgs {
     /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Bits of an element of the packed model's cache of keys and values: 16, 8 or 4
-    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
-    kv_bits: CachePrecision,
+    /// Bits of an element of the packed model's cache of keys and values, 16, 8 or 4; if not given
+    /// those that the file was made for
+    #[arg(long, value_name = "B", value_parser = kv_bits)]
+    kv_bits: Option<CachePrecision>,
 }
 
 /// What `whittle eval` reports of a text and of tensors.

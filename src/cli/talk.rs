@@ -53,9 +53,10 @@ pub(super) struct TalkArgs {
     /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Bits of an element of the cache of keys and values: 16, 8 or 4
-    #[arg(long, value_name = "B", default_value = "16", value_parser = kv_bits)]
-    kv_bits: CachePrecision,
+    /// Bits of an element of the cache of keys and values, 16, 8 or 4; if not given
+    /// those that the file was made for
+    #[arg(long, value_name = "B", value_parser = kv_bits)]
+    kv_bits: Option<CachePrecision>,
 }
 
 /// What `whittle talk` reports; times in milliseconds from the end of speech.
@@ -98,6 +99,7 @@ pub(super) fn needs(missing: &[Entry]) -> String {
 pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
     let packed: Arc<dyn WeightSource> =
         Arc::new(output.with_bar(|job| PackedModel::open(&args.file, job))?);
+    let cache = args.kv_bits.unwrap_or(packed.cache());
     let processor = Arc::new(Processor::new(args.threads)?);
     let mut assistant = ModelAssistant::new(
         packed,
@@ -105,7 +107,7 @@ pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {
         args.system.as_deref(),
         args.sampling.sampling(),
     )
-    .with_cache(args.kv_bits);
+    .with_cache(cache);
     let (recognizer, synthesizer) = open_voice(output)?;
     match (&args.question, &args.answer) {
         (Some(question), Some(answer)) => {

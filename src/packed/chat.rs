@@ -164,11 +164,11 @@ pub struct Conversation {
 
 impl Conversation {
     /// An empty conversation of at most `context` tokens with models of the shape of `source`, its
-    /// keys and values as 16-bit floats. The context is no longer than the model's, nor than what
-    /// two gigabytes hold.
+    /// keys and values as the model was made for. The context is no longer than the model's, nor than
+    /// what two gigabytes hold.
     #[must_use]
     pub fn new(source: &dyn WeightSource, context: usize) -> Self {
-        Self::with_cache(source, context, CachePrecision::Sixteen)
+        Self::with_cache(source, context, source.cache())
     }
 
     /// An empty conversation whose keys and values are kept at `cache`.

@@ -3,6 +3,7 @@
 use super::{PackError, PackedModel, TextSections, WeightSource};
 use crate::compress::{CompressedModel, CompressedTensor};
 use arc_swap::ArcSwap;
+use engine::arena::CachePrecision;
 use engine::format::Text;
 use engine::matrix::Matrix;
 use engine::shape::Hyperparameters;
@@ -250,6 +251,13 @@ fn bytes(tensors: &[Arc<CompressedTensor>]) -> usize {
 impl WeightSource for LiveModel {
     fn shape(&self) -> &Hyperparameters {
         &self.shape
+    }
+
+    fn cache(&self) -> CachePrecision {
+        match &self.base {
+            Base::Text(_) => CachePrecision::Sixteen,
+            Base::Packed(packed) => packed.cache(),
+        }
     }
 
     fn text(&self) -> Text<'_> {

@@ -11,7 +11,9 @@ use crate::evaluate::{Basis, Candidate, Chosen, Evaluation, Extent, NamedText, S
 use crate::evaluate::{EvaluateError, score_windows, windows};
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
-use crate::packed::{LiveModel, PackError, PackedModel, TextSections, sha256_hex};
+use crate::packed::{
+    LiveModel, PackError, PackedModel, TextSections, WeightSource as _, sha256_hex,
+};
 use crate::recipe::Recipe;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
@@ -82,10 +84,16 @@ impl MeasureError {
 /// How a packed file is run while it is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
-    /// How keys and values are kept.
-    pub cache: CachePrecision,
+    /// How keys and values are kept; `None`: as each file was made for.
+    pub cache: Option<CachePrecision>,
     /// What computes.
     pub processor: &'a Processor,
+}
+
+impl Run<'_> {
+    fn cache_of(&self, packed: &PackedModel) -> CachePrecision {
+        self.cache.unwrap_or(packed.cache())
+    }
 }
 
 /// A reference, ready to be compared with on a text.
@@ -143,7 +151,7 @@ impl<'m> Against<'m> {
             .iter()
             .map(|file| Candidate {
                 source: *file,
-                cache: run.cache,
+                cache: run.cache_of(file),
             })
             .collect();
         let host = run.processor.host();
@@ -184,7 +192,7 @@ impl<'m> Against<'m> {
         };
         let basis = Basis::new(
             (Some(sha256_hex(file.bytes())), recipe),
-            run.cache,
+            run.cache_of(file),
             (self.model, self.sha256.clone()),
             text,
             run.processor,
@@ -209,14 +217,15 @@ pub fn ask(
 ) -> Result<TaskQuality, MeasureError> {
     let all = tasks::load(set, job)?;
     let (host, longest) = (run.processor.host(), tasks::MAX_TOKENS);
-    let report = tasks::evaluate_tasks(packed, run.cache, &all, longest, &host, job)?;
+    let report = tasks::evaluate_tasks(packed, run.cache_of(packed), &all, longest, &host, job)?;
     Ok(TaskQuality {
         tasks: set.to_owned(),
         report,
     })
 }
 
-/// Estimates a packed file on each board that is named, for a turn of a voice dialogue.
+/// Estimates a packed file on each board that is named, for a turn of a voice dialogue, with keys and values
+/// at `cache`, or else as the file was made for.
 ///
 /// # Errors
 /// When there is no such board.
@@ -224,10 +233,10 @@ pub fn estimate_packed(
     packed: &PackedModel,
     name: &str,
     boards: &[String],
-    cache: CachePrecision,
+    cache: Option<CachePrecision>,
 ) -> Result<Vec<Estimate>, BoardError> {
     let options = Options {
-        cache,
+        cache: cache.unwrap_or(packed.cache()),
         ..Options::default()
     };
     let mut estimates = Vec::new();

@@ -8,6 +8,9 @@ mod built_in;
 mod compress;
 mod eval;
 mod export;
+mod format;
+#[path = "../support/formats.rs"]
+mod formats;
 mod measured;
 mod rewritten;
 #[path = "../support/tiny_model.rs"]

@@ -67,7 +67,8 @@ struct Request<'a> {
     context: u32,
     /// Words of memory that it may use; 0 for all.
     memory_words: u32,
-    cache: CachePrecision,
+    /// Precision of keys and values; `None` for what the model was packed for.
+    cache: Option<CachePrecision>,
 }
 
 /// What came out of the board.
@@ -114,7 +115,7 @@ impl Board {
             request.context,
             BATCH,
             request.memory_words,
-            u32::try_from(request.cache.bits()).expect("16 at most"),
+            u32::try_from(request.cache.map_or(0, CachePrecision::bits)).expect("16 at most"),
         ];
         let mut bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         bytes.extend(request.prompt.as_bytes());
@@ -228,8 +229,11 @@ impl Run {
 /// The host's answer, computed with these instructions.
 fn host_answer(level: &str, packed: &PackedModel, request: &Request<'_>) -> Answer {
     let processor = Processor::with_level(Some(level), None).expect("a level of this processor");
-    let mut conversation =
-        Conversation::with_cache(packed, request.context as usize, request.cache);
+    let context = request.context as usize;
+    let mut conversation = match request.cache {
+        Some(cache) => Conversation::with_cache(packed, context, cache),
+        None => Conversation::new(packed, context),
+    };
     let question = Question {
         system: None,
         user: request.prompt,
@@ -278,7 +282,7 @@ const QUESTION: Request<'_> = Request {
     max_tokens: 6,
     context: 128,
     memory_words: 0,
-    cache: CachePrecision::Sixteen,
+    cache: None,
 };
 
 #[test]
@@ -351,7 +355,7 @@ fn the_board_gives_the_golden_answers() {
                         prompt: golden::PROMPT,
                         max_tokens: u32::try_from(golden::MAX_TOKENS).expect("a short answer"),
                         context: u32::try_from(golden::CONTEXT).expect("a short context"),
-                        cache,
+                        cache: Some(cache),
                         ..QUESTION
                     };
                     let run = board.run(&file, &request, Duration::from_secs(60));
@@ -520,7 +524,10 @@ fn a_prefix_in_flash_changes_no_bit_of_an_answer() {
     let model = load(&TinyModel::default());
     let text = PrefixText::System("You speak for a board of 400 kB and are brief.");
     for cache in CachePrecision::ALL {
-        let question = Request { cache, ..QUESTION };
+        let question = Request {
+            cache: Some(cache),
+            ..QUESTION
+        };
         let packed = pack_with(&model, &Recipe::original(), text, cache);
         let positions = packed.prefix().expect("a prefix").positions();
         let with = assert_same_on_board(&board, &packed, &question);
@@ -532,6 +539,28 @@ fn a_prefix_in_flash_changes_no_bit_of_an_answer() {
         assert_eq!(with.all("logits"), without.all("logits"));
         assert_eq!(with.tokens(), without.tokens());
         assert_eq!(with.count("prompt") + positions, without.count("prompt"));
+    }
+}
+
+#[test]
+fn by_default_board_and_desktop_keep_keys_and_values_as_the_file_was_made_for() {
+    let Some(board) = required(Board::new(Core::Integer)) else {
+        return;
+    };
+    let model = load(&TinyModel::default());
+    let texts = [PrefixText::None, PrefixText::System("You are brief.")];
+    for (text, cache) in texts
+        .into_iter()
+        .flat_map(|t| CachePrecision::ALL.map(|c| (t, c)))
+    {
+        let packed = pack_with(&model, &Recipe::original(), text, cache);
+        let by_default = assert_same_on_board(&board, &packed, &QUESTION);
+        let asked = Request {
+            cache: Some(cache),
+            ..QUESTION
+        };
+        let asked = assert_same_on_board(&board, &packed, &asked);
+        assert_eq!(asked.all("logits"), by_default.all("logits"), "{cache:?}");
     }
 }
 
@@ -567,7 +596,6 @@ fn hearth_begins_to_speak_within_three_seconds() {
             prompt: "turn on the kitchen light",
             max_tokens: 24,
             context: 256,
-            cache,
             ..QUESTION
         };
         let [integer, float] = [&boards[0], &boards[1]].map(|(core, board)| {

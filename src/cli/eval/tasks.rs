@@ -5,7 +5,7 @@ use crate::cli::Output;
 use crate::evaluate::tasks::{
     self, GroupScore, LineResult, MAX_TOKENS, Share, Task, TaskReport, evaluate_tasks,
 };
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, WeightSource as _};
 use crate::whole_file::WholeFile;
 use crate::workers::Processor;
 use anyhow::Context as _;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
     let report = output.with_bar(|job| {
         evaluate_tasks(
             &packed,
-            args.kv_bits,
+            args.kv_bits.unwrap_or(packed.cache()),
             &tasks,
             args.tasks.max_tokens,
             &processor.host(),

@@ -55,7 +55,8 @@ struct Bench<'a> {
     against: Option<Against<'a>>,
     /// Where a recipe asks for one.
     calibration: Option<Calibration>,
-    run: Run<'a>,
+    cache: CachePrecision,
+    processor: &'a Processor,
 }
 
 impl Grid {
@@ -107,7 +108,8 @@ impl Grid {
             model,
             against,
             calibration,
-            run: Run { cache, processor },
+            cache,
+            processor,
         };
         let todo = hashes.iter().filter(|hash| !journal.has(hash)).count();
         let (begun, mut done, mut ready) = (Instant::now(), 0, Vec::new());
@@ -201,25 +203,28 @@ impl Bench<'_> {
         job: &Job<'_>,
     ) -> Result<Row, MeasureError> {
         let begun = Instant::now();
-        let Self {
-            grid, model, run, ..
-        } = self;
+        let Self { grid, model, .. } = self;
+        let (cache, processor) = (self.cache, self.processor);
+        let run = Run {
+            cache: Some(cache),
+            processor,
+        };
         let calibration = self.calibration.as_ref();
         let compressed = compress_calibrated(model, &point.recipe, calibration, ready, job)?;
         ready.clone_from(&compressed.tensors);
         let choice = PrefixChoice {
             text: PrefixText::OfTemplate,
-            cache: run.cache,
+            cache,
         };
-        let host = run.processor.host();
+        let host = processor.host();
         let packed = PackedModel::pack_with_prefix(model, &compressed, choice, &host, job)?;
         let quality = match &self.against {
-            Some(against) => against.quality_of(&packed, *run, job)?,
+            Some(against) => against.quality_of(&packed, run, job)?,
             None => None,
         };
         let quality = quality.map(|quality| quality.evaluation);
         let tasks = match &grid.tasks {
-            Some(tasks) => Some(ask(&packed, tasks, *run, job)?.report.held),
+            Some(tasks) => Some(ask(&packed, tasks, run, job)?.report.held),
             None => None,
         };
         let estimates = estimate_packed(&packed, &model.name, &grid.boards, run.cache)?;

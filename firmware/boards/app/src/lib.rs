@@ -47,6 +47,7 @@ pub struct Request<'a> {
 pub struct Model<'m> {
     text: Text<'m>,
     weights: Weights<'m>,
+    cache: CachePrecision,
     prefix: Option<Prefix<'m>>,
 }
 
@@ -85,14 +86,15 @@ impl<'m> Model<'m> {
         Ok(Self {
             text,
             weights,
+            cache: packed.cache(),
             prefix: packed.prefix(),
         })
     }
 
-    /// The precision of the keys and values that came with the model; 16 bits where none did.
+    /// The precision of keys and values that the model was packed for.
     #[must_use]
-    pub fn cache(&self) -> CachePrecision {
-        self.prefix.map_or(CachePrecision::Sixteen, |p| p.precision())
+    pub const fn cache(&self) -> CachePrecision {
+        self.cache
     }
 
     /// The prefix, where every conversation begins with it and keeps keys and values as it does.

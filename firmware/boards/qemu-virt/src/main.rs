@@ -23,7 +23,8 @@ const MODEL_BYTES: usize = 0x1800_0000;
 /// Tensors of 128 layers.
 const TABLE: usize = 128 * 18;
 /// Words before the request's text: its bytes, tokens to answer, context, batch, words of memory to
-/// use (0 for all), bits of the KV cache (0 for those of the model's prefix).
+/// use (0 for all), bits of the KV cache (0 for those that
+/// the model was packed for).
 const REQUEST_WORDS: usize = 6;
 
 #[panic_handler]

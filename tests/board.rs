@@ -1,0 +1,153 @@
+//! What every board runs, on this machine: the app of `firmware/boards/` answers as the desktop does, each
+//! by its own defaults. The emulated boards say the same of the compiled firmware, in the slow tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap has done its work"
+)]
+
+#[path = "support/formats.rs"]
+mod formats;
+#[path = "support/tiny_model.rs"]
+mod tiny_model;
+
+use app::{CachePrecision, Limits, Model as OnBoard, Request, answer};
+use engine::format::{Need, NewSection};
+use engine::sampler::Sampling;
+use engine::workers::Host;
+use formats::{version_1, with_section};
+use std::fmt::Arguments;
+use std::ops::ControlFlow;
+use tiny_model::TinyModel;
+use whittle::compress::compress;
+use whittle::job::Job;
+use whittle::model::Model;
+use whittle::packed::{Conversation, PackedModel, PrefixChoice, PrefixText, Question};
+use whittle::recipe::Recipe;
+
+const CONTEXT: usize = 128;
+const MAX_TOKENS: usize = 6;
+/// Tensors of eight layers.
+const TABLE: usize = 8 * 18;
+
+/// A board whose console is kept.
+#[derive(Default)]
+struct Console(Vec<String>);
+
+impl app::Board for Console {
+    const TICK: &'static str = "ticks";
+
+    fn ticks(&mut self) -> u64 {
+        0
+    }
+
+    fn line(&mut self, text: Arguments<'_>) {
+        self.0.push(text.to_string());
+    }
+}
+
+/// Tokens and hash of the logits, as the board prints them.
+fn on_board(
+    packed: &PackedModel,
+    prompt: &str,
+    cache: Option<CachePrecision>,
+) -> (Vec<u32>, String) {
+    let mut console = Console::default();
+    let mut table = vec![None; table_len(packed.shape().layers)];
+    let model = OnBoard::open(&mut console, packed.bytes(), &mut table).unwrap();
+    let limits = Limits {
+        context: CONTEXT,
+        batch: 4,
+        cache: cache.unwrap_or(model.cache()),
+    };
+    let request = Request {
+        prompt,
+        max_tokens: MAX_TOKENS,
+        limits,
+    };
+    let mut memory = vec![0; model.words(prompt.len(), limits)];
+    answer(&mut console, &model, &request, &mut memory).unwrap();
+    let lines = |name: &'static str| {
+        let of_name = move |line: &String| line.strip_prefix(name).map(str::to_owned);
+        console.0.iter().filter_map(of_name).collect::<Vec<_>>()
+    };
+    let number = |line: &String| line.split(' ').next().unwrap().parse().unwrap();
+    let tokens = lines("token ").iter().map(number).collect();
+    (tokens, lines("logits ").concat())
+}
+
+fn on_desktop(
+    mut conversation: Conversation,
+    packed: &PackedModel,
+    prompt: &str,
+) -> (Vec<u32>, String) {
+    let question = Question {
+        system: None,
+        user: prompt,
+        max_tokens: MAX_TOKENS,
+        sampling: Sampling::GREEDY,
+        stop: &[],
+    };
+    let mut show = |_: &str| ControlFlow::Continue(());
+    let answer = conversation.ask(packed, &Host::serial(), &question, &mut show);
+    let answer = answer.unwrap();
+    (answer.tokens, format!("{:016x}", answer.logits_hash.0))
+}
+
+fn packed(model: &Model, text: PrefixText<'_>, cache: CachePrecision) -> PackedModel {
+    let compressed = compress(model, &Recipe::original(), &Job::silent()).unwrap();
+    let choice = PrefixChoice { text, cache };
+    let (host, job) = (Host::serial(), Job::silent());
+    PackedModel::pack_with_prefix(model, &compressed, choice, &host, &job).unwrap()
+}
+
+#[test]
+fn by_default_board_and_desktop_keep_keys_and_values_as_the_file_was_made_for() {
+    let model = Model::from_gguf("tiny.gguf", TinyModel::default().gguf(), &Job::silent()).unwrap();
+    let prompt = "Hello, board: is 2 + 2 = 4?";
+    let mut hashes = Vec::new();
+    for text in [PrefixText::None, PrefixText::System("You are brief.")] {
+        for cache in CachePrecision::ALL {
+            let packed = packed(&model, text, cache);
+            let by_default = on_desktop(Conversation::new(&packed, CONTEXT), &packed, prompt);
+            assert_eq!(
+                on_board(packed.bytes(), prompt, None),
+                by_default,
+                "{text:?} {cache:?}"
+            );
+            hashes.push(by_default.1);
+            // Whoever asks for others gets them, on both.
+            for asked in CachePrecision::ALL {
+                let conversation = Conversation::with_cache(&packed, CONTEXT, asked);
+                let found = on_desktop(conversation, &packed, prompt);
+                assert_eq!(on_board(packed.bytes(), prompt, Some(asked)), found);
+                let is_default = found.1 == hashes[hashes.len() - 1];
+                assert_eq!(is_default, asked == cache, "{text:?} {cache:?} {asked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_board_reads_both_versions_and_refuses_a_section_that_it_must_know() {
+    let model = Model::from_gguf("tiny.gguf", TinyModel::default().gguf(), &Job::silent()).unwrap();
+    let prompt = "turn on the light";
+    let packed = packed(
+        &model,
+        PrefixText::System("You are brief."),
+        CachePrecision::Four,
+    );
+    let expected = on_desktop(Conversation::new(&packed, CONTEXT), &packed, prompt);
+    assert_eq!(on_board(&version_1(packed.bytes()), prompt, None), expected);
+    let later = |need| {
+        let (name, bytes) = ("dialogue", b"rules".as_slice());
+        with_section(packed.bytes(), NewSection { name, need, bytes })
+    };
+    assert_eq!(on_board(&later(Need::Optional), prompt, None), expected);
+    let (file, mut table) = (later(Need::Required), vec![None; TABLE]);
+    let refused = OnBoard::open(&mut Console::default(), &file, &mut table).unwrap_err();
+    let sentence = refused.to_string();
+    assert!(
+        sentence.contains("found dialogue, without which the model must not run"),
+        "{sentence}"
+    );
+}
