@@ -17,6 +17,7 @@ use engine::workers::Host;
 use formats::{version_1, with_section};
 use std::fmt::Arguments;
 use std::ops::ControlFlow;
+use std::path::Path;
 use tiny_model::TinyModel;
 use whittle::compress::compress;
 use whittle::job::Job;
@@ -150,4 +151,18 @@ fn a_board_reads_both_versions_and_refuses_a_section_that_it_must_know() {
         sentence.contains("found dialogue, without which the model must not run"),
         "{sentence}"
     );
+}
+
+#[test]
+fn a_command_is_understood_on_the_board_however_it_is_typed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
+    let model = Model::load(&folder, &Job::silent()).unwrap();
+    let packed = packed(&model, PrefixText::OfTemplate, CachePrecision::Eight);
+    let answers = ["turn on the kitchen light", " Turn ON the kitchen light!"].map(|prompt| {
+        let found = on_board(packed.bytes(), prompt, None);
+        let conversation = Conversation::new(&packed, CONTEXT);
+        assert_eq!(found, on_desktop(conversation, &packed, prompt), "{prompt}");
+        found
+    });
+    assert_eq!(answers[0], answers[1]);
 }

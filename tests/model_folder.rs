@@ -5,7 +5,7 @@ mod tiny_folder;
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::shape::{Role, RopePairs};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -18,7 +18,7 @@ use crate::speech::synthesize::Synthesizer;
 use crate::voice::ModelAssistant;
 use crate::voice::wav::{self, Recording};
 use crate::workers::Processor;
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::sampler::Sampling;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;

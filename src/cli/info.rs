@@ -6,7 +6,7 @@ use super::Output;
 use super::estimate::is_packed;
 use super::open::open_model;
 use crate::model::{Model, TemplateSource, Tensor};
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::shape::Role;
 use serde::Serialize;
 use std::fmt::Write as _;

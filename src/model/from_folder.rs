@@ -9,7 +9,7 @@ use super::tokenizer::{SpecialNames, Tokenizer};
 use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
 use config::Config;
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::shape::Role;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};

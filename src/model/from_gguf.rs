@@ -9,7 +9,7 @@ use super::rope::{RopeScaling, rope_frequencies};
 use super::tokenizer::Tokenizer;
 use super::{Model, ModelError, Provenance, Tensor, source_precision};
 use crate::job::Job;
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::shape::{Architecture, Hyperparameters};
 use std::sync::OnceLock;
 

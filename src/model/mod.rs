@@ -24,7 +24,7 @@ pub use tokenizer::{
 };
 
 use crate::job::{Cancelled, Job};
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 use engine::shape::{Architecture, Hyperparameters, Role};
 pub(crate) use map::Bytes;
 use rayon::prelude::*;

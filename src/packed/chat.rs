@@ -3,17 +3,16 @@
 //! A model that is to be asked in commands ([`Dialogue::Commands`]) gets the user's text as one, however
 //! it was typed or heard, and remembers nothing of the turn before.
 
-mod command_text;
 mod generation;
 mod held;
 
-pub use command_text::command_text;
 pub use generation::{Generation, Piece};
 
 use super::WeightSource;
 use crate::job::Job;
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
-use engine::format::{Dialogue, Text, tokens};
+use engine::dialogue::Dialogue;
+use engine::format::{Text, tokens};
 use engine::sampler::{LogitsHash, Sampling, SamplingError};
 use engine::session::{Session, SessionError};
 use engine::workers::Host;
@@ -368,23 +367,10 @@ fn prompt(
             }
         }
     }
-    match text.chat.dialogue {
-        Dialogue::Conversation => encode(text, question.user, &mut prompt)?,
-        Dialogue::Commands => {
-            // Lines of context stand before the command, in words of their own.
-            let at = question
-                .user
-                .trim_end()
-                .rfind('\n')
-                .map_or(0, |end| end + 1);
-            let (context, command) = question.user.split_at(at);
-            encode(
-                text,
-                &(context.to_owned() + &command_text(command)),
-                &mut prompt,
-            )?;
-        }
-    }
+    let dialogue = text.chat.dialogue;
+    let mut room = vec![0; dialogue.room(question.user.len())];
+    let said = dialogue.said(question.user, &mut room);
+    encode(text, said.expect("room for every byte"), &mut prompt)?;
     prompt.extend(tokens(text.chat.user_close));
     Ok(prompt)
 }

@@ -11,9 +11,7 @@ mod reproduce;
 mod text;
 mod write;
 
-pub use chat::{
-    Answer, ChatError, Conversation, Generation, Piece, Question, StopReason, command_text,
-};
+pub use chat::{Answer, ChatError, Conversation, Generation, Piece, Question, StopReason};
 pub use draft::Draft;
 pub use live::LiveModel;
 pub use prefix::{PrefixChoice, PrefixText};

@@ -3,7 +3,8 @@
 use super::PackError;
 use super::prefix::default_opening;
 use crate::model::{BpeKind, Model, SpacePrefix, Specials, TokenKind, Tokenizer, WholeWords};
-use engine::format::{Dialogue, ENTRY_BYTES, FormatError, SHAPE_BYTES, Text, metadata_bytes};
+use engine::dialogue::Dialogue;
+use engine::format::{ENTRY_BYTES, FormatError, SHAPE_BYTES, Text, metadata_bytes};
 use engine::tokenizer::Pretokenizer;
 
 /// Tokenizer, chat template and stop tokens in the engine's bytes.

@@ -617,6 +617,32 @@ fn hearth_begins_to_speak_within_three_seconds() {
 }
 
 #[test]
+fn hearth_understands_a_command_however_it_is_typed() {
+    let Some(board) = required(Board::new(Core::Float)) else {
+        return;
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
+    let model = Model::load(&folder, &Job::silent()).expect("a whole model");
+    let recipe = Recipe::open("balanced-4bit").expect("a preset");
+    let packed = pack_with(
+        &model,
+        &recipe,
+        PrefixText::OfTemplate,
+        CachePrecision::Eight,
+    );
+    let runs = ["turn on the kitchen light", " Turn ON the kitchen light!"].map(|prompt| {
+        let request = Request {
+            prompt,
+            max_tokens: 12,
+            ..QUESTION
+        };
+        assert_same_on_board(&board, &packed, &request)
+    });
+    let [plain, typed] = runs.each_ref().map(|run| (run.tokens(), run.all("logits")));
+    assert_eq!(plain, typed);
+}
+
+#[test]
 fn smollm2_answers_on_the_board_as_on_the_desktop() {
     // Floating point halves the wait: 50 thousand million instructions without it.
     let Some(board) = required(Board::new(Core::Float)) else {

@@ -5,6 +5,7 @@
 
 use crate::models::installed;
 use crate::sound_server::SoundServer;
+use engine::dialogue::Dialogue;
 use std::io::{BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use whittle::evaluate::tasks::parse;
 use whittle::job::Job;
-use whittle::packed::command_text;
 use whittle::speech::WordErrors;
 use whittle::speech::recognize::Recognizer;
 use whittle::speech::resample::Resampler;
@@ -275,6 +275,13 @@ fn an_intent_line_is_answered_and_not_spoken() {
     let turn = speak_reply(&synthesizer(), &mut Home, question, &Job::silent(), &note).unwrap();
     assert!(turn.said.starts_with("HassTurnOn@area kitchen"), "{turn:?}");
     assert_eq!(spoken.into_inner().unwrap(), ["The kitchen light is on."]);
+}
+
+/// As the model is asked.
+fn command_text(typed: &str) -> String {
+    let mut room = vec![0; Dialogue::Commands.room(typed.len())];
+    let said = Dialogue::Commands.said(typed, &mut room);
+    said.unwrap().to_owned()
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub use crate::bytes::{Checked, FormatError};
 pub use prefix::{Prefix, prefix_bytes};
 pub use section::{Listed, Need, SECTION_NAME_BYTES, Section};
 pub use shape_bytes::{SHAPE_BYTES, shape_section};
-pub use text::{Chat, Dialogue, Text, tokens};
+pub use text::{Chat, Text, tokens};
 pub use version_2::{NewSection, metadata_bytes, write_metadata};
 
 use crate::bytes::{u32_at, u64_at};

@@ -12,6 +12,7 @@ pub mod arena;
 pub mod block;
 pub mod bytes;
 pub mod codes;
+pub mod dialogue;
 pub mod encoding;
 pub mod float;
 pub mod format;

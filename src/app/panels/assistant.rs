@@ -14,7 +14,7 @@ use eframe::egui::{
     Align, Button, CentralPanel, Frame, Key, Layout, Panel, RichText, ScrollArea, TextEdit, Ui,
     vec2,
 };
-use engine::format::Dialogue;
+use engine::dialogue::Dialogue;
 
 /// Width of the column of names.
 const NAMES: f32 = 64.0;

@@ -6,7 +6,8 @@
 use super::ExportError;
 use crate::model::{BpeKind, Model, Pretokenizer, SpacePrefix, TokenKind};
 use crate::packed::PackedModel;
-use engine::format::{Dialogue, Section};
+use engine::dialogue::Dialogue;
+use engine::format::Section;
 use engine::shape::Architecture;
 
 const UINT32: u32 = 4;

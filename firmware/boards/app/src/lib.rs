@@ -141,22 +141,31 @@ impl<'m> Model<'m> {
     /// Tokens of a prompt at most: a byte becomes one at most, and a space may go before the text.
     fn prompt_room(&self, prompt_bytes: usize) -> usize {
         let chat = self.text.chat;
+        let prompt_bytes = prompt_bytes.max(chat.dialogue.room(prompt_bytes));
         (chat.first_user_open.len() + chat.user_close.len()) / 4 + prompt_bytes + 1
     }
 
-    /// The prompt as tokens, each given to `emit`; `room` is a word for each byte of the longest word.
+    /// The prompt as tokens, each given to `emit`; `room` holds the prompt in the words of the model, and a
+    /// word for each byte of its longest one.
     fn encode(
         &self,
         prompt: &str,
         room: &mut [u32],
         emit: &mut dyn FnMut(u32),
     ) -> Result<(), Refusal> {
-        tokens(self.text.chat.first_user_open).for_each(&mut *emit);
+        let chat = self.text.chat;
+        let words = chat.dialogue.room(prompt.len()).div_ceil(4);
+        let (said, room) = room
+            .split_at_mut_checked(words)
+            .ok_or(Refusal::LongPrompt(prompt.len()))?;
+        let said = chat.dialogue.said(prompt, bytemuck::cast_slice_mut(said));
+        let said = said.ok_or(Refusal::LongPrompt(prompt.len()))?;
+        tokens(chat.first_user_open).for_each(&mut *emit);
         self.text
             .tokenizer
-            .encode(prompt, room, emit)
+            .encode(said, room, emit)
             .map_err(Refusal::LongWord)?;
-        tokens(self.text.chat.user_close).for_each(&mut *emit);
+        tokens(chat.user_close).for_each(&mut *emit);
         Ok(())
     }
 }

@@ -29,6 +29,8 @@ pub enum Refusal {
         /// Places that the board has.
         found: usize,
     },
+    /// A prompt of so many bytes is too long to be brought into the words of the model.
+    LongPrompt(usize),
     /// A word of the prompt, of so many bytes, is too long to encode.
     LongWord(usize),
 }
@@ -65,6 +67,9 @@ impl Display for Refusal {
                 f,
                 "the model needs room for {needed} tensors, the board has {found}"
             ),
+            Self::LongPrompt(bytes) => {
+                write!(f, "a prompt of {bytes} bytes is too long for this memory")
+            }
             Self::LongWord(bytes) => {
                 write!(f, "a word of {bytes} bytes is too long for this memory")
             }

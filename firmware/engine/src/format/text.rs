@@ -1,6 +1,7 @@
 //! How text goes in and comes out: tokenizer, chat template, stop tokens.
 
 use crate::bytes::FormatError;
+use crate::dialogue::Dialogue;
 use crate::tokenizer::Tokenizer;
 
 /// How text goes into a model and comes out: tokenizer, chat template, stop tokens.
@@ -96,26 +97,6 @@ pub struct Chat<'a> {
     pub assistant_close: &'a [u8],
     /// How the model is to be asked.
     pub dialogue: Dialogue,
-}
-
-/// How a model is to be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialogue {
-    /// In any words, turn after turn.
-    Conversation,
-    /// In commands, each of which stands alone: lower-case words without punctuation.
-    Commands,
-}
-
-impl Dialogue {
-    /// As the packed file has it.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::Conversation => 0,
-            Self::Commands => 1,
-        }
-    }
 }
 
 /// Reads little-endian token numbers.
