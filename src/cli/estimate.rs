@@ -9,7 +9,7 @@ use crate::estimate::{
     Estimate, ModelShape, Options, Range, RuntimeMemory, TensorPlan, WeightsIn, estimate, plan,
     planned,
 };
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, WeightSource as _};
 use engine::arena::CachePrecision;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -143,7 +143,7 @@ impl<'a> Packed<'a> {
             let (what, expected) = ("bytes of the tensor directory", "a multiple of 80");
             return Err(FormatError::out_of_range(what, expected, directory));
         }
-        let prefix = Prefix::parse(&shape, part(Section::Prefix))?;
+        Prefix::parse(&shape, part(Section::Prefix))?;
         let of_prefix = prefix::precision(part(Section::Prefix));
         let cache = frame.cache.or(of_prefix).unwrap_or(CachePrecision::Sixteen);
         if let Some(bits) = of_prefix.filter(|of_prefix| *of_prefix != cache) {
