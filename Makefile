@@ -6,7 +6,13 @@ EACH_FEATURE := gui voice flash
 # before, and compiles next to none of them again.
 CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 
-.PHONY: run test test-fast test-neon golden test-slow test-large test-training install-test firmware lint fmt
+# What `make lint` and `make test` are made of. `.ci/run` goes through the same steps, BESIDE next to the others: those
+# have folders of their own and leave a core idle.
+LINT := lint-format lint-code lint-features lint-docs lint-tools
+BESIDE := test-neon firmware test-training
+TEST := test-fast $(BESIDE) test-slow
+
+.PHONY: run test lint $(LINT) $(TEST) test-large install-test fmt golden snapshots ci-steps ci-beside ci-last
 
 run:
 	sh scripts/install-run.sh
@@ -14,12 +20,24 @@ run:
 	@# hearth is built in; window and demo say what voice needs and fetch nothing unasked.
 	sh scripts/start.sh $(TARGET)/release/whittle
 
-test: install-test test-fast test-neon firmware test-training test-slow
+test: install-test $(TEST)
+
+lint: $(LINT)
+
+# For `.ci/run`: what runs one after the other, what beside it, and what then.
+ci-steps:
+	@echo $(LINT) test-fast
+ci-beside:
+	@echo $(BESIDE)
+ci-last:
+	@echo test-slow
 
 # Under a minute after building: no network, no device, no clock.
 test-fast:
 	@echo "== fast tests =="
-	cargo test --workspace
+	@# Not the examples, which a plain `cargo test` links as well: clippy has checked them.
+	cargo test --workspace --tests
+	cargo test --workspace --doc
 
 # The engine as built for aarch64, emulated: every kernel for NEON.
 test-neon:
@@ -63,21 +81,29 @@ firmware: install-test
 	sh scripts/build-firmware.sh esp32c3
 	sh scripts/build-firmware.sh qemu-virt
 
-lint:
+lint-format:
 	cargo fmt --all --check
+
+lint-code:
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# None, and each alone.
+lint-features:
 	$(CLIPPY_PART) -- -D warnings
 	for feature in $(EACH_FEATURE); do \
 		$(CLIPPY_PART) --features $$feature -- -D warnings || exit 1; \
 	done
+
+lint-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+lint-tools:
 	sh scripts/lint-tools.sh
 
 fmt:
 	cargo fmt --all
 
 # Writes anew what tests compare with what was reviewed.
-.PHONY: snapshots
 snapshots:
 	UPDATE_SNAPSHOTS=1 cargo test --test tidy the_list_of_slow_tests
 

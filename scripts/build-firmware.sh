@@ -10,6 +10,7 @@
 #     apt-get install -y --no-install-recommends rustc-web rust-web-src
 set -eu
 
+. "$(dirname "$0")/targets.sh"
 board=${1:?usage: scripts/build-firmware.sh BOARD}
 root=$(cd "$(dirname "$0")/.." && pwd)
 case $board in
@@ -26,10 +27,9 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
-if rustup target list --installed 2>/dev/null | grep -qx "$target" ||
-    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+if has_target "$target"; then
     env "$variable=$flags" cargo build --locked --release --target "$target" >&2
-elif ls -d /usr/src/rustc-*/library >/dev/null 2>&1; then
+elif has_sources; then
     # Debian's rustc ships no linker of its own; rustup's speaks for any version.
     linker=$(find "$(rustc --print sysroot)" -name rust-lld -type f | head -n 1)
     linker=${linker:-$(command -v ld.lld || command -v ld.lld-22)}

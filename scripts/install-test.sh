@@ -4,6 +4,7 @@
 set -eu
 . "$(dirname "$0")/apt.sh"
 . "$(dirname "$0")/backports.sh"
+. "$(dirname "$0")/targets.sh"
 
 [ "$(uname -s)" = Linux ] || exit 0
 
@@ -12,9 +13,11 @@ install_packages xvfb xdotool imagemagick libgl1-mesa-dri libxkbcommon-x11-0 lib
   libegl1 mesa-vulkan-drivers libvulkan1
 # Sound without a sound card, and recorded speech with its transcript.
 install_packages pulseaudio pulseaudio-utils libasound2-plugins sox pocketsphinx-testdata
-# A Rust compiler with the sources of core, to build board firmware where rustup has no such target: as new as the
+# Board firmware: the targets from rustup. Where that cannot, a Rust compiler with the sources of core, as new as the
 # workspace wants it.
-install_at_least "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml")" rustc-web rust-web-src
+if ! add_target riscv32imc-unknown-none-elf || ! add_target riscv32imafc-unknown-none-elf; then
+  install_at_least "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml")" rustc-web rust-web-src
+fi
 # The trainer's own Python.
 python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
 # Boards without hardware.

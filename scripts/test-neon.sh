@@ -1,15 +1,15 @@
 #!/bin/sh
 # Tests the engine as built for aarch64, under QEMU: every kernel for NEON against the plain one, to the bit.
 #     scripts/test-neon.sh [TEST...]
-# Installs what it needs. What cargo makes is kept in the account's cache: the first run also compiles the standard
-# library, which takes some minutes.
+# Installs what it needs. What cargo makes is kept in the account's cache.
 #
-# With a rustup that has the target installed this is plain cargo. Without it, Debian's rustc-web and rust-web-src build
-# std from source, as in build-firmware.sh.
+# With a rustup that offers the target this is plain cargo. Without it, Debian's rustc-web and rust-web-src build std
+# from source, as in build-firmware.sh, which takes some minutes the first time.
 set -eu
 . "$(dirname "$0")/apt.sh"
 . "$(dirname "$0")/backports.sh"
 . "$(dirname "$0")/left-out.sh"
+. "$(dirname "$0")/targets.sh"
 
 target=aarch64-unknown-linux-gnu
 case $(uname -s)-$(uname -m) in
@@ -23,11 +23,7 @@ esac
 
 install_packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 install_newer_packages qemu-user
-has_target() {
-    rustup target list --installed 2>/dev/null | grep -qx "$target" ||
-        [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]
-}
-has_target || install_packages rustc-web rust-web-src
+add_target "$target" || install_packages rustc-web rust-web-src
 for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
     command -v $tool >/dev/null 2>&1 || { echo "install $tool, to link for aarch64 and to run it" >&2; exit 3; }
 done
@@ -41,8 +37,8 @@ export CARGO_TARGET_DIR CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER CARGO_TARG
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 
 build_std=
-if ! has_target; then
-    if ! ls -d /usr/src/rustc-*/library >/dev/null 2>&1; then
+if ! has_target "$target"; then
+    if ! has_sources; then
         echo "install the target (rustup target add $target) or Debian's rustc-web and rust-web-src" >&2
         exit 3
     fi

@@ -10,7 +10,7 @@ trap 'rm -f "$log" "$log.passed"' EXIT
 alone="preview:: voice::a_conversation_through_microphone_and_loudspeaker"
 
 # A core for an emulator, which has one, beside a core for whatever else runs.
-# shellcheck disable=SC2046
+# shellcheck disable=SC2046,SC2086
 cargo test --test slow -- --test-threads=2 $(printf -- '--skip %s ' $alone) 2>&1 | tee "$log"
 # shellcheck disable=SC2086
 cargo test --test slow -- --test-threads=1 $alone 2>&1 | tee -a "$log"

@@ -7,10 +7,19 @@ import os
 import pytest
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    report = yield
-    if report.skipped and os.environ.get("WHITTLE_TEST_ALL", "0") not in ("", "0"):
+def _required(report: pytest.TestReport | pytest.CollectReport) -> pytest.TestReport | pytest.CollectReport:
+    everything = os.environ.get("WHITTLE_TEST_ALL", "") not in ("", "0")
+    if everything and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"WHITTLE_TEST_ALL is set, and {item.nodeid} was skipped: {call.excinfo and call.excinfo.value}"
+        report.longrepr = f"WHITTLE_TEST_ALL is set, and this was skipped: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _required((yield))
