@@ -136,15 +136,28 @@ pub(super) fn run(args: &BenchArgs, output: &Output) -> anyhow::Result<()> {
         threads: processor.threads(),
         kv_bits: limits.cache.bits(),
     };
-    output.emit(&report, |r| {
-        format!(
-            "prefill {PREFILL}: {:.1} tokens/s, decode {DECODE}: {:.1} tokens/s ({:.2} GB/s of weights), {} on {} threads, median of {}\n\
+    output.emit(&report, text)
+}
+
+fn text(r: &BenchReport) -> String {
+    format!(
+        "prefill {PREFILL}: {:.1} tokens/s, decode {DECODE}: {:.1} tokens/s ({:.2} GB/s of weights), {} on {} threads, median of {}\n\
              first token {:.2} s after opening the file; {} replaced in {:.2} ms (at worst {:.2}), heard {}",
-            r.prefill_tokens_per_second, r.decode_tokens_per_second, r.weight_gigabytes_per_second, r.simd, r.threads, r.repetitions,
-            r.load_to_first_token_seconds, r.swap_tensor, r.swap_ms_median, r.swap_ms_worst,
-            match r.swap_tokens_until_used { 1 => "in the next token".into(), n => format!("after {n} tokens") },
-        )
-    })
+        r.prefill_tokens_per_second,
+        r.decode_tokens_per_second,
+        r.weight_gigabytes_per_second,
+        r.simd,
+        r.threads,
+        r.repetitions,
+        r.load_to_first_token_seconds,
+        r.swap_tensor,
+        r.swap_ms_median,
+        r.swap_ms_worst,
+        match r.swap_tokens_until_used {
+            1 => "in the next token".into(),
+            n => format!("after {n} tokens"),
+        },
+    )
 }
 
 /// What replacing the largest tensor costs while another thread decodes.

@@ -171,6 +171,34 @@ fn tensors(packed: &[PackedModel], errors: &[Option<Vec<TensorError>>]) -> Vec<T
 
 fn text(comparison: &Comparison) -> String {
     let Comparison { files, tensors } = comparison;
+    let mut text = table(&figures(files));
+    let quality = files.first().and_then(|f| f.quality.as_ref());
+    if let Some(quality) = quality {
+        let (e, basis) = (&quality.evaluation, &quality.basis);
+        writeln!(
+            text,
+            "{} tokens in {} windows of {}; reference: {}, {}",
+            e.tokens, e.windows, basis.text, basis.reference, basis.reference_precision
+        )
+        .expect("writing to a string cannot fail");
+    }
+    text.push('\n');
+    let differing = tensors
+        .iter()
+        .filter(|t| t.files.windows(2).any(|w| w[0] != w[1]));
+    let differing: Vec<(String, Vec<String>)> = differing
+        .map(|t| (t.name.clone(), t.files.iter().map(stored).collect()))
+        .collect();
+    let alike = tensors.len() - differing.len();
+    text += &table(&differing);
+    text + &format!(
+        "{alike} of {} tensors are the same bytes in all files",
+        tensors.len()
+    )
+}
+
+/// What is known of each file, a row a figure; without those that no file has.
+fn figures(files: &[File]) -> Vec<(String, Vec<String>)> {
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     let mut row = |label: &str, cell: &dyn Fn(&File) -> Option<String>| {
         let cells: Vec<Option<String>> = files.iter().map(cell).collect();
@@ -230,30 +258,7 @@ fn text(comparison: &Comparison) -> String {
             ))
         });
     }
-    let mut text = table(&rows);
-    let quality = files.first().and_then(|f| f.quality.as_ref());
-    if let Some(quality) = quality {
-        let (e, basis) = (&quality.evaluation, &quality.basis);
-        writeln!(
-            text,
-            "{} tokens in {} windows of {}; reference: {}, {}",
-            e.tokens, e.windows, basis.text, basis.reference, basis.reference_precision
-        )
-        .expect("writing to a string cannot fail");
-    }
-    text.push('\n');
-    let differing = tensors
-        .iter()
-        .filter(|t| t.files.windows(2).any(|w| w[0] != w[1]));
-    let differing: Vec<(String, Vec<String>)> = differing
-        .map(|t| (t.name.clone(), t.files.iter().map(stored).collect()))
-        .collect();
-    let alike = tensors.len() - differing.len();
-    text += &table(&differing);
-    text + &format!(
-        "{alike} of {} tensors are the same bytes in all files",
-        tensors.len()
-    )
+    rows
 }
 
 fn stored(stored: &Option<Stored>) -> String {

@@ -93,11 +93,10 @@ pub(super) fn encode_as(
         Some(_) => encoding.block_bytes(cols, plan.kept),
         None => BLOCK_ROWS * cols * 2,
     };
-    let factor = guide.and_then(|g| g.factor.map(|factor| (g.feedback, factor)));
-    let blocks = match (factor, guide) {
-        (Some(_), _) => columns::TILE / BLOCK_ROWS,
-        (None, Some(_)) => outputs::TILE / BLOCK_ROWS,
-        (None, None) => 1,
+    let blocks = match guide.map(|guide| guide.factor) {
+        Some(Some(_)) => columns::TILE / BLOCK_ROWS,
+        Some(None) => outputs::TILE / BLOCK_ROWS,
+        None => 1,
     };
     let parts = bytes.par_chunks_mut(blocks * block_bytes).enumerate();
     let tiles: Vec<TileErrors> = parts
@@ -105,40 +104,7 @@ pub(super) fn encode_as(
             job.check()?;
             let first = index * blocks * BLOCK_ROWS;
             let weights = matrix.part(first..rows.min(first + blocks * BLOCK_ROWS), buffer);
-            let solved = match factor {
-                Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
-                None => alone(plan, guide.map(|g| g.feedback), weights),
-            };
-            let values = match solved {
-                Solved::Rows(rows) => {
-                    write_rows(encoding, block_bytes, &rows, bytes);
-                    widest(Values {
-                        encoding,
-                        rows: &rows,
-                        cols,
-                    })
-                }
-                Solved::Halves(mut halves) => {
-                    for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&mut halves) {
-                        let half = f16_from_f32(*value);
-                        *bytes = half.to_le_bytes();
-                        *value = f32_from_f16(half);
-                    }
-                    halves
-                }
-            };
-            Ok(TileErrors {
-                weights: widest(Errors {
-                    cols,
-                    weights,
-                    values: &values,
-                }),
-                outputs: guide.map_or((0.0, 0.0), |guide| {
-                    let hessian = guide.feedback.hessian();
-                    let is_known = guide.output_squares.is_some();
-                    outputs::squares(hessian, weights, &values, is_known)
-                }),
-            })
+            Ok(tile(plan, guide, weights, (block_bytes, bytes)))
         })
         .collect::<Result<_, Cancelled>>()?;
     let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
@@ -155,6 +121,51 @@ pub(super) fn encode_as(
         nmse,
         output_error,
     })
+}
+
+/// Encodes some rows; `block_bytes` of `bytes` are a block of them.
+fn tile(
+    plan: &Plan,
+    guide: Option<Guide<'_>>,
+    weights: &[f32],
+    (block_bytes, bytes): (usize, &mut [u8]),
+) -> TileErrors {
+    let Plan { encoding, cols, .. } = *plan;
+    let factor = guide.and_then(|g| g.factor.map(|factor| (g.feedback, factor)));
+    let solved = match factor {
+        Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
+        None => alone(plan, guide.map(|g| g.feedback), weights),
+    };
+    let values = match solved {
+        Solved::Rows(rows) => {
+            write_rows(encoding, block_bytes, &rows, bytes);
+            widest(Values {
+                encoding,
+                rows: &rows,
+                cols,
+            })
+        }
+        Solved::Halves(mut halves) => {
+            for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(&mut halves) {
+                let half = f16_from_f32(*value);
+                *bytes = half.to_le_bytes();
+                *value = f32_from_f16(half);
+            }
+            halves
+        }
+    };
+    TileErrors {
+        weights: widest(Errors {
+            cols,
+            weights,
+            values: &values,
+        }),
+        outputs: guide.map_or((0.0, 0.0), |guide| {
+            let hessian = guide.feedback.hessian();
+            let is_known = guide.output_squares.is_some();
+            outputs::squares(hessian, weights, &values, is_known)
+        }),
+    }
 }
 
 /// Rows of which none knows of the others, nor a column of those before it.

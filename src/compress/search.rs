@@ -84,15 +84,6 @@ pub(super) fn scales(
             keep(f16_from_f32(f32_from_f16(largest) * factor));
         }
     }
-    let error = |scales: &Scales| -> f64 {
-        let groups = parts().zip(&scales.groups);
-        groups
-            .map(|(part, group)| {
-                let grid = Grid::new(encoding, scales, *group);
-                f64::from(widest(ErrorOfPart { part, grid }))
-            })
-            .sum()
-    };
     if encoding == Encoding::Ternary {
         let refitted = refitted_row(encoding, parts(), &best.0);
         let other = store(refitted);
@@ -100,11 +91,22 @@ pub(super) fn scales(
             best = other;
         }
     }
-    if best.1 < error(&nearest) {
+    if best.1 < error(encoding, parts(), &nearest) {
         best.0
     } else {
         nearest
     }
+}
+
+/// The error of the parts of a row with given scales.
+fn error<'a>(encoding: Encoding, parts: impl Iterator<Item = Part<'a>>, scales: &Scales) -> f64 {
+    let groups = parts.zip(&scales.groups);
+    groups
+        .map(|(part, group)| {
+            let grid = Grid::new(encoding, scales, *group);
+            f64::from(widest(ErrorOfPart { part, grid }))
+        })
+        .sum()
 }
 
 /// The row scale that is best for the codes which `scales` give.

@@ -52,7 +52,7 @@ pub(super) fn measure(
             .collect();
         feedbacks.par_iter().for_each(|(_, f)| f.prepare());
         let mut changes = Vec::new();
-        let mut group = Vec::new();
+        let mut tried = Vec::new();
         for tensor in tensors {
             if let Some(candidates) = journal.candidates(tensor, settings, probe) {
                 found.push(candidates);
@@ -61,39 +61,13 @@ pub(super) fn measure(
             let input = calibration.input_of(tensor.role);
             let feedback = feedbacks.iter().find(|(i, _)| Some(*i) == input);
             let feedback = feedback.map(|(_, feedback)| feedback);
-            let sample = sampled_rows(model, tensor);
-            let options: Vec<Candidate> = settings
-                .par_iter()
-                .map(|setting| candidate(tensor, &sample, *setting, feedback))
-                .collect();
-            job.check()?;
-            let probed = settings.iter().position(|s| *s == probe).unwrap_or(0);
-            let setting = settings[probed];
-            let compressed = compress_tensor_with(model, tensor, setting, feedback, job)?;
-            let values = dequantize(&compressed);
-            let error = compressed.output_error.unwrap_or(compressed.nmse);
-            group.push((tensor, options, error));
-            changes.push(Change {
-                role: tensor.role,
-                values,
-            });
+            let (options, change, error) =
+                try_settings(model, tensor, settings, probe, feedback, job)?;
+            changes.push(change);
+            tried.push((tensor, options, error));
         }
-        let divergences = match layer {
-            Some(layer) if !changes.is_empty() => reference.kl_of_changes(layer, changes, job)?,
-            Some(_) => Vec::new(),
-            None => {
-                let is_tied = model.tensor(Role::Output, None).is_none();
-                let of = |change: &Change| match change.role {
-                    Role::Output => reference.kl_of_ends(None, Some(&change.values), job),
-                    _ if is_tied => {
-                        reference.kl_of_ends(Some(&change.values), Some(&change.values), job)
-                    }
-                    _ => reference.kl_of_ends(Some(&change.values), None, job),
-                };
-                changes.iter().map(of).collect::<Result<_, _>>()?
-            }
-        };
-        for ((tensor, options, error), divergence) in group.into_iter().zip(divergences) {
+        let divergences = divergences(model, reference, layer, changes, job)?;
+        for ((tensor, options, error), divergence) in tried.into_iter().zip(divergences) {
             let candidates = Candidates {
                 name: tensor.name.clone(),
                 role: tensor.role,
@@ -106,6 +80,56 @@ pub(super) fn measure(
         }
     }
     Ok(found)
+}
+
+/// What a tensor costs in each setting, what the probed one makes of it, and the error of that.
+fn try_settings(
+    model: &Model,
+    tensor: &Tensor,
+    settings: &[Setting],
+    probe: Setting,
+    feedback: Option<&Feedback<'_>>,
+    job: &Job<'_>,
+) -> Result<(Vec<Candidate>, Change, f64), TuneError> {
+    let sample = sampled_rows(model, tensor);
+    let options: Vec<Candidate> = settings
+        .par_iter()
+        .map(|setting| candidate(tensor, &sample, *setting, feedback))
+        .collect();
+    job.check()?;
+    let probed = settings.iter().position(|s| *s == probe).unwrap_or(0);
+    let compressed = compress_tensor_with(model, tensor, settings[probed], feedback, job)?;
+    let change = Change {
+        role: tensor.role,
+        values: dequantize(&compressed),
+    };
+    let error = compressed.output_error.unwrap_or(compressed.nmse);
+    Ok((options, change, error))
+}
+
+/// What each change alone costs the model: changes of one layer, or of what stands outside of all.
+fn divergences(
+    model: &Model,
+    reference: &Reference<'_>,
+    layer: Option<u32>,
+    changes: Vec<Change>,
+    job: &Job<'_>,
+) -> Result<Vec<f64>, TuneError> {
+    match layer {
+        Some(layer) if !changes.is_empty() => Ok(reference.kl_of_changes(layer, changes, job)?),
+        Some(_) => Ok(Vec::new()),
+        None => {
+            let is_tied = model.tensor(Role::Output, None).is_none();
+            let of = |change: &Change| match change.role {
+                Role::Output => reference.kl_of_ends(None, Some(&change.values), job),
+                _ if is_tied => {
+                    reference.kl_of_ends(Some(&change.values), Some(&change.values), job)
+                }
+                _ => reference.kl_of_ends(Some(&change.values), None, job),
+            };
+            Ok(changes.iter().map(of).collect::<Result<_, _>>()?)
+        }
+    }
 }
 
 /// Rows that the error of a setting is measured on.

@@ -76,8 +76,7 @@ pub fn read(path: &Path) -> Result<Recording, WavError> {
     let WavSpec {
         channels,
         sample_rate,
-        bits_per_sample,
-        sample_format,
+        ..
     } = reader.spec();
     let malformed = |why: String| WavError::Malformed {
         path: path.to_owned(),
@@ -94,57 +93,7 @@ pub fn read(path: &Path) -> Result<Recording, WavError> {
             "its sample rate is {sample_rate} Hz, {low} Hz to {high} Hz are read"
         )));
     }
-    let expected = reader.len();
-    // Read until the end of the file, not until what the header claims.
-    let mut interleaved: Vec<f32> = Vec::new();
-    let mut ended_early = None;
-    match sample_format {
-        SampleFormat::Float => {
-            for sample in reader.samples::<f32>() {
-                match sample {
-                    Ok(sample) => interleaved.push(sample),
-                    Err(error) => {
-                        ended_early = Some(error);
-                        break;
-                    }
-                }
-            }
-        }
-        SampleFormat::Int => {
-            if !(8..=32).contains(&bits_per_sample) {
-                return Err(malformed(format!(
-                    "its samples have {bits_per_sample} bits, 8 to 32 are read"
-                )));
-            }
-            let scale = 1.0 / (1_u64 << (bits_per_sample - 1)) as f64;
-            for sample in reader.samples::<i32>() {
-                match sample {
-                    Ok(sample) => interleaved.push((f64::from(sample) * scale) as f32),
-                    Err(error) => {
-                        ended_early = Some(error);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-    match ended_early {
-        // hound says "Failed to read enough bytes." as an error of kind Other.
-        Some(hound::Error::IoError(error))
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::Other
-            ) =>
-        {
-            return Err(WavError::Truncated {
-                path: path.to_owned(),
-                expected,
-                found: interleaved.len(),
-            });
-        }
-        Some(error) => return Err(read_error(path, error)),
-        None => {}
-    }
+    let interleaved = samples(path, &mut reader)?;
     let channels = usize::from(channels);
     if let Some(at) = interleaved.iter().position(|sample| !sample.is_finite()) {
         let at_secs = (at / channels) as f64 / f64::from(sample_rate);
@@ -161,6 +110,51 @@ pub fn read(path: &Path) -> Result<Recording, WavError> {
         samples,
         sample_rate_hz: sample_rate,
     })
+}
+
+/// The samples of all channels in turn, until the end of the file, not until what the header claims.
+fn samples(path: &Path, reader: &mut WavReader<BufReader<File>>) -> Result<Vec<f32>, WavError> {
+    let expected = reader.len();
+    let WavSpec {
+        bits_per_sample,
+        sample_format,
+        ..
+    } = reader.spec();
+    let mut samples = Vec::new();
+    let ended = match sample_format {
+        SampleFormat::Float => reader
+            .samples::<f32>()
+            .try_for_each(|sample| sample.map(|sample| samples.push(sample))),
+        SampleFormat::Int => {
+            if !(8..=32).contains(&bits_per_sample) {
+                return Err(WavError::Malformed {
+                    path: path.to_owned(),
+                    why: format!("its samples have {bits_per_sample} bits, 8 to 32 are read"),
+                });
+            }
+            let scale = 1.0 / (1_u64 << (bits_per_sample - 1)) as f64;
+            reader.samples::<i32>().try_for_each(|sample| {
+                sample.map(|sample| samples.push((f64::from(sample) * scale) as f32))
+            })
+        }
+    };
+    match ended {
+        Ok(()) => Ok(samples),
+        // hound says "Failed to read enough bytes." as an error of kind Other.
+        Err(hound::Error::IoError(error))
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::Other
+            ) =>
+        {
+            Err(WavError::Truncated {
+                path: path.to_owned(),
+                expected,
+                found: samples.len(),
+            })
+        }
+        Err(error) => Err(read_error(path, error)),
+    }
 }
 
 /// Reads a file and converts it to 16 kHz, as speech is recognized.

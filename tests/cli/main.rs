@@ -269,6 +269,7 @@ fn bench_reports_speed_and_memory() {
     assert_eq!(report["swap_tensor"], "token_embd.weight");
 }
 
+// Long: a case a wrong input.
 #[test]
 fn wrong_input_gets_one_sentence_and_loses_nothing() {
     let bench = Bench::new();

@@ -449,6 +449,7 @@ fn loud_part(audio: &[f32]) -> Vec<f32> {
     audio[first..=last].to_vec()
 }
 
+// Long: one conversation from its beginning to its end.
 #[test]
 #[ignore = "is run by a_conversation_through_microphone_and_loudspeaker"]
 fn apart_a_question_is_answered_live() {

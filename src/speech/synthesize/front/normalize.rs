@@ -89,6 +89,32 @@ fn capitalized(word: &str) -> String {
     })
 }
 
+/// What each rule looks for, in the order in which they are tried; `month` finds a month's name.
+fn patterns(tables: &Tables, month: &str) -> Vec<(Rule, String)> {
+    vec![
+        (Rule::Time, r"\b([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\s?([AaPp])\.?[Mm]\.?(?![A-Za-z]))?(?![0-9])".to_owned()),
+        (Rule::IsoDate, r"\b([0-9]{4})-([0-9]{2})-([0-9]{2})\b".to_owned()),
+        (Rule::UsDate, r"\b([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}|[0-9]{2})\b".to_owned()),
+        (Rule::BigMoney, format!(r"([$£€])({NUMBER})\s?{MAGNITUDE}")),
+        (Rule::Cents, format!(r"(?<![\w.])({NUMBER})\s?¢")),
+        (Rule::Currency, format!(r"(?<![\w])([¥₹₩]|Rs\.?|USD|EUR|GBP)\s?({NUMBER})(?:\s?{MAGNITUDE})?")),
+        (Rule::Degrees, format!(r"(?<![\w.])(-?{NUMBER})\s?°\s?([CF])?(?![\w])")),
+        (Rule::Unit, format!(r"(?<![\w.])(-?{NUMBER})\s?({})(?![\w])", any_of(tables.units.keys()))),
+        (Rule::MonthDay, format!(r"\b({month})\.? ([0-9]{{1,2}})(?:st|nd|rd|th)?\b(?![0-9:%])(,? [0-9]{{4}}\b)?")),
+        (Rule::DayMonth, format!(r"\b(the )?([0-9]{{1,2}}) (?:of )?({month})\b\.?")),
+        (Rule::Title, format!(r"\b({})\.? (?=[A-Z])", any_of(tables.titles.keys()))),
+        (Rule::Abbreviation, format!(r"(?<![\w.])({})(?![\w])", any_of(tables.abbreviations.keys()))),
+        (Rule::Number, r"\b(No|Nos)\. ?(?=[0-9])".to_owned()),
+        (Rule::Hash, r"(?<![\w&])#(?=[0-9])".to_owned()),
+        (Rule::RomanCardinal, format!(r"\b({}) {ROMAN}\b(?![.'’]\w)", any_of(&tables.roman_cardinal))),
+        (Rule::RomanOrdinal, format!(r"\b({}) {ROMAN}\b(?![.'’]\w)", any_of(&tables.roman_ordinal))),
+        (Rule::Phone, r"(?<![\w.\-])(?:[0-9]{3}-)?[0-9]{3}-[0-9]{4}(?![\w.\-])".to_owned()),
+        (Rule::Fraction, r"(?<![\w./])([0-9]{1,2})/([0-9]{1,2})(?![\w./])".to_owned()),
+        (Rule::Range, r"(?<![\w.\-])([0-9]{1,4})\s?[-–]\s?([0-9]{1,4})(?![\w.\-%])".to_owned()),
+        (Rule::Plus, r"(?<![\w+])\+(?=[0-9])".to_owned()),
+    ]
+}
+
 impl Normalizer {
     /// Reads `normalize.json` from `folder`.
     ///
@@ -125,31 +151,9 @@ impl Normalizer {
             .chain(["Sept".to_owned()])
             .collect();
         let month = any_of(months.iter().chain(&short_months));
-        let patterns = [
-            (Rule::Time, r"\b([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\s?([AaPp])\.?[Mm]\.?(?![A-Za-z]))?(?![0-9])".to_owned()),
-            (Rule::IsoDate, r"\b([0-9]{4})-([0-9]{2})-([0-9]{2})\b".to_owned()),
-            (Rule::UsDate, r"\b([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}|[0-9]{2})\b".to_owned()),
-            (Rule::BigMoney, format!(r"([$£€])({NUMBER})\s?{MAGNITUDE}")),
-            (Rule::Cents, format!(r"(?<![\w.])({NUMBER})\s?¢")),
-            (Rule::Currency, format!(r"(?<![\w])([¥₹₩]|Rs\.?|USD|EUR|GBP)\s?({NUMBER})(?:\s?{MAGNITUDE})?")),
-            (Rule::Degrees, format!(r"(?<![\w.])(-?{NUMBER})\s?°\s?([CF])?(?![\w])")),
-            (Rule::Unit, format!(r"(?<![\w.])(-?{NUMBER})\s?({})(?![\w])", any_of(tables.units.keys()))),
-            (Rule::MonthDay, format!(r"\b({month})\.? ([0-9]{{1,2}})(?:st|nd|rd|th)?\b(?![0-9:%])(,? [0-9]{{4}}\b)?")),
-            (Rule::DayMonth, format!(r"\b(the )?([0-9]{{1,2}}) (?:of )?({month})\b\.?")),
-            (Rule::Title, format!(r"\b({})\.? (?=[A-Z])", any_of(tables.titles.keys()))),
-            (Rule::Abbreviation, format!(r"(?<![\w.])({})(?![\w])", any_of(tables.abbreviations.keys()))),
-            (Rule::Number, r"\b(No|Nos)\. ?(?=[0-9])".to_owned()),
-            (Rule::Hash, r"(?<![\w&])#(?=[0-9])".to_owned()),
-            (Rule::RomanCardinal, format!(r"\b({}) {ROMAN}\b(?![.'’]\w)", any_of(&tables.roman_cardinal))),
-            (Rule::RomanOrdinal, format!(r"\b({}) {ROMAN}\b(?![.'’]\w)", any_of(&tables.roman_ordinal))),
-            (Rule::Phone, r"(?<![\w.\-])(?:[0-9]{3}-)?[0-9]{3}-[0-9]{4}(?![\w.\-])".to_owned()),
-            (Rule::Fraction, r"(?<![\w./])([0-9]{1,2})/([0-9]{1,2})(?![\w./])".to_owned()),
-            (Rule::Range, r"(?<![\w.\-])([0-9]{1,4})\s?[-–]\s?([0-9]{1,4})(?![\w.\-%])".to_owned()),
-            (Rule::Plus, r"(?<![\w+])\+(?=[0-9])".to_owned()),
-        ];
         let compile =
             |pattern: &str| Regex::new(pattern).map_err(|error| malformed(error.to_string()));
-        let rules = patterns
+        let rules = patterns(&tables, &month)
             .into_iter()
             .map(|(rule, pattern)| Ok((compile(&pattern)?, rule)));
         let symbols = tables.symbols.iter().map(|(symbol, word)| {
@@ -207,24 +211,7 @@ impl Normalizer {
         match rule {
             Rule::Time => time(found, &text[end..]),
             Rule::IsoDate => self.date(part(1), part(2), part(3)),
-            Rule::UsDate => {
-                let century = match part(3).parse::<u16>() {
-                    Ok(year) if part(3).len() == 2 => {
-                        if year > 30 {
-                            "19"
-                        } else {
-                            "20"
-                        }
-                    }
-                    Ok(_) | Err(_) => "",
-                };
-                let (month, day) = if part(1).parse::<u8>().ok()? <= 12 {
-                    (1, 2)
-                } else {
-                    (2, 1)
-                };
-                self.date(&format!("{century}{}", part(3)), part(month), part(day))
-            }
+            Rule::UsDate => self.us_date(part(1), part(2), part(3)),
             Rule::BigMoney => Some(format!(
                 "{} {} {}",
                 part(2),
@@ -243,15 +230,7 @@ impl Normalizer {
                     big => format!("{} {} {}", part(2), magnitude(big), names[1]),
                 })
             }
-            Rule::Degrees => {
-                let scale = match part(2) {
-                    "C" => " Celsius",
-                    "F" => " Fahrenheit",
-                    _ => "",
-                };
-                let unit = if is_one(part(1)) { "degree" } else { "degrees" };
-                Some(format!("{} {unit}{scale}", part(1)))
-            }
+            Rule::Degrees => Some(degrees(part(1), part(2))),
             Rule::Unit => Some(format!(
                 "{} {}",
                 part(1),
@@ -293,18 +272,26 @@ impl Normalizer {
                 part(1),
                 numbers::ordinal(&number_from_roman(part(2)).to_string())
             )),
-            Rule::Phone => {
-                let spaced: Vec<String> = part(0)
-                    .replace('-', ", ")
-                    .chars()
-                    .map(String::from)
-                    .collect();
-                Some(spaced.join(" "))
-            }
+            Rule::Phone => Some(phone(part(0))),
             Rule::Fraction => self.fraction(part(1), part(2)),
             Rule::Range => Some(format!("{} to {}", part(1), part(2))),
             Rule::Plus => Some("plus ".to_owned()),
         }
+    }
+
+    /// Month first, unless no month has that number; a year of two digits is one from 1931 to 2030.
+    fn us_date(&self, first: &str, second: &str, year: &str) -> Option<String> {
+        let century = match year.parse::<u16>() {
+            Ok(number) if year.len() == 2 && number > 30 => "19",
+            Ok(_) if year.len() == 2 => "20",
+            Ok(_) | Err(_) => "",
+        };
+        let (month, day) = if first.parse::<u8>().ok()? <= 12 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        self.date(&format!("{century}{year}"), month, day)
     }
 
     fn date(&self, year: &str, month: &str, day: &str) -> Option<String> {
@@ -391,6 +378,27 @@ fn day_of_month(day: &str) -> Option<String> {
     (1..=31)
         .contains(&day.parse::<u8>().ok()?)
         .then(|| numbers::ordinal(day))
+}
+
+/// "21 degrees Celsius".
+fn degrees(number: &str, scale: &str) -> String {
+    let scale = match scale {
+        "C" => " Celsius",
+        "F" => " Fahrenheit",
+        _ => "",
+    };
+    let unit = if is_one(number) { "degree" } else { "degrees" };
+    format!("{number} {unit}{scale}")
+}
+
+/// Digit by digit, with a pause at each hyphen.
+fn phone(number: &str) -> String {
+    let spaced: Vec<String> = number
+        .replace('-', ", ")
+        .chars()
+        .map(String::from)
+        .collect();
+    spaced.join(" ")
 }
 
 /// "7:05 pm" is "seven oh five P.M.", dotted so that the letters are spelled.
