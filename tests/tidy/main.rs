@@ -2,6 +2,8 @@
 //!
 //! Each rule is a function from a file's path and text to findings, and is itself tested on a text that breaks it.
 
+mod folders;
+mod functions;
 mod lexer;
 mod pages;
 mod rules;
@@ -16,19 +18,19 @@ use std::path::Path;
 #[test]
 fn the_repository_keeps_its_rules() {
     let tree = read();
-    let rust = tree.sources.iter().filter(|(path, _)| {
-        let folders = ["src/", "tests/", "benches/", "fuzz/", "firmware/"];
-        folders.iter().any(|folder| path.starts_with(folder))
-    });
-    let mut findings: Vec<Finding> = rust
-        .flat_map(|(path, text)| {
-            let source = Source::new(path, text);
-            RULES
-                .iter()
-                .flat_map(move |rule| rule(&source))
-                .collect::<Vec<_>>()
-        })
+    let folders = ["src/", "tests/", "benches/", "fuzz/", "firmware/"];
+    let is_checked = |path: &str| folders.iter().any(|folder| path.starts_with(folder));
+    let sources: Vec<Source<'_>> = tree
+        .sources
+        .iter()
+        .filter(|(path, _)| is_checked(path))
+        .map(|(path, text)| Source::new(path, text))
         .collect();
+    let mut findings: Vec<Finding> = sources
+        .iter()
+        .flat_map(|source| RULES.iter().flat_map(|rule| rule(source)))
+        .collect();
+    findings.extend(folders::RULES.iter().flat_map(|rule| rule(&sources)));
     findings.extend(pages::findings(&tree));
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(

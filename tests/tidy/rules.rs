@@ -1,5 +1,6 @@
 //! The rules, and for each a text that breaks it.
 
+use crate::functions::long_functions;
 use crate::lexer::{Split, is_word, split};
 use std::fmt;
 
@@ -79,6 +80,12 @@ impl Finding {
         }
     }
 
+    /// The file, as a path from the root.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The line from 1.
     #[cfg(test)]
     pub(crate) fn line(&self) -> usize {
@@ -94,16 +101,16 @@ impl fmt::Display for Finding {
 
 /// One Rust file, read once for all rules.
 pub(crate) struct Source<'a> {
-    path: &'a str,
-    text: &'a str,
-    split: Split,
-    words: Vec<Word>,
+    pub(crate) path: &'a str,
+    pub(crate) text: &'a str,
+    pub(crate) split: Split,
+    pub(crate) words: Vec<Word>,
 }
 
 /// A name or a path separator or another sign, and its line from 1.
-struct Word {
+pub(crate) struct Word {
     text: String,
-    line: usize,
+    pub(crate) line: usize,
 }
 
 impl<'a> Source<'a> {
@@ -118,12 +125,23 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn finding(&self, line: usize, message: String) -> Finding {
+    pub(crate) fn finding(&self, line: usize, message: String) -> Finding {
         Finding::new(self.path, line, message)
     }
 
-    fn word(&self, index: usize) -> &str {
+    pub(crate) fn word(&self, index: usize) -> &str {
         self.words.get(index).map_or("", |word| &word.text)
+    }
+
+    /// The word at which the unit tests at the foot of the file begin, or its end.
+    pub(crate) fn tests_start(&self) -> usize {
+        let opening = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+        let starts = |at: &usize| {
+            let begins = (0..opening.len()).all(|i| self.word(at + i) == opening[i]);
+            begins && self.word(at + opening.len() + 1) == "{"
+        };
+        let end = self.words.len();
+        (0..end).find(starts).unwrap_or(end)
     }
 
     /// The file's module of the library; none for `lib.rs`, `main.rs` and files outside of it.
@@ -165,6 +183,7 @@ pub(crate) const RULES: &[fn(&Source<'_>) -> Vec<Finding>] = &[
     length,
     head,
     bare_todo,
+    long_functions,
 ];
 
 /// A module uses only modules to its left in [`ORDER`].
