@@ -170,6 +170,40 @@ mod tests {
         );
     }
 
+    /// The number that words name, by a list of its own.
+    fn number_of(words: &str) -> u128 {
+        let small = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
+                     sixteen seventeen eighteen nineteen";
+        let tens = "twenty thirty forty fifty sixty seventy eighty ninety";
+        let scales = "thousand million billion trillion";
+        let place = |list: &str, word: &str| list.split(' ').position(|w| w == word);
+        let (mut whole, mut part) = (0, 0);
+        for word in words.split([' ', '-', ',']) {
+            if let Some(n) = place(small, word) {
+                part += n as u128;
+            } else if let Some(n) = place(tens, word) {
+                part += 20 + 10 * n as u128;
+            } else if word == "hundred" {
+                part *= 100;
+            } else if let Some(n) = place(scales, word) {
+                whole += part * 1000_u128.pow(n as u32 + 1);
+                part = 0;
+            } else {
+                assert!(matches!(word, "" | "and"), "{word} in {words}");
+            }
+        }
+        whole + part
+    }
+
+    #[test]
+    fn every_number_is_named_by_its_words() {
+        let large = (0..4000).map(|i: u128| i.pow(4) * 7919 % 1_000_000_000_000_000);
+        for number in (0..=10_000).chain(large) {
+            let words = cardinal(&number.to_string());
+            assert_eq!(number_of(&words), number, "{words}");
+        }
+    }
+
     #[test]
     fn ordinals_years_and_decimals() {
         for (digits, expected) in [

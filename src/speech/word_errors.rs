@@ -1,4 +1,9 @@
 //! Word error rate, with numbers and titles written alike: "10" is "ten", "Mr." is "mister".
+//!
+//! Numbers are spelled as the synthesizer speaks them, by [`numbers`]: one that was spelled wrong would be no word error.
+//! What numbers are called is tested there, against words that it did not make.
+
+use super::numbers;
 
 /// Edits and reference words, added up over utterances.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -37,62 +42,25 @@ fn spoken_words(text: &str) -> Vec<String> {
         .map(|word| word.trim_matches('\''));
     let mut spoken = Vec::new();
     for word in words.filter(|word| !word.is_empty()) {
-        match (word, word.parse::<u32>()) {
-            (_, Ok(number)) => spell(number, &mut spoken),
-            ("mr", _) => spoken.push("mister".to_owned()),
-            ("mrs", _) => spoken.push("missus".to_owned()),
-            ("dr", _) => spoken.push("doctor".to_owned()),
-            (word, Err(_)) => spoken.push(word.to_owned()),
+        match word {
+            "mr" => spoken.push("mister".to_owned()),
+            "mrs" => spoken.push("missus".to_owned()),
+            "dr" => spoken.push("doctor".to_owned()),
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => spoken.extend(spelled(digits)),
+            word => spoken.push(word.to_owned()),
         }
     }
     spoken
 }
 
-fn spell(number: u32, into: &mut Vec<String>) {
-    const SMALL: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const TENS: [&str; 8] = [
-        "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
-    ];
-    for (size, name) in [(1_000_000, "million"), (1000, "thousand"), (100, "hundred")] {
-        if number >= size {
-            spell(number / size, into);
-            into.push(name.to_owned());
-            if !number.is_multiple_of(size) {
-                spell(number % size, into);
-            }
-            return;
-        }
-    }
-    match number {
-        0..20 => into.push(SMALL[number as usize].to_owned()),
-        _ => {
-            into.push(TENS[number as usize / 10 - 2].to_owned());
-            if !number.is_multiple_of(10) {
-                spell(number % 10, into);
-            }
-        }
-    }
+/// The words of a number; "and" is said or left out, and counts as neither.
+fn spelled(digits: &str) -> Vec<String> {
+    let spelled = numbers::cardinal(digits);
+    let words = spelled.split([' ', '-', ',']);
+    words
+        .filter(|word| !matches!(*word, "" | "and"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Levenshtein distance over words.
@@ -124,5 +92,17 @@ mod tests {
         assert_eq!(errors("go forward ten meters", "go forward meters"), 1);
         assert_eq!(errors("a b", "a x b y"), 2);
         assert_eq!(errors("1215", "one thousand two hundred fifteen"), 0);
+        assert_eq!(errors("5000000000", "five billion"), 0);
+        assert_eq!(errors("007", "seven"), 0);
+        assert_eq!(errors("21st", "twenty first"), 2);
+    }
+
+    #[test]
+    fn a_number_is_measured_in_the_words_in_which_it_is_spoken() {
+        for digits in ["0", "13", "40", "99", "110", "1001", "1234", "2000000"] {
+            let spoken = numbers::cardinal(digits).replace(" and ", " ");
+            assert_eq!(WordErrors::default().add(digits, &spoken), 0, "{spoken}");
+            assert_eq!(WordErrors::default().add(&spoken, digits), 0, "{spoken}");
+        }
     }
 }
