@@ -5,6 +5,7 @@
 //! need stands beside them: how [`numbers`] are spelled, where [`sentences`] end, and
 //! [`resample`] from one rate to another.
 
+mod heard_tasks;
 mod models;
 mod numbers;
 pub mod recognize;
@@ -13,5 +14,6 @@ pub mod sentences;
 pub mod synthesize;
 mod word_errors;
 
+pub use heard_tasks::{HearTasksError, HeardTasks, hear_tasks};
 pub use models::{RECOGNIZER, SYNTHESIZER, missing_models};
 pub use word_errors::WordErrors;

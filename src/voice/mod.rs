@@ -6,7 +6,6 @@
 //! recognizer, an [`Assistant`] and a synthesizer. [`audio`] is the only real-time code.
 
 pub mod audio;
-mod heard_tasks;
 pub mod live;
 mod model_assistant;
 pub mod session;
@@ -14,7 +13,6 @@ mod turn;
 pub mod vad;
 pub mod wav;
 
-pub use heard_tasks::{HeardTasks, hear_tasks};
 pub use model_assistant::{ModelAssistant, SPOKEN_SYSTEM, SPOKEN_TOKENS, spoken_system};
 pub use session::{BargeIn, Heard, VoiceSession, VoiceState};
 pub use turn::{

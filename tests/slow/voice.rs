@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use whittle::evaluate::tasks::parse;
 use whittle::job::Job;
-use whittle::speech::WordErrors;
 use whittle::speech::recognize::Recognizer;
 use whittle::speech::resample::Resampler;
 use whittle::speech::synthesize::Synthesizer;
+use whittle::speech::{WordErrors, hear_tasks};
 use whittle::voice::audio::{AudioError, LiveAudio, devices};
 use whittle::voice::live::{LiveEvent, LiveVoice};
 use whittle::voice::{
-    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, hear_tasks, speak_reply, talk, wav,
+    Assistant, AssistantError, BargeIn, TurnEvent, VoiceError, speak_reply, talk, wav,
 };
 
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data";

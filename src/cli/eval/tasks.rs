@@ -98,7 +98,7 @@ fn speak(
     }
     let (recognizer, synthesizer) = crate::cli::talk::open_voice(output)?;
     let heard =
-        output.with_bar(|job| crate::voice::hear_tasks(&tasks, &recognizer, &synthesizer, job))?;
+        output.with_bar(|job| crate::speech::hear_tasks(&tasks, &recognizer, &synthesizer, job))?;
     let errors = heard.word_errors;
     let spoken = Spoken {
         word_edits: errors.edits,

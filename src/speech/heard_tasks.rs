@@ -1,15 +1,32 @@
 //! Tasks as they arrive through speech: each command is spoken and recognized before a model is asked.
 
-use super::turn::VoiceError;
+use super::WordErrors;
+use super::recognize::{self, RecognizeError, Recognizer};
+use super::resample::{ResampleError, Resampler};
+use super::synthesize::{self, SynthesizeError, Synthesizer};
 use crate::evaluate::tasks::Task;
-use crate::job::Job;
-use crate::speech::WordErrors;
-use crate::speech::recognize::{self, Recognizer};
-use crate::speech::resample::Resampler;
-use crate::speech::synthesize::{self, Synthesizer};
+use crate::job::{Cancelled, Job};
 
 /// Silence before and after a command: a quarter of a second, as an utterance has it.
 const SILENCE: usize = recognize::SAMPLE_RATE_HZ / 4;
+
+/// Why tasks cannot go through speech.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HearTasksError {
+    /// A command cannot be recognized.
+    #[error(transparent)]
+    Recognize(#[from] RecognizeError),
+    /// A command cannot be spoken.
+    #[error(transparent)]
+    Synthesize(#[from] SynthesizeError),
+    /// What was spoken cannot be brought to the recognizer's rate.
+    #[error(transparent)]
+    Resample(#[from] ResampleError),
+    /// The work was cancelled.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
 
 /// Tasks whose commands went through synthesis and recognition.
 #[derive(Debug, Clone)]
@@ -30,7 +47,7 @@ pub fn hear_tasks(
     recognizer: &Recognizer,
     synthesizer: &Synthesizer,
     job: &Job<'_>,
-) -> Result<HeardTasks, VoiceError> {
+) -> Result<HeardTasks, HearTasksError> {
     let mut word_errors = WordErrors::default();
     let quiet = job.quiet();
     let mut heard = Vec::with_capacity(tasks.len());
