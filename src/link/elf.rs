@@ -1,125 +1,127 @@
 //! Checks of a firmware ELF file before espflash reads it: espflash trusts what the file claims.
 //!
-//! Source: System V ABI, "Object Files", 32-bit little-endian.
+//! Its tables are read by `object`, by which espflash reads them too.
 
 use crate::board::Isa;
+use object::LittleEndian;
+use object::elf::{EM_RISCV, EM_XTENSA, FileHeader32};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
-/// `e_machine` of the cores that Espressif builds.
-const RISCV: u16 = 243;
-const XTENSA: u16 = 94;
-const HEADER_BYTES: usize = 52;
-const SECTION_BYTES: usize = 40;
-const SEGMENT_BYTES: usize = 32;
-/// Section type without bytes in the file.
-const NOBITS: u32 = 8;
 /// Sections or segments of a firmware; esp-hal programs have about 30.
-const MAX_ENTRIES: u16 = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// Whether every section and segment lies inside the file and the address space.
 ///
 /// # Errors
 /// Says what was expected and found.
 pub(super) fn check(file: &[u8], isa: Isa) -> Result<(), String> {
-    if file.len() < HEADER_BYTES || !file.starts_with(b"\x7FELF\x01\x01") {
-        return Err("expected a 32-bit little-endian ELF header".to_owned());
-    }
+    let header = FileHeader32::<LittleEndian>::parse(file);
+    let header = header.and_then(|header| Ok((header, header.endian()?)));
+    let (header, endian) =
+        header.map_err(|_| "expected a 32-bit little-endian ELF header".to_owned())?;
     let expected = match isa {
-        Isa::Riscv32imc | Isa::Riscv32imac | Isa::Riscv32imafc => RISCV,
-        Isa::Xtensa => XTENSA,
+        Isa::Riscv32imc | Isa::Riscv32imac | Isa::Riscv32imafc => EM_RISCV,
+        Isa::Xtensa => EM_XTENSA,
         Isa::Thumbv7em | Isa::Thumbv8m => return Err("Espressif builds no Arm chips".to_owned()),
     };
-    let machine = half(file, 18);
+    let machine = header.e_machine(endian);
     if machine != expected {
+        let (expected, machine) = (expected.0, machine.0);
         return Err(format!("expected machine {expected}, found {machine}"));
     }
-    for entry in table(
-        file,
-        word(file, 32),
-        half(file, 46),
-        half(file, 48),
-        SECTION_BYTES,
-        "section",
-    )? {
-        let [kind, address, offset, size] = [4, 12, 16, 20].map(|at| word(entry, at));
-        within("section", address, size, u64::from(u32::MAX))?;
-        if kind != NOBITS {
-            within("section", offset, size, file.len() as u64)?;
+    let said = |error: object::Error| error.to_string();
+    let sections = header.section_headers(endian, file).map_err(said)?;
+    let segments = header.program_headers(endian, file).map_err(said)?;
+    let (found, segments_found) = (sections.len(), segments.len());
+    if found.max(segments_found) > MAX_ENTRIES {
+        return Err(format!(
+            "expected up to {MAX_ENTRIES} sections and segments, found {found} and {segments_found}"
+        ));
+    }
+    let (file_bytes, addresses) = (file.len() as u64, u64::from(u32::MAX));
+    for section in sections {
+        let (address, bytes) = (section.sh_addr(endian), section.sh_size(endian));
+        within("section", (address.into(), bytes.into()), addresses)?;
+        if let Some(range) = section.file_range(endian) {
+            within("section", range, file_bytes)?;
         }
     }
-    for entry in table(
-        file,
-        word(file, 28),
-        half(file, 42),
-        half(file, 44),
-        SEGMENT_BYTES,
-        "segment",
-    )? {
-        let [
-            offset,
-            virtual_address,
-            physical_address,
-            file_bytes,
-            memory_bytes,
-        ] = [4, 8, 12, 16, 20].map(|at| word(entry, at));
-        within("segment", offset, file_bytes, file.len() as u64)?;
-        within(
-            "segment",
-            virtual_address,
-            memory_bytes,
-            u64::from(u32::MAX),
-        )?;
-        within(
-            "segment",
-            physical_address,
-            memory_bytes,
-            u64::from(u32::MAX),
-        )?;
+    for segment in segments {
+        within("segment", segment.file_range(endian), file_bytes)?;
+        let bytes = segment.p_memsz(endian).into();
+        for address in [segment.p_vaddr(endian), segment.p_paddr(endian)] {
+            within("segment", (address.into(), bytes), addresses)?;
+        }
     }
     Ok(())
 }
 
-/// The entries of a header table.
-fn table<'a>(
-    file: &'a [u8],
-    offset: u32,
-    entry_bytes: u16,
-    count: u16,
-    expected_bytes: usize,
-    what: &str,
-) -> Result<impl Iterator<Item = &'a [u8]>, String> {
-    if count > MAX_ENTRIES || (count > 0 && usize::from(entry_bytes) != expected_bytes) {
-        return Err(format!(
-            "expected up to {MAX_ENTRIES} {what} headers of {expected_bytes} bytes, found {count} of {entry_bytes}"
-        ));
-    }
-    let bytes = usize::from(count) * expected_bytes;
-    let start = usize::try_from(offset).map_err(|_| format!("{what} headers start at {offset}"))?;
-    let end = start.checked_add(bytes).filter(|end| *end <= file.len());
-    let end = end.ok_or_else(|| {
-        format!(
-            "{count} {what} headers at {offset} end after the file's {} bytes",
-            file.len()
-        )
-    })?;
-    Ok(file[start..end].chunks_exact(expected_bytes))
-}
-
-fn within(what: &str, start: u32, size: u32, limit: u64) -> Result<(), String> {
-    let end = u64::from(start) + u64::from(size);
-    if end <= limit {
+/// Whether the bytes of a part, from a start and so many, end at `limit`; both numbers have 32 bits.
+fn within(what: &str, (start, bytes): (u64, u64), limit: u64) -> Result<(), String> {
+    if start + bytes <= limit {
         Ok(())
     } else {
         Err(format!(
-            "a {what} of {size} bytes at {start:#x} ends after {limit:#x}"
+            "a {what} of {bytes} bytes at {start:#x} ends after {limit:#x}"
         ))
     }
 }
 
-/// Little-endian; callers have checked that the header or entry is whole.
-fn half(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    /// A program with one segment and two sections, of which the second has eight bytes; some words changed.
+    fn checked(changes: &[(usize, u32)]) -> Result<(), String> {
+        let mut file = b"\x7FELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        let mut put = |words: &[u32]| file.extend(words.iter().flat_map(|w| w.to_le_bytes()));
+        // Type and machine, version, entry, segments at 52, sections at 84, flags, sizes and counts.
+        put(&[2 | 243 << 16, 1, 0x4200_0000, 52, 84, 0]);
+        put(&[52 | 32 << 16, 1 | 40 << 16, 2]);
+        put(&[1, 164, 0x4200_0000, 0x4200_0000, 8, 8, 5, 4]);
+        put(&[0; 10]);
+        put(&[0, 1, 6, 0x4200_0000, 164, 8, 0, 0, 4, 0]);
+        put(&[0x13, 0x13]);
+        for (at, word) in changes {
+            file[*at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        check(&file, Isa::Riscv32imc)
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_file_or_of_the_addresses_is_refused() {
+        assert_eq!(checked(&[]), Ok(()));
+        // The last section ends where the file ends.
+        assert_eq!(checked(&[(140, 164), (144, 8)]), Ok(()));
+        for (changes, expected) in [
+            (&[(0, 0)][..], "ELF header"),
+            (&[(4, 0x01_01_02_01)], "ELF header"),
+            (&[(4, 0x01_01_02)], "ELF header"),
+            (&[(16, 2 | 94 << 16)], "expected machine 243, found 94"),
+            (&[(32, 200)], "section header"),
+            (&[(32, u32::MAX)], "section header"),
+            (&[(28, u32::MAX)], "program header"),
+            (&[(44, 0xFFF0 | 40 << 16)], "program header"),
+            (&[(144, 9)], "a section of 9 bytes at 0xa4 ends after 0xac"),
+            (&[(140, u32::MAX)], "ends after 0xac"),
+            (&[(136, 0xFFFF_FFF8)], "ends after 0xffffffff"),
+            (&[(56, 165)], "a segment of 8 bytes at 0xa5"),
+            (&[(60, 0xFFFF_FFF8)], "ends after 0xffffffff"),
+            (&[(72, u32::MAX)], "ends after 0xffffffff"),
+        ] {
+            let error = checked(changes).unwrap_err();
+            assert!(error.contains(expected), "{changes:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn sections_that_the_first_one_counts_are_checked_too() {
+        // No count in the header: the size of the first section is the count.
+        let counted = [(48, 0), (84 + 20, 2)];
+        assert_eq!(checked(&counted), Ok(()));
+        let outside = [&counted[..], &[(144, 9)]].concat();
+        assert!(checked(&outside).unwrap_err().contains("9 bytes"));
+        let many = [(48, 0), (84 + 20, 5000)];
+        assert!(checked(&many).is_err());
+    }
 }

@@ -38,6 +38,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cpal", &["src/voice/audio"]),
     ("espflash", &["src/link/"]),
     ("serialport", &["src/link/"]),
+    ("object", &["src/link/elf.rs"]),
     ("rten", &["src/speech/"]),
     ("rten_tensor", &["src/speech/"]),
     ("faer", &["src/linear.rs"]),
