@@ -53,6 +53,7 @@ pub mod linear;
 #[cfg(feature = "flash")]
 pub mod link;
 pub mod model;
+pub mod number;
 pub mod packed;
 #[cfg(feature = "gui")]
 pub mod project;

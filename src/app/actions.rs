@@ -59,6 +59,7 @@ impl Studio {
             #[cfg(feature = "voice")]
             Command::Talk => self.toggle_talk(ctx),
             Command::NewConversation => self.new_conversation(),
+            Command::Refuse(sentence) => self.state.fail(sentence),
             Command::StopQuantizing => self.quantizer.clear(),
         }
     }

@@ -65,6 +65,8 @@ pub enum Command {
     Talk,
     /// Forgets the conversation.
     NewConversation,
+    /// Says why what was typed is not taken.
+    Refuse(String),
     /// Stops background quantization.
     StopQuantizing,
 }

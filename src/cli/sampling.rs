@@ -1,5 +1,6 @@
 //! Arguments that say how tokens are chosen, for every command that answers.
 
+use crate::number;
 use engine::sampler::{Sampling, SamplingError};
 
 /// How tokens are chosen.
@@ -60,16 +61,16 @@ impl SamplingArgs {
 /// Reads a number that `place` puts where the engine checks it.
 fn float(place: fn(f32) -> Sampling) -> impl Fn(&str) -> Result<f32, String> + Clone {
     move |text| {
-        let number = text.parse().map_err(|_| "expected a number".to_owned())?;
+        let number = number::decimal(text).map_err(|error| error.to_string())? as f32;
         place(number).check().map_err(expected)?;
         Ok(number)
     }
 }
 
 fn window(text: &str) -> Result<u32, String> {
-    let repetition_window = text
-        .parse()
-        .map_err(|_| "expected a whole number of tokens".to_owned())?;
+    let tokens = number::whole(text).map_err(|error| error.to_string())?;
+    // More than the engine's ring holds is refused below.
+    let repetition_window = u32::try_from(tokens).unwrap_or(u32::MAX);
     let sampling = Sampling {
         repetition_window,
         ..Sampling::GREEDY

@@ -10,6 +10,7 @@ use crate::calibrate::WINDOW;
 use crate::estimate::Options;
 use crate::evaluate::tasks;
 use crate::model::Model;
+use crate::number;
 use crate::packed::{Layout, PrefixChoice, PrefixText};
 use crate::rewrite::{Sample, Trimmed, trim};
 use crate::tune::{
@@ -31,13 +32,13 @@ pub(super) struct TuneArgs {
     #[arg(long, value_name = "N", value_parser = byte_count, conflicts_with = "bits_per_weight")]
     bytes: Option<u64>,
     /// Most bits for each weight of the matrices, scales and masks counted
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", value_parser = number::decimal)]
     bits_per_weight: Option<f64>,
     /// Board that must hold the model: the id of a built-in one, or a board file
     #[arg(long, value_name = "ID|FILE")]
     board: Option<String>,
     /// Least speed on that board, in the middle of its estimate
-    #[arg(long, value_name = "T", requires = "board")]
+    #[arg(long, value_name = "T", value_parser = number::decimal, requires = "board")]
     min_tokens_per_second: Option<f64>,
     /// Tasks that must hold: then the fewest bytes that keep them
     #[arg(long, value_name = "T.jsonl", requires = "min_pass")]
@@ -80,14 +81,13 @@ pub(super) struct TuneArgs {
 fn byte_count(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
-        "" | "B" => 1.0,
+        "" | "B" => return number::whole(digits).map_err(|error| error.to_string()),
         "kB" => 1e3,
         "MB" => 1e6,
         "GB" => 1e9,
         _ => return Err("expected a number of bytes, or one in kB, MB or GB".into()),
     };
-    let number = digits.trim().parse::<f64>();
-    let number = number.map_err(|_| "expected a number of bytes such as 70MB")?;
+    let number = number::decimal(digits).map_err(|error| error.to_string())?;
     if (0.0..=1e15).contains(&(number * unit)) {
         Ok((number * unit) as u64)
     } else {
@@ -96,13 +96,10 @@ fn byte_count(text: &str) -> Result<u64, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
-        None => text.parse(),
-    };
-    match share {
+    match number::share(text) {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("expected a share such as 95% or 0.95".into()),
+        Ok(_) => Err("expected a share from 0% to 100%".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -290,4 +287,32 @@ fn print(
         }
         text + &format!("{:.1} s", r.seconds)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_shares_are_what_was_typed_or_refused() {
+        let check =
+            |text: &str, expected: u64| assert_eq!(byte_count(text), Ok(expected), "{text}");
+        check("70000000", 70_000_000);
+        check("70MB", 70_000_000);
+        check("1,2MB", 1_200_000);
+        check("1.2 MB", 1_200_000);
+        check("0,5kB", 500);
+        let refused = |text: &str, expected: &str| {
+            let message = byte_count(text).unwrap_err();
+            assert!(message.contains(expected), "{text}: {message}");
+        };
+        refused("1,200kB", "may be 1.200 or 1200");
+        refused("1,200", "expected a whole number");
+        refused("200.000", "expected a whole number");
+        refused("1.000,5MB", "without separators of thousands");
+        refused("many", "in kB, MB or GB");
+        refused("1,2MiB", "in kB, MB or GB");
+        assert_eq!(share("97,5%"), Ok(0.975));
+        assert!(share("1,2").unwrap_err().contains("from 0% to 100%"));
+    }
 }

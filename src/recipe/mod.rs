@@ -11,6 +11,7 @@ pub use method::{NOfM, Pruner, Quantizer};
 pub use pattern::{Layers, Pattern, role_name};
 pub use setting::{MAX_SPARSITY, Precision, Setting};
 
+use crate::number;
 use engine::shape::Role;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -279,11 +280,8 @@ impl Recipe {
             match key {
                 "bits" => rule.bits = value.parse()?,
                 "sparsity" => {
-                    let share = match value.strip_suffix('%') {
-                        Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
-                        None => value.parse(),
-                    };
-                    rule.sparsity = check_sparsity(share.map_err(|_| wrong())?)?;
+                    let share = number::share(value).map_err(|_| wrong())?;
+                    rule.sparsity = check_sparsity(share)?;
                 }
                 "method" => rule.method = value.parse()?,
                 "pruner" => rule.pruner = value.parse()?,
@@ -460,6 +458,11 @@ mod tests {
             message("*=sparsity:96%"),
             "expected a sparsity from 0 to 0.95, found 0.96"
         );
+        // A decimal comma would end the setting: none of these is read as a number before it.
+        for text in ["*=bits:4,sparsity:0,5", "*=sparsity:12,5%", "*=bits:1,58"] {
+            let expected = format!("or some of these, found `{text}`");
+            assert!(message(text).ends_with(&expected), "{}", message(text));
+        }
         assert_eq!(
             message("*=bits"),
             "expected PATTERN=bits:B,sparsity:S,method:Q,pruner:P,pattern:N:M or some of these, found `*=bits`"

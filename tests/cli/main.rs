@@ -136,6 +136,8 @@ fn chat_is_reproducible_and_says_how_fast_it_was() {
     assert_eq!(stopped["stop"], "stop_string");
     assert_eq!(stopped["text"], text.split(stop).next().unwrap());
 
+    let comma = ask(&["--seed", "3", "--temperature", "0,8"]);
+    assert_eq!(comma["logits_hash"], first["logits_hash"]);
     // One token of choice is no choice, at any temperature.
     let greedy = ask(&[]);
     let narrow = ask(&["--temperature", "2", "--top-k", "1"]);
@@ -354,7 +356,14 @@ fn wrong_input_gets_one_sentence_and_loses_nothing() {
         ("--temperature", "warm", "expected a number"),
         ("--top-k", "-1", "--top-k"),
         ("--top-p", "1.5", "expected a share from 0 to 1"),
-        ("--min-p", "nan", "expected a share from 0 to 1"),
+        (
+            "--min-p",
+            "nan",
+            "expected a number such as 1.5, found `nan`",
+        ),
+        ("--temperature", "1,200", "may be 1.200 or 1200"),
+        ("--repetition-window", "1,5", "expected a whole number"),
+        ("--max-tokens", "1,5", "--max-tokens"),
         ("--repetition-penalty", "0", "expected a number above 0"),
         ("--repetition-window", "99999", "expected 0 to 2048 tokens"),
         ("--stop", "", "--stop"),

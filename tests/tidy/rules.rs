@@ -7,6 +7,7 @@ use std::fmt;
 /// A module uses only names to its left. The last two do not know each other.
 pub(crate) const ORDER: &[&str] = &[
     "engine",
+    "number",
     "job",
     "whole_file",
     "workers",

@@ -7,6 +7,7 @@ mod files;
 #[path = "../support/firmware.rs"]
 mod firmware;
 mod measured;
+mod numbers;
 mod opening;
 mod preview;
 mod recipes;
@@ -17,7 +18,7 @@ mod tuning;
 mod verifying;
 
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Key, Modifiers, pos2, vec2};
+use eframe::egui::{Event, Key, Modifiers, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use std::path::{Path, PathBuf};

@@ -136,7 +136,7 @@ fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let is_answering = state.jobs.is_running(JobKind::Answer) || !state.view.asks.is_empty();
     let has_model = state.loaded().is_some();
     ui.horizontal(|ui| {
-        sampling_ui(ui, &mut state.project.sampling);
+        sampling_ui(ui, &mut state.project.sampling, commands);
         let buttons = 84.0;
         let width = ui.available_width() - buttons - ui.spacing().item_spacing.x;
         let field = TextEdit::singleline(&mut state.view.prompt)

@@ -1,6 +1,7 @@
 //! What the active candidate costs on every board, and one board in detail.
 
 use super::errors::errors_ui;
+use super::number::{Digits, number_ui};
 use super::{end_ui, frame};
 use crate::app::command::Command;
 use crate::app::state::State;
@@ -19,7 +20,7 @@ const NAMES: f32 = 112.0;
 const MAX_CONTEXT: u32 = 8192;
 
 /// Draws the board panel.
-pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut Vec<Command>) {
+pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let (wide, narrow) = theme::BOARDS;
     // In a narrow window the layer table comes first.
     let room = (ui.available_width() - theme::LAYERS - 24.0).max(narrow);
@@ -34,7 +35,7 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut 
                     .frame(Frame::NONE)
                     .show(ui, |ui| errors_ui(ui, state));
             }
-            head_ui(ui, state);
+            head_ui(ui, state, commands);
             if state.loaded().is_none() {
                 ui.label(theme::weak("Open a model to see where it fits"));
                 return;
@@ -56,7 +57,7 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, _commands: &mut 
         });
 }
 
-fn head_ui(ui: &mut Ui, state: &mut State) {
+fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
         ui.label(theme::title("Boards"));
         let active = state.view.active.name();
@@ -72,11 +73,9 @@ fn head_ui(ui: &mut Ui, state: &mut State) {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let value = DragValue::new(&mut state.project.context_tokens)
                 .range(16..=MAX_CONTEXT)
-                .speed(8)
-                .suffix(" tokens");
-            ui.add(value)
-                .on_hover_text("Tokens that the cache of keys and values holds")
-                .accessible_name("Context");
+                .speed(8);
+            number_ui(ui, value, ("Context", "tokens"), Digits::Whole, commands)
+                .on_hover_text("Tokens that the cache of keys and values holds");
             ui.label(theme::weak("context"));
             cache_ui(ui, &mut state.project.cache);
         });

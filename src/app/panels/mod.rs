@@ -9,6 +9,7 @@ pub(super) mod export;
 #[cfg(feature = "flash")]
 pub(super) mod flash;
 pub(super) mod layers;
+mod number;
 pub(super) mod open;
 pub(super) mod opening;
 pub(super) mod rewrite;

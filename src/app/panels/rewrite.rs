@@ -1,5 +1,6 @@
 //! The Rewrite dialog: the open model with fewer tokens, or in another basis, as a file that is opened.
 
+use super::number::{Digits, number_ui};
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::forms::Rewrite;
@@ -49,7 +50,8 @@ fn trim_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     );
     ui.horizontal(|ui| {
         let value = DragValue::new(&mut form.tokens).range(0..=vocabulary);
-        ui.add(value).accessible_name("Most tokens to keep");
+        let name = ("Most tokens to keep", "");
+        number_ui(ui, value, name, Digits::Whole, commands);
         ui.label(format!(
             "of {vocabulary} tokens at most; 0 keeps all that occur"
         ));

@@ -1,5 +1,6 @@
 //! The Tune dialog: a goal in, a recipe out, with what was predicted and what was measured of it.
 
+use super::number::{Digits, number_ui};
 use crate::app::command::Command;
 use crate::app::forms::GoalKind;
 use crate::app::jobs::JobKind;
@@ -25,7 +26,7 @@ pub(in crate::app) fn tune_ui(ctx: &Context, state: &mut State, commands: &mut V
         )));
         calibration_ui(ui, state);
         ui.add_space(8.0);
-        goal_ui(ui, state);
+        goal_ui(ui, state, commands);
         ui.add_space(10.0);
         match state.jobs.get(JobKind::Tune) {
             None => start_ui(ui, state, commands),
@@ -71,7 +72,7 @@ fn calibration_ui(ui: &mut Ui, state: &State) {
     ui.label(theme::weak(text));
 }
 
-fn goal_ui(ui: &mut Ui, state: &mut State) {
+fn goal_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let board = Board::find(&state.project.board);
     let form = &mut state.view.tune;
     ui.horizontal(|ui| {
@@ -79,22 +80,20 @@ fn goal_ui(ui: &mut Ui, state: &mut State) {
         let value = DragValue::new(&mut form.megabytes)
             .range(0.01..=1e6)
             .speed(0.1)
-            .max_decimals(2)
-            .suffix(" MB");
-        ui.add(value)
-            .on_hover_text("Most bytes of the whole packed file")
-            .accessible_name("Goal in megabytes");
+            .max_decimals(2);
+        let name = ("Goal in megabytes", "MB");
+        number_ui(ui, value, name, Digits::Decimal, commands)
+            .on_hover_text("Most bytes of the whole packed file");
     });
     ui.horizontal(|ui| {
         ui.radio_value(&mut form.kind, GoalKind::BitsPerWeight, "Bits per weight");
         let value = DragValue::new(&mut form.bits_per_weight)
             .range(0.5..=16.0)
             .speed(0.02)
-            .max_decimals(2)
-            .suffix(" bits");
-        ui.add(value)
-            .on_hover_text("Most bits for each weight of the matrices, scales and masks counted")
-            .accessible_name("Goal in bits per weight");
+            .max_decimals(2);
+        let name = ("Goal in bits per weight", "bits");
+        number_ui(ui, value, name, Digits::Decimal, commands)
+            .on_hover_text("Most bits for each weight of the matrices, scales and masks counted");
     });
     let name = board.map_or("none selected", |board| board.name.as_str());
     ui.radio_value(
@@ -105,7 +104,7 @@ fn goal_ui(ui: &mut Ui, state: &mut State) {
     .on_hover_text("The most bytes with which the board holds the model");
     ui.horizontal(|ui| {
         let value = DragValue::new(&mut form.exchanges).range(0..=MOST_EXCHANGES);
-        ui.add(value).accessible_name("Exchanges");
+        number_ui(ui, value, ("Exchanges", ""), Digits::Whole, commands);
         ui.label("exchanges between matrices, each measured");
     });
 }
