@@ -8,8 +8,8 @@ set -eu
 
 [ "$(uname -s)" = Linux ] || exit 0
 
-# The window: a real one under Xvfb, and software renderers for OpenGL and Vulkan.
-install_packages xvfb xdotool imagemagick libgl1-mesa-dri libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libgl1 \
+# The window: a real one under Xvfb with its clipboard, and software renderers for OpenGL and Vulkan.
+install_packages xvfb xdotool xclip imagemagick libgl1-mesa-dri libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libgl1 \
   libegl1 mesa-vulkan-drivers libvulkan1
 # Sound without a sound card, and recorded speech with its transcript.
 install_packages pulseaudio pulseaudio-utils libasound2-plugins sox pocketsphinx-testdata

@@ -55,6 +55,14 @@ pub struct Facts {
     pub logits_hash: u64,
 }
 
+impl Facts {
+    /// The hash as it is shown and copied.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        format!("{:016x}", self.logits_hash)
+    }
+}
+
 /// One turn of the transcript, typed or spoken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Utterance {

@@ -128,7 +128,8 @@ pub(super) fn apply(ctx: &Context) {
         spacing.menu_margin = Margin::same(8);
         // Tables and answers have much to read and little to animate.
         style.animation_time = 0.0;
-        style.interaction.selectable_labels = false;
+        // What can be read can be taken elsewhere: a figure, a hash, a sentence.
+        style.interaction.selectable_labels = true;
     });
 }
 

@@ -3,6 +3,7 @@
 #![cfg(feature = "gui")]
 
 mod assistant;
+mod copying;
 mod files;
 #[path = "../support/firmware.rs"]
 mod firmware;

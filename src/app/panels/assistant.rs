@@ -1,8 +1,7 @@
 //! The assistant: what was said, who answered, how fast, and with which logits.
 
-use super::frame;
 use super::sampling::sampling_ui;
-use crate::app::candidate::Candidate;
+use super::{copy_ui, frame};
 use crate::app::command::{Command, key};
 use crate::app::jobs::JobKind;
 #[cfg(feature = "voice")]
@@ -250,34 +249,45 @@ fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
             } else if !reply.is_empty() || parts.line.is_none() {
                 ui.label(reply);
             }
-            if let Some(facts) = &utterance.facts {
-                facts_ui(ui, facts, utterance.speaker);
+            match utterance.speaker {
+                Speaker::Person => {}
+                Speaker::Model(_) => under_ui(ui, utterance),
             }
         });
     });
     ui.add_space(2.0);
 }
 
-fn facts_ui(ui: &mut Ui, facts: &Facts, speaker: Speaker) {
+/// Under an answer: how it came about, and what may be taken elsewhere.
+fn under_ui(ui: &mut Ui, answer: &Utterance) {
+    ui.horizontal(|ui| {
+        let text = answer.text.trim();
+        if !text.is_empty() {
+            copy_ui(ui, "Copy the answer", text);
+        }
+        if let Some(facts) = &answer.facts {
+            copy_ui(ui, "Copy the hash", &facts.hash());
+            facts_ui(ui, facts);
+        }
+    });
+}
+
+fn facts_ui(ui: &mut Ui, facts: &Facts) {
     let text = format!(
-        "{} tokens · {} tokens/s · first token after {} s · logits {:016x}",
+        "logits {} · {} tokens · {} tokens/s · first token after {} s",
+        facts.hash(),
         facts.tokens,
         units::short(facts.tokens_per_second),
         units::short(facts.first_token_seconds),
-        facts.logits_hash
     );
-    let who = match speaker {
-        Speaker::Person => "",
-        Speaker::Model(Candidate::A | Candidate::B) => {
-            "On this computer. The hash covers the logits of every step: a board that runs the \
-             same packed model computes the same"
-        }
-    };
     ui.label(
         RichText::new(text)
             .monospace()
             .size(11.0)
             .color(theme::WEAK),
     )
-    .on_hover_text(who);
+    .on_hover_text(
+        "On this computer. The hash covers the logits of every step: a board that runs the \
+         same packed model computes the same",
+    );
 }

@@ -24,8 +24,8 @@ use super::command::Command;
 use super::dialogs::Purpose;
 use super::theme;
 use eframe::egui::{
-    Align, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, TextEdit, Ui,
-    vec2,
+    Align, Button, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, TextEdit,
+    Ui, vec2,
 };
 
 /// The frame of a panel.
@@ -57,6 +57,15 @@ fn right_ui(ui: &mut Ui, width: f32, text: RichText) -> Response {
 fn end_ui(ui: &mut Ui, text: RichText) -> Response {
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text))
         .inner
+}
+
+/// A small button that copies `text`; `name` says what it is the text of.
+fn copy_ui(ui: &mut Ui, name: &str, text: &str) {
+    let button = ui.add(Button::new("Copy").small());
+    let button = button.on_hover_text(name).accessible_name(name);
+    if button.clicked() {
+        ui.copy_text(text.to_owned());
+    }
 }
 
 /// A path field with its Browse… button.

@@ -1,6 +1,6 @@
 //! The strip at the bottom: running work, and above it what is to be read.
 
-use super::frame;
+use super::{copy_ui, frame};
 use crate::app::command::Command;
 use crate::app::running::Report;
 use crate::app::state::{Notice, Severity, State};
@@ -48,6 +48,7 @@ fn notices_ui(ui: &mut Ui, notices: &mut Vec<Notice>) {
                 if button.clicked() {
                     dismissed = Some(index);
                 }
+                copy_ui(ui, "Copy the notice", &notice.text);
                 ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                     let text = RichText::new(&notice.text).color(color);
                     ui.add(Label::new(text).wrap_mode(TextWrapMode::Truncate))
