@@ -1,5 +1,7 @@
 //! What the window saves and undoes: model, recipes, board, and how the assistant is asked.
 
+pub mod autosave;
+
 use crate::recipe::Recipe;
 use crate::whole_file;
 use engine::arena::CachePrecision;
@@ -133,6 +135,14 @@ pub enum ProjectError {
         /// Where and why.
         message: String,
     },
+    /// The system cannot read the file.
+    #[error("cannot read project {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The system cannot write the file.
     #[error("cannot write project {path}: {source}")]
     Write {
@@ -162,6 +172,19 @@ impl Default for Project {
 }
 
 impl Project {
+    /// Reads a project from a file.
+    ///
+    /// # Errors
+    /// When the system cannot read it, or it is not a project.
+    pub fn open(path: &Path) -> Result<Self, ProjectError> {
+        let failed = |source| ProjectError::Read {
+            path: path.into(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
     /// Reads a project from TOML; `name` is used in the error only.
     ///
     /// # Errors
