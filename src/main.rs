@@ -26,6 +26,7 @@ fn studio(args: cli::StudioArgs) -> ExitCode {
         evaluate: args.evaluate,
         screenshot: args.screenshot,
         calibrations: None,
+        unsaved: whittle::project::autosave::folder(),
     };
     match whittle::app::run(start) {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,8 +21,15 @@ use std::time::{Duration, Instant};
 const NO_DIALOG: Duration = Duration::from_millis(250);
 
 impl Studio {
-    /// Runs a command; long work starts here and ends in `collect`.
+    /// Runs a command, unless the person must be asked first.
     pub(super) fn apply(&mut self, command: Command, ctx: &Context) {
+        if let Some(command) = self.unless_it_replaces(command) {
+            self.run(command, ctx);
+        }
+    }
+
+    /// Runs a command; long work starts here and ends in `collect`.
+    pub(super) fn run(&mut self, command: Command, ctx: &Context) {
         match command {
             Command::Open(spec) => self.open(spec, ctx),
             Command::Fetch(name) => self.fetch(name, ctx),
@@ -45,7 +52,11 @@ impl Studio {
             Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
             Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
             Command::Report(path) => self.report(path, ctx),
+            Command::Save => self.save(ctx),
             Command::SaveProject(path) => self.save_project(path, ctx),
+            Command::Replace => self.replace(ctx),
+            Command::Leave(unsaved) => self.leave(unsaved, ctx),
+            Command::Recover(place, what) => self.recover(place, what, ctx),
             #[cfg(feature = "flash")]
             Command::ListPorts => self.list_ports(ctx),
             #[cfg(feature = "flash")]
@@ -62,16 +73,6 @@ impl Studio {
             Command::Refuse(sentence) => self.state.fail(sentence),
             Command::StopQuantizing => self.quantizer.clear(),
         }
-    }
-
-    fn save_project(&mut self, path: PathBuf, ctx: &Context) {
-        let project = self.state.project.clone();
-        let save = move |_: &Job<'_>| {
-            project.save(&path)?;
-            Ok(Ended::Saved(path))
-        };
-        let jobs = &mut self.state.jobs;
-        jobs.start(JobKind::Save, "Save project", ctx, save);
     }
 
     #[cfg(feature = "flash")]
@@ -96,28 +97,15 @@ impl Studio {
         jobs.start(JobKind::Dialog, "File dialog", ctx, wait);
     }
 
-    fn show(&mut self, popup: Popup, ctx: &Context) {
+    pub(super) fn show(&mut self, popup: Popup, ctx: &Context) {
         match popup {
             Popup::Closed => self.stay(),
-            Popup::Compare | Popup::Verify | Popup::NumberedRules | Popup::MissingModel => {}
+            Popup::Compare | Popup::Verify => {}
+            Popup::NumberedRules | Popup::MissingModel => {}
+            Popup::Leave | Popup::Replace | Popup::Restore => {}
             Popup::Open => self.state.view.listed = super::state::listed(),
-            Popup::Export => {
-                if let Some(loaded) = self.state.loaded() {
-                    let recipe = self.state.view.active.recipe(&self.state.project);
-                    let name = format!("{}-{}", loaded.shape.name, recipe.name);
-                    let name = name.replace(['/', '\\'], "-");
-                    let view = &mut self.state.view;
-                    for (path, extension) in [
-                        (&mut view.export_path, "whittle"),
-                        (&mut view.gguf_path, "gguf"),
-                        (&mut view.report_path, "html"),
-                    ] {
-                        if path.is_empty() {
-                            *path = format!("{name}.{extension}");
-                        }
-                    }
-                }
-            }
+            Popup::Export => self.name_exports(),
+            Popup::Save => self.name_project(),
             Popup::Rewrite => self.name_rewrites(),
             Popup::Tune => {
                 let total = self.state.derived.bench(self.state.view.active).meter.total;

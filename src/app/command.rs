@@ -5,7 +5,7 @@ use super::dialogs::Purpose;
 use super::forms::{Rewrite, Verification};
 use super::state::Popup;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,16 @@ pub enum Command {
     ExportGguf(PathBuf),
     /// Writes a page on the active candidate.
     Report(PathBuf),
+    /// Writes the project to its file, or asks for one.
+    Save,
     /// Writes the project.
     SaveProject(PathBuf),
+    /// Does what would replace a file.
+    Replace,
+    /// Says what becomes of unsaved changes when the project is left.
+    Leave(Unsaved),
+    /// Says what becomes of what another window has left behind, by its place in the list.
+    Recover(usize, LeftBehind),
     /// Lists serial ports.
     #[cfg(feature = "flash")]
     ListPorts,
@@ -71,6 +79,71 @@ pub enum Command {
     StopQuantizing,
 }
 
+impl Command {
+    /// The file that it writes.
+    #[must_use]
+    pub fn writes(&self) -> Option<&Path> {
+        match self {
+            Self::Export(path)
+            | Self::ExportGguf(path)
+            | Self::Report(path)
+            | Self::SaveProject(path) => Some(path),
+            Self::Rewrite(rewrite) => Some(rewrite.path()),
+            #[cfg(feature = "flash")]
+            Self::ListPorts | Self::Flash => None,
+            #[cfg(feature = "voice")]
+            Self::Talk => None,
+            Self::Open(_)
+            | Self::Fetch(_)
+            | Self::Choose(_)
+            | Self::Show(_)
+            | Self::Activate(_)
+            | Self::Onto(_)
+            | Self::Locate(_)
+            | Self::Undo
+            | Self::Redo
+            | Self::Evaluate
+            | Self::Calibrate
+            | Self::Tune
+            | Self::Verify(_)
+            | Self::Tasks(_)
+            | Self::Save
+            | Self::Replace
+            | Self::Leave(_)
+            | Self::Recover(_, _)
+            | Self::Ask
+            | Self::Replay
+            | Self::Stop
+            | Self::NewConversation
+            | Self::Refuse(_)
+            | Self::StopQuantizing => None,
+        }
+    }
+
+    /// Whether its key works while a dialog is open: what was done there is work too.
+    fn works_in(&self, popup: Popup) -> bool {
+        popup == Popup::Closed || (*self == Self::Save && !popup.is_question())
+    }
+}
+
+/// What becomes of unsaved changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsaved {
+    /// They are written to the project's file.
+    Save,
+    /// Nobody wants them.
+    Discard,
+}
+
+/// What becomes of what a window has left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBehind {
+    /// It is the project of this window.
+    Restore,
+    /// It is removed.
+    Discard,
+}
+
 /// What becomes of rules that name a layer by its number when another model is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberedRules {
@@ -81,7 +154,7 @@ pub enum NumberedRules {
 }
 
 /// What the whole window listens for.
-const KEYS: [(Modifiers, Key, Command); 7] = [
+const KEYS: [(Modifiers, Key, Command); 9] = [
     // Before undo, whose keys are part of these.
     (
         Modifiers::COMMAND.plus(Modifiers::SHIFT),
@@ -89,6 +162,12 @@ const KEYS: [(Modifiers, Key, Command); 7] = [
         Command::Redo,
     ),
     (Modifiers::COMMAND, Key::Z, Command::Undo),
+    (
+        Modifiers::COMMAND.plus(Modifiers::SHIFT),
+        Key::S,
+        Command::Show(Popup::Save),
+    ),
+    (Modifiers::COMMAND, Key::S, Command::Save),
     (Modifiers::COMMAND, Key::O, Command::Show(Popup::Open)),
     (Modifiers::COMMAND, Key::E, Command::Show(Popup::Export)),
     (Modifiers::COMMAND, Key::K, Command::Evaluate),
@@ -108,7 +187,7 @@ pub(super) fn pressed(ctx: &Context, active: Candidate, popup: Popup) -> Vec<Com
         let belongs_to_text = matches!(command, Command::Undo | Command::Redo) && is_typing;
         // A menu closes by Escape.
         let belongs_to_menu = key == Key::Escape && eframe::egui::Popup::is_any_open(ctx);
-        if belongs_to_text || belongs_to_menu || popup != Popup::Closed {
+        if belongs_to_text || belongs_to_menu || !command.works_in(popup) {
             continue;
         }
         let shortcut = KeyboardShortcut::new(modifiers, key);

@@ -1,6 +1,7 @@
 //! The fields of the dialogs, what they ask for, and what came of it.
 
 use super::candidate::Candidate;
+use super::path_field::PathField;
 use crate::report::Reproduced;
 use crate::report::limits::Finding;
 use crate::report::sweep::Row;
@@ -52,11 +53,11 @@ pub struct RewriteForm {
     /// Most tokens to keep; 0 for all that occur.
     pub tokens: usize,
     /// Where the trimmed model goes.
-    pub trimmed_path: String,
+    pub trimmed_path: PathField,
     /// What turns.
     pub basis: Basis,
     /// Where the rotated model goes.
-    pub rotated_path: String,
+    pub rotated_path: PathField,
 }
 
 impl Default for RewriteForm {
@@ -64,9 +65,9 @@ impl Default for RewriteForm {
         Self {
             text_path: String::new(),
             tokens: 0,
-            trimmed_path: String::new(),
+            trimmed_path: PathField::default(),
             basis: Basis::Both,
-            rotated_path: String::new(),
+            rotated_path: PathField::default(),
         }
     }
 }

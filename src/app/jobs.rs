@@ -17,6 +17,7 @@ use crate::job::Job;
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
+use crate::project::Project;
 use crate::report::Reproduced;
 use crate::report::sweep::Swept;
 use eframe::egui::Context;
@@ -123,6 +124,35 @@ impl JobKind {
         }
     }
 
+    /// Whether something is lost that the person has asked for when the window closes: a file, or a board half
+    /// written. What can be taken up again, or is quickly asked again, is not.
+    #[must_use]
+    pub const fn is_lost_by_closing(self) -> bool {
+        match self {
+            Self::Export | Self::Save | Self::Rewrite => true,
+            #[cfg(feature = "flash")]
+            Self::Flash => true,
+            #[cfg(feature = "flash")]
+            Self::ListPorts => false,
+            #[cfg(feature = "voice")]
+            Self::Voices => false,
+            Self::Open
+            | Self::Fetch
+            | Self::Build(_)
+            | Self::Evaluate
+            | Self::Quick
+            | Self::Find
+            | Self::Calibrate
+            | Self::Tune
+            | Self::Tasks
+            | Self::Check
+            | Self::Sweep
+            | Self::Reproduce
+            | Self::Answer
+            | Self::Dialog => false,
+        }
+    }
+
     /// Whether the status strip shows it: what ends at once, or waits for the person, is not work.
     #[must_use]
     pub const fn is_work(self) -> bool {
@@ -177,8 +207,8 @@ pub enum Ended {
     Tasked(Candidate, Box<Tasked>),
     /// The path of what was written, and its length in bytes.
     Exported(PathBuf, u64),
-    /// Where the project is now.
-    Saved(PathBuf),
+    /// Where the project is now, and what is there.
+    Saved(PathBuf, Box<Project>),
     /// The open model in another form.
     Rewritten(Rewritten),
     /// A candidate held against limits.
@@ -272,7 +302,6 @@ impl Jobs {
 mod tests {
     use super::*;
     use crate::app::state::State;
-    use crate::project::Project;
     use std::collections::BTreeSet;
 
     /// The kind after this one: a new kind does not compile before it has a place.

@@ -5,21 +5,27 @@
 
 mod actions;
 mod answering;
+mod autosaver;
 mod bench;
 mod candidate;
 mod checking;
 mod command;
 mod derived;
 mod dialogs;
+mod file_url;
 mod forms;
 mod jobs;
+mod keeping;
+
 mod loaded;
 mod measured;
 mod measuring;
+mod naming;
 mod opened;
 mod opening;
 mod outcomes;
 mod panels;
+mod path_field;
 mod preview;
 mod quantizer;
 mod request;
@@ -27,6 +33,7 @@ mod rewriting;
 mod rows;
 mod running;
 mod saliencies;
+mod saved;
 mod screenshot;
 mod state;
 mod studio;
@@ -42,7 +49,7 @@ mod work;
 
 pub use bench::Bench;
 pub use candidate::Candidate;
-pub use command::{Command, NumberedRules};
+pub use command::{Command, LeftBehind, NumberedRules, Unsaved};
 pub use derived::Derived;
 pub use dialogs::{Answer as DialogAnswer, Dialogs, Purpose, SystemDialogs};
 pub use forms::{
@@ -51,11 +58,13 @@ pub use forms::{
 pub use jobs::{Ended, JobKind, Jobs};
 pub use loaded::Loaded;
 pub use measured::{BuiltMatrix, Evaluated, Meter, QuickKl, Tasked, TuneFigures, TurnTokens};
-pub use opened::{MissingModel, Opened, Way};
+pub use opened::{Leaving, MissingModel, Opened, OpenedProject, Origin, Way};
+pub use path_field::PathField;
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use running::{Failure, Outcome, Report, Running};
+pub use saved::Saved;
 pub use state::{
-    Ask, Facts, Listed, Memory, Notice, Popup, Severity, Speaker, State, Utterance, View,
+    Ask, Facts, Listed, Memory, Notice, Popup, Replacing, Severity, Speaker, State, Utterance, View,
 };
 pub use studio::{Start, Studio, WindowError};
 pub use table::{Group, Kind, Matrix, Row};

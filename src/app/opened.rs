@@ -2,12 +2,14 @@
 
 use super::loaded::Loaded;
 use super::running::{Failure, sentence};
+use super::saved::Saved;
 use crate::catalog::{Cache, Catalog, fetch, ready};
 use crate::job::Job;
 use crate::model::Model;
 use crate::project::Project;
+use crate::project::autosave::Left;
 use crate::recipe::Recipe;
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::sync::Arc;
 
 /// What was behind a path.
@@ -17,8 +19,8 @@ pub enum Opened {
     Model(Arc<Loaded>),
     /// The open model in another form, of which the open recipes mean the same.
     OtherForm(Arc<Loaded>),
-    /// A project, and its model unless it names none.
-    Project(Box<Project>, Option<Arc<Loaded>>),
+    /// A project.
+    Project(OpenedProject),
     /// A project whose model cannot be opened.
     MissingModel(MissingModel),
     /// A recipe file.
@@ -27,11 +29,42 @@ pub enum Opened {
     Past(Way, Box<Project>, Arc<Loaded>),
 }
 
+/// Where a project comes from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// What it is on the disk.
+    pub saved: Saved,
+    /// What it is restored from.
+    pub left: Option<Arc<Left>>,
+}
+
+/// A project that can be taken over.
+#[derive(Debug)]
+pub struct OpenedProject {
+    /// The project.
+    pub project: Box<Project>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its model, unless it names none.
+    pub loaded: Option<Arc<Loaded>>,
+}
+
+/// Where this window goes from the project that it has open.
+#[derive(Debug)]
+pub enum Leaving {
+    /// It closes.
+    Window,
+    /// To another project.
+    Project(OpenedProject),
+}
+
 /// A project that waits for its model.
 #[derive(Debug, Clone)]
 pub struct MissingModel {
     /// The project.
     pub project: Box<Project>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The model that it names.
     pub spec: String,
     /// Why that cannot be opened.
@@ -65,7 +98,13 @@ pub(super) fn open(
             return if is_recipe {
                 Ok(Opened::Recipe(Recipe::parse(spec, &text)?))
             } else {
-                with_model(Box::new(Project::parse(spec, &text)?), current, job)
+                let project = Project::parse(spec, &text)?;
+                let saved = Saved {
+                    path: Some(absolute(path).unwrap_or_else(|_| path.to_owned())),
+                    project: Some(project.clone()),
+                };
+                let left = None;
+                with_model(Box::new(project), Origin { saved, left }, current, job)
             };
         }
         Some("whittle") => {
@@ -81,22 +120,31 @@ pub(super) fn open(
 /// Opens the model of a project.
 pub(super) fn with_model(
     project: Box<Project>,
+    origin: Origin,
     current: Option<Arc<Loaded>>,
     job: &Job<'_>,
 ) -> Result<Opened, Failure> {
+    let opened = |project, origin, loaded| {
+        Opened::Project(OpenedProject {
+            project,
+            origin,
+            loaded,
+        })
+    };
     let Some(spec) = project.model.clone() else {
-        return Ok(Opened::Project(project, None));
+        return Ok(opened(project, origin, None));
     };
     if let Some(current) = current.filter(|current| current.spec == spec) {
-        return Ok(Opened::Project(project, Some(current)));
+        return Ok(opened(project, origin, Some(current)));
     }
     let loaded = load(&spec, job);
     // A person who cancels misses no model.
     job.check()?;
     Ok(match loaded {
-        Ok(loaded) => Opened::Project(project, Some(loaded)),
+        Ok(loaded) => opened(project, origin, Some(loaded)),
         Err(error) => Opened::MissingModel(MissingModel {
             project,
+            origin,
             spec,
             reason: sentence(&*error),
         }),

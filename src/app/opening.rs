@@ -7,12 +7,14 @@ use super::derived::Derived;
 use super::forms::{RewriteForm, Verify};
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
-use super::opened::{self, MissingModel, Opened, Way};
+use super::opened::{self, Leaving, MissingModel, Opened, OpenedProject, Origin, Way};
 use super::running::Failure;
-use super::state::{Memory, Popup};
+use super::saved::Saved;
+use super::state::{Memory, Popup, State};
 use super::studio::Studio;
 use crate::job::Job;
 use crate::project::Project;
+use crate::project::autosave::Left;
 use crate::recipe::Recipe;
 use eframe::egui::{Context, util::undoer::Undoer};
 use std::sync::Arc;
@@ -44,7 +46,35 @@ impl Studio {
         let title = format!("Open {spec}");
         project.model = Some(spec);
         self.start_opening(title, ctx, move |job| {
-            opened::with_model(project, current, job)
+            opened::with_model(project, missing.origin, current, job)
+        });
+    }
+
+    /// Makes what a window has left behind the project of this one.
+    pub(super) fn restore(&mut self, left: Arc<Left>, ctx: &Context) {
+        let project = Box::new(left.project.clone());
+        let path = left.path.clone();
+        let saved = Saved {
+            // Without a file, or without what was in it, all of it is unsaved.
+            project: path.as_deref().and_then(|path| Project::open(path).ok()),
+            path,
+        };
+        let left = Some(left);
+        let origin = Origin { saved, left };
+        if project.model.is_none() {
+            let loaded = None;
+            return self.on_project(
+                OpenedProject {
+                    project,
+                    origin,
+                    loaded,
+                },
+                ctx,
+            );
+        }
+        let current = self.state.loaded().cloned();
+        self.start_opening("Restore".to_owned(), ctx, move |job| {
+            opened::with_model(project, origin, current, job)
         });
     }
 
@@ -87,16 +117,7 @@ impl Studio {
             Opened::Recipe(recipe) => {
                 *self.state.view.active.recipe_mut(&mut self.state.project) = recipe;
             }
-            Opened::Project(project, None) => self.change_project(*project),
-            Opened::Project(project, Some(loaded)) => {
-                self.state.view.missing = None;
-                let is_open = |current| Arc::ptr_eq(current, &loaded);
-                if self.state.loaded().is_some_and(is_open) {
-                    self.change_project(*project);
-                } else {
-                    self.install(loaded, *project, ctx);
-                }
-            }
+            Opened::Project(opened) => self.on_project(opened, ctx),
             Opened::MissingModel(missing) => self.ask_for_model(missing),
             Opened::Past(way, project, loaded) => {
                 // Not if the project was changed while its model was read.
@@ -105,6 +126,39 @@ impl Studio {
                     self.install(loaded, *project, ctx);
                 }
             }
+        }
+    }
+
+    /// Takes over a project, unless that would lose what is unsaved of the one before: then it is asked.
+    fn on_project(&mut self, opened: OpenedProject, ctx: &Context) {
+        if self.state.saved.is_behind(&self.state.project) {
+            self.ask_to_leave(Leaving::Project(opened));
+        } else {
+            self.take_project(opened, ctx);
+        }
+    }
+
+    /// Takes over a project.
+    pub(super) fn take_project(&mut self, opened: OpenedProject, ctx: &Context) {
+        let OpenedProject {
+            project,
+            origin,
+            loaded,
+        } = opened;
+        self.state.view.missing = None;
+        let is_open = |loaded: &Arc<Loaded>| {
+            let current = self.state.loaded();
+            current.is_some_and(|current| Arc::ptr_eq(current, loaded))
+        };
+        match loaded.filter(|loaded| !is_open(loaded)) {
+            None => self.change_project(*project),
+            Some(loaded) => self.install(loaded, *project, ctx),
+        }
+        self.state.saved = origin.saved;
+        // An undo would bring the project of before under the name of this one.
+        self.undoer = Undoer::default();
+        if let (Some(left), Some(autosaver)) = (origin.left, &mut self.autosaver) {
+            autosaver.restored(left);
         }
     }
 
@@ -164,7 +218,9 @@ impl Studio {
         match view.popup {
             Popup::NumberedRules => view.arriving = None,
             Popup::MissingModel => view.missing = None,
-            Popup::Closed
+            Popup::Save | Popup::Leave | Popup::Replace => self.forget_leaving(),
+            Popup::Restore
+            | Popup::Closed
             | Popup::Open
             | Popup::Tune
             | Popup::Export
@@ -188,10 +244,17 @@ impl Studio {
             // There is nothing to go back to before the first model.
             self.undoer = Undoer::default();
         }
-        self.state.project = Project {
+        let State {
+            project: before,
+            saved,
+            ..
+        } = &mut self.state;
+        let was_behind = saved.is_behind(before);
+        *before = Project {
             model: Some(loaded.spec.clone()),
             ..project
         };
+        saved.follow_model(was_behind, before);
         self.state.derived = Derived::default();
         self.state.derived.open(loaded);
         self.derive(ctx);

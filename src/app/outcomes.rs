@@ -67,9 +67,16 @@ impl Studio {
             Ended::Exported(path, bytes) => {
                 let size = units::bytes(bytes);
                 let text = format!("Exported {}, {size}", path.display());
-                self.state.inform(text);
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "html")
+                {
+                    self.state.inform_of_page(text, path);
+                } else {
+                    self.state.inform(text);
+                }
             }
-            Ended::Saved(path) => self.state.inform(format!("Saved {}", path.display())),
+            Ended::Saved(path, project) => self.on_saved(path, *project, ctx),
             Ended::Rewritten(rewritten) => self.on_rewritten(rewritten, ctx),
             Ended::Checked(checked) => view.verify.checked = Some(checked),
             Ended::Swept(swept) => self.on_swept(swept),
@@ -93,6 +100,9 @@ impl Studio {
 
     /// Nothing came of a job: it failed, or the person stopped it.
     fn on_stopped(&mut self, kind: JobKind) {
+        if kind == JobKind::Save {
+            self.forget_leaving();
+        }
         if let JobKind::Build(candidate) = kind {
             // Nobody will answer these.
             let asks = &mut self.state.view.asks;
@@ -124,17 +134,17 @@ impl Studio {
         match purpose {
             Purpose::Open => self.apply(Command::Open(text), ctx),
             Purpose::Model => self.state.view.model_path = text,
-            Purpose::Export => self.state.view.export_path = text,
-            Purpose::ExportGguf => self.state.view.gguf_path = text,
-            Purpose::Report => self.state.view.report_path = text,
-            Purpose::SaveProject => self.state.view.project_path = text,
+            Purpose::Export => self.state.view.export_path.set(path),
+            Purpose::ExportGguf => self.state.view.gguf_path.set(path),
+            Purpose::Report => self.state.view.report_path.set(path),
+            Purpose::SaveProject => self.state.view.project_path.set(path),
             Purpose::Firmware => self.state.project.firmware = Some(path),
             Purpose::TrimText => self.state.view.rewrite.text_path = text,
             Purpose::Limits => self.state.view.verify.limits_path = text,
             Purpose::Grid => self.state.view.verify.grid_path = text,
             Purpose::Packed => self.state.view.verify.packed_path = text,
-            Purpose::Trimmed => self.state.view.rewrite.trimmed_path = text,
-            Purpose::Rotated => self.state.view.rewrite.rotated_path = text,
+            Purpose::Trimmed => self.state.view.rewrite.trimmed_path.set(path),
+            Purpose::Rotated => self.state.view.rewrite.rotated_path.set(path),
             Purpose::Tasks => self.apply(Command::Tasks(text), ctx),
         }
     }

@@ -35,22 +35,6 @@ impl Studio {
         self.state.inform(format!("{path}: {}", rewritten.figures));
         self.open_other_form(path, ctx);
     }
-
-    /// Proposes names for the files of the dialog.
-    pub(super) fn name_rewrites(&mut self) {
-        if let Some(loaded) = self.state.loaded() {
-            let name = loaded.shape.name.replace(['/', '\\'], "-");
-            let form = &mut self.state.view.rewrite;
-            for (path, form) in [
-                (&mut form.trimmed_path, "trimmed"),
-                (&mut form.rotated_path, "rotated"),
-            ] {
-                if path.is_empty() {
-                    *path = format!("{name}-{form}.gguf");
-                }
-            }
-        }
-    }
 }
 
 fn written(loaded: &Loaded, rewrite: &Rewrite, job: &Job<'_>) -> Result<Rewritten, Failure> {

@@ -6,13 +6,17 @@ use super::forms::{RewriteForm, TuneForm, Verify};
 use super::jobs::Jobs;
 use super::loaded::Loaded;
 use super::measured::TurnTokens;
-use super::opened::MissingModel;
+use super::opened::{Leaving, MissingModel};
+use super::path_field::PathField;
+use super::saved::Saved;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::link::{Flashed, Port};
 use crate::project::Project;
+use crate::project::autosave::Left;
 use crate::recipe::Recipe;
 use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -21,6 +25,8 @@ use std::sync::mpsc::SyncSender;
 pub struct State {
     /// What is saved and undone; panels edit it in place.
     pub project: Project,
+    /// What it is on the disk.
+    pub saved: Saved,
     /// What follows from it.
     pub derived: Derived,
     /// Work that is running.
@@ -123,6 +129,8 @@ pub struct Notice {
     pub severity: Severity,
     /// The sentence.
     pub text: String,
+    /// The page that it speaks of.
+    pub page: Option<PathBuf>,
 }
 
 /// The dialog that is open over the window.
@@ -140,6 +148,14 @@ pub enum Popup {
     MissingModel,
     /// Where to write the packed model or the project.
     Export,
+    /// Where to write the project.
+    Save,
+    /// What becomes of unsaved changes.
+    Leave,
+    /// Whether to replace a file.
+    Replace,
+    /// Whether to restore what a window has left behind.
+    Restore,
     /// In which form to write the open model.
     Rewrite,
     /// Both candidates side by side.
@@ -149,6 +165,39 @@ pub enum Popup {
     /// Which board to write.
     #[cfg(feature = "flash")]
     Flash,
+}
+
+impl Popup {
+    /// Whether it asks before something is lost.
+    #[must_use]
+    pub const fn is_question(self) -> bool {
+        match self {
+            Self::NumberedRules
+            | Self::MissingModel
+            | Self::Save
+            | Self::Leave
+            | Self::Replace
+            | Self::Restore => true,
+            Self::Closed
+            | Self::Open
+            | Self::Tune
+            | Self::Export
+            | Self::Rewrite
+            | Self::Compare
+            | Self::Verify => false,
+            #[cfg(feature = "flash")]
+            Self::Flash => false,
+        }
+    }
+}
+
+/// What is asked before a file is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacing {
+    /// What is there.
+    pub found: String,
+    /// The dialog to which Cancel leads back.
+    pub back: Popup,
 }
 
 /// A model of the catalog and whether it is here.
@@ -181,14 +230,20 @@ pub struct View {
     pub missing: Option<MissingModel>,
     /// Path field for that model.
     pub model_path: String,
-    /// Path field for the packed model.
-    pub export_path: String,
+    /// Where to write the packed model.
+    pub export_path: PathField,
     /// Where to export a GGUF file.
-    pub gguf_path: String,
+    pub gguf_path: PathField,
     /// Where to write the report.
-    pub report_path: String,
-    /// Path field for the project.
-    pub project_path: String,
+    pub report_path: PathField,
+    /// Where to write the project.
+    pub project_path: PathField,
+    /// What is asked before a file is replaced.
+    pub replacing: Option<Replacing>,
+    /// Where this window goes, once it is known what becomes of unsaved changes.
+    pub leaving: Option<Leaving>,
+    /// What windows have left behind.
+    pub left: Vec<Arc<Left>>,
     /// Fields of the Tune dialog.
     pub tune: TuneForm,
     /// Fields of the Rewrite dialog.
@@ -238,6 +293,7 @@ pub struct View {
 impl State {
     pub(super) fn new(project: Project, processor: String) -> Self {
         Self {
+            saved: Saved::new(project.clone()),
             project,
             derived: Derived::default(),
             jobs: Jobs::default(),
@@ -249,10 +305,13 @@ impl State {
                 arriving: None,
                 missing: None,
                 model_path: String::new(),
-                export_path: String::new(),
-                gguf_path: String::new(),
-                report_path: String::new(),
-                project_path: "project.toml".into(),
+                export_path: PathField::default(),
+                gguf_path: PathField::default(),
+                report_path: PathField::default(),
+                project_path: PathField::default(),
+                replacing: None,
+                leaving: None,
+                left: Vec::new(),
                 tune: TuneForm::default(),
                 rewrite: RewriteForm::default(),
                 verify: Verify::default(),
@@ -328,10 +387,24 @@ impl State {
         self.notice(Severity::Info, text.into());
     }
 
+    /// A page was written, which a click opens.
+    pub(super) fn inform_of_page(&mut self, text: String, page: PathBuf) {
+        self.inform(text);
+        if let Some(notice) = self.view.notices.last_mut() {
+            notice.page = Some(page);
+        }
+    }
+
     fn notice(&mut self, severity: Severity, text: String) {
-        let notice = Notice { severity, text };
+        let page = None;
+        let notice = Notice {
+            severity,
+            text,
+            page,
+        };
         // The same failure twice is one thing to read.
-        self.view.notices.retain(|other| *other != notice);
+        let is_same = |other: &Notice| other.severity == severity && other.text == notice.text;
+        self.view.notices.retain(|other| !is_same(other));
         self.view.notices.push(notice);
     }
 }

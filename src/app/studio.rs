@@ -1,6 +1,7 @@
 //! The frame: it polls running work, draws the panels, runs the commands that they push, derives what
 //! follows from the project, and records undo steps.
 
+use super::autosaver::Autosaver;
 use super::bench::Refreshed;
 use super::candidate::Candidate;
 use super::command::{self, Command};
@@ -36,6 +37,8 @@ pub struct Start {
     pub screenshot: Option<PathBuf>,
     /// Folder in which calibrations are kept; else the one in the cache of this account.
     pub calibrations: Option<PathBuf>,
+    /// Folder that leads to what is unsaved, as [`crate::project::autosave`] tells; without one, nothing unsaved is kept.
+    pub unsaved: Option<PathBuf>,
 }
 
 /// Why there is no window, or no picture of it.
@@ -82,6 +85,31 @@ pub struct Studio {
     /// Whose slider moved since it was measured last.
     pub(super) moved: Option<Candidate>,
     pub(super) answering: Option<Answering>,
+    pub(super) autosaver: Option<Autosaver>,
+    pub(super) after_save: AfterSave,
+    pub(super) closing: Closing,
+    /// What waits for the answer whether a file may be replaced.
+    pub(super) replacing: Option<Command>,
+    /// The title that the window has.
+    pub(super) title: String,
+}
+
+/// What follows when the project is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterSave {
+    /// Nothing.
+    Stay,
+    /// The window goes where it was asked to go.
+    Leave,
+}
+
+/// Whether the window closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// Not without a question.
+    Asked,
+    /// Whatever is lost.
+    Now,
 }
 
 /// An answer that is being generated.
@@ -130,10 +158,21 @@ impl Studio {
             calibrations: start.calibrations.clone(),
             moved: None,
             answering: None,
+            autosaver: None,
+            after_save: AfterSave::Stay,
+            closing: Closing::Asked,
+            replacing: None,
+            title: String::new(),
         };
         let model = start.model.clone();
         let model = model.unwrap_or_else(|| DEFAULT_MODEL.to_owned());
         studio.apply(Command::Open(model), ctx);
+        // A picture is taken of what was asked for, without questions.
+        if let (Some(folder), None) = (&start.unsaved, &start.screenshot) {
+            let autosaver = Autosaver::start(folder.clone(), ctx);
+            studio.autosaver = Some(autosaver.map_err(WindowError::Window)?);
+            studio.offer_left(folder);
+        }
         Ok(studio)
     }
 
@@ -197,6 +236,10 @@ impl Studio {
             Popup::MissingModel => panels::opening::model_ui(ui.ctx(), state, &mut commands),
             Popup::Tune => panels::tune::tune_ui(ui.ctx(), state, &mut commands),
             Popup::Export => panels::export::export_ui(ui.ctx(), state, &mut commands),
+            Popup::Save => panels::keeping::save_ui(ui.ctx(), state, &mut commands),
+            Popup::Leave => panels::keeping::leave_ui(ui.ctx(), state, &mut commands),
+            Popup::Replace => panels::keeping::replace_ui(ui.ctx(), state, &mut commands),
+            Popup::Restore => panels::keeping::restore_ui(ui.ctx(), state, &mut commands),
             Popup::Rewrite => panels::rewrite::rewrite_ui(ui.ctx(), state, &mut commands),
             Popup::Compare => panels::compare::compare_ui(ui.ctx(), state, &mut commands),
             Popup::Verify => panels::verify::verify_ui(ui.ctx(), state, &mut commands),
@@ -211,6 +254,8 @@ impl App for Studio {
     fn logic(&mut self, ctx: &Context, _frame: &mut Frame) {
         self.collect(ctx);
         self.derive(ctx);
+        self.keep(ctx);
+        self.follow_close(ctx);
         #[cfg(feature = "voice")]
         self.follow_talk(ctx);
         self.answer_next(ctx);
@@ -231,6 +276,11 @@ impl App for Studio {
             ctx.request_discard("the recipe changed");
         }
         self.record(&ctx);
+        self.keep(&ctx);
+    }
+
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.end();
     }
 
     fn persist_egui_memory(&self) -> bool {

@@ -5,6 +5,8 @@ mod assistant;
 mod boards;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(all(target_os = "linux", feature = "gui"))]
+mod kept;
 mod large;
 mod model;
 mod models;

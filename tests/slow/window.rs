@@ -22,7 +22,7 @@ const SLIDER: ((usize, usize), (usize, usize)) = ((344, 163), (363, 163));
 const METER: (usize, usize, usize, usize) = (330, 36, 560, 58);
 
 /// A process that ends with the test.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -33,7 +33,7 @@ impl Drop for Running {
 }
 
 /// The pixels of the screen, three bytes each.
-struct Picture(Vec<u8>);
+pub(super) struct Picture(Vec<u8>);
 
 impl Picture {
     fn part(&self, (left, top, right, bottom): (usize, usize, usize, usize)) -> Vec<u8> {
@@ -41,12 +41,12 @@ impl Picture {
         (top..bottom).flat_map(row).copied().collect()
     }
 
-    fn colors(&self) -> usize {
+    pub(super) fn colors(&self) -> usize {
         self.0.chunks_exact(3).collect::<HashSet<_>>().len()
     }
 }
 
-struct Screen {
+pub(super) struct Screen {
     display: String,
     _server: Running,
 }
@@ -72,7 +72,7 @@ impl Screen {
         }
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .env("DISPLAY", &self.display)
@@ -81,7 +81,7 @@ impl Screen {
     }
 
     /// `whittle studio` on this screen, which neither reads nor leaves a window size.
-    fn studio(&self, home: &Path) -> Command {
+    pub(super) fn studio(&self, home: &Path) -> Command {
         let cache = Cache::from_environment().expect("a cache folder");
         let mut command = self.command(env!("CARGO_BIN_EXE_whittle"));
         command
@@ -93,7 +93,7 @@ impl Screen {
         command
     }
 
-    fn xdotool(&self, args: &str) {
+    pub(super) fn xdotool(&self, args: &str) {
         let status = self
             .command("xdotool")
             .args(args.split_whitespace())
@@ -113,7 +113,7 @@ impl Screen {
     }
 
     /// The picture once two looks in a row are alike and `is_ready` agrees.
-    fn settled(&self, is_ready: impl Fn(&Picture) -> bool) -> Picture {
+    pub(super) fn settled(&self, is_ready: impl Fn(&Picture) -> bool) -> Picture {
         let start = Instant::now();
         let mut last = self.picture();
         loop {
@@ -129,9 +129,12 @@ impl Screen {
 }
 
 /// A screen, unless a tool is missing: then which.
-fn screen() -> Result<Screen, String> {
+pub(super) fn screen() -> Result<Screen, String> {
     let is_missing = |tool: &&str| Command::new(tool).arg("-version").output().is_err();
-    match ["Xvfb", "xdotool", "import"].into_iter().find(is_missing) {
+    match ["Xvfb", "xdotool", "import", "xclip"]
+        .into_iter()
+        .find(is_missing)
+    {
         Some(tool) => Err(format!("{tool} is not installed")),
         None => Ok(Screen::start()),
     }

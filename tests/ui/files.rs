@@ -46,7 +46,7 @@ fn a_project_is_saved_and_opened_again() {
     drag_to_end(&mut window, "Bits of blk.0.attn_q");
     click(&mut window, "Export…");
     let path = folder.path().join("mine.toml");
-    window.state_mut().state.view.project_path = path.display().to_string();
+    window.state_mut().state.view.project_path.set(path.clone());
     window.run_steps(2);
     click(&mut window, "Save to path");
     settle(&mut window);

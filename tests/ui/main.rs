@@ -7,6 +7,7 @@ mod copying;
 mod files;
 #[path = "../support/firmware.rs"]
 mod firmware;
+mod keeping;
 mod measured;
 mod numbers;
 mod opening;

@@ -1,6 +1,7 @@
 //! Evaluations and tasks.
 
 use super::*;
+use eframe::egui::OutputCommand;
 
 #[test]
 fn an_evaluation_belongs_to_its_recipe() {
@@ -36,11 +37,20 @@ fn an_evaluation_belongs_to_its_recipe() {
     // What was measured is in the page on it.
     let page = folder.path().join("page.html");
     click(&mut window, "Export…");
-    window.state_mut().state.view.report_path = page.display().to_string();
+    window.state_mut().state.view.report_path.set(page.clone());
     window.run_steps(2);
     window.check_accessibility();
     click(&mut window, "Report to path");
     settle(&mut window);
+    window.get_by_label("Open page").click();
+    window.step();
+    let opened = window.output().platform_output.commands.iter();
+    let opened = opened.filter_map(|command| match command {
+        OutputCommand::OpenUrl(open) => Some(open.url.clone()),
+        _ => None,
+    });
+    let address = format!("file://{}", page.display());
+    assert_eq!(opened.collect::<Vec<_>>(), [address]);
     let page = std::fs::read_to_string(page).unwrap();
     let mean = window
         .state()

@@ -27,7 +27,8 @@ fn a_trimmed_model_is_written_and_opened_with_its_figures() {
     std::fs::write(&text, "the light in the other room is on ".repeat(9)).unwrap();
     open_dialog(&mut window);
     let form = &mut window.state_mut().state.view.rewrite;
-    assert_eq!(form.trimmed_path, "tiny-trimmed.gguf");
+    assert!(form.trimmed_path.path().is_absolute());
+    assert!(form.trimmed_path.text.ends_with("tiny-trimmed.gguf"));
     form.text_path = text.display().to_string();
     form.tokens = 288;
     click(&mut window, "Browse for Trimmed model");
@@ -35,10 +36,10 @@ fn a_trimmed_model_is_written_and_opened_with_its_figures() {
     let path = folder.path().join("out.gguf");
     let form = &mut window.state_mut().state.view.rewrite;
     assert!(
-        form.trimmed_path.ends_with("out.whittle"),
+        form.trimmed_path.text.ends_with("out.whittle"),
         "as the file dialog said"
     );
-    form.trimmed_path = path.display().to_string();
+    form.trimmed_path.set(path.clone());
     window.run_steps(2);
     click(&mut window, "Trim vocabulary");
     settle(&mut window);
@@ -60,7 +61,13 @@ fn a_rotated_model_is_written_and_opened() {
     open_dialog(&mut window);
     click(&mut window, "Residual stream");
     let path = folder.path().join("out.gguf");
-    window.state_mut().state.view.rewrite.rotated_path = path.display().to_string();
+    window
+        .state_mut()
+        .state
+        .view
+        .rewrite
+        .rotated_path
+        .set(path.clone());
     window.run_steps(2);
     click(&mut window, "Rotate");
     settle(&mut window);

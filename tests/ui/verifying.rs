@@ -142,7 +142,12 @@ fn a_packed_file_is_made_again_and_a_changed_one_is_not_the_same() {
     let (folder, mut window) = tiny_window();
     let packed = folder.path().join("a.whittle");
     click(&mut window, "Export…");
-    window.state_mut().state.view.export_path = packed.display().to_string();
+    window
+        .state_mut()
+        .state
+        .view
+        .export_path
+        .set(packed.clone());
     window.run_steps(2);
     click(&mut window, "Export to path");
     settle(&mut window);

@@ -8,6 +8,7 @@ mod errors;
 pub(super) mod export;
 #[cfg(feature = "flash")]
 pub(super) mod flash;
+pub(super) mod keeping;
 pub(super) mod layers;
 mod number;
 pub(super) mod open;
@@ -22,6 +23,7 @@ pub(super) mod verify;
 
 use super::command::Command;
 use super::dialogs::Purpose;
+use super::path_field::PathField;
 use super::theme;
 use eframe::egui::{
     Align, Button, Context, Frame, Id, Layout, Margin, Modal, Response, RichText, Stroke, TextEdit,
@@ -88,4 +90,31 @@ fn path_ui(
             commands.push(Command::Choose(purpose));
         }
     });
+}
+
+/// The field of a file to write, by its name and the verb of its button; returns whether it shall be written.
+fn output_ui(
+    ui: &mut Ui,
+    field: &mut PathField,
+    (name, verb): (&str, &str),
+    purpose: Purpose,
+    commands: &mut Vec<Command>,
+) -> bool {
+    ui.horizontal(|ui| {
+        let edit = TextEdit::singleline(&mut field.text)
+            .hint_text("Path")
+            .desired_width(ui.available_width() - 152.0);
+        ui.add(edit).accessible_name(name);
+        let write = ui
+            .add_enabled(!field.is_empty(), Button::new(verb))
+            .accessible_name(format!("{verb} to path"));
+        let browse = ui
+            .button("Browse…")
+            .accessible_name(format!("Browse for {name}"));
+        if browse.clicked() {
+            commands.push(Command::Choose(purpose));
+        }
+        write.clicked()
+    })
+    .inner
 }

@@ -58,18 +58,18 @@ fn trim_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
     super::path_ui(
         ui,
-        &mut form.trimmed_path,
+        &mut form.trimmed_path.text,
         "Trimmed model",
         Purpose::Trimmed,
         commands,
     );
-    let is_named = !form.text_path.trim().is_empty() && !form.trimmed_path.trim().is_empty();
+    let is_named = !form.text_path.trim().is_empty() && !form.trimmed_path.is_empty();
     let button = ui.add_enabled(is_free && is_named, Button::new("Trim vocabulary"));
     if button.clicked() {
         commands.push(Command::Rewrite(Rewrite::Trim {
             text: PathBuf::from(form.text_path.trim()),
             tokens: form.tokens,
-            path: PathBuf::from(form.trimmed_path.trim()),
+            path: form.trimmed_path.path(),
         }));
     }
 }
@@ -93,17 +93,17 @@ fn rotate_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
     super::path_ui(
         ui,
-        &mut form.rotated_path,
+        &mut form.rotated_path.text,
         "Rotated model",
         Purpose::Rotated,
         commands,
     );
-    let is_named = !form.rotated_path.trim().is_empty();
+    let is_named = !form.rotated_path.is_empty();
     let button = ui.add_enabled(is_free && is_named, Button::new("Rotate"));
     if button.clicked() {
         commands.push(Command::Rewrite(Rewrite::Rotate {
             basis: form.basis,
-            path: PathBuf::from(form.rotated_path.trim()),
+            path: form.rotated_path.path(),
         }));
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{copy_ui, frame};
 use crate::app::command::Command;
+use crate::app::file_url::file_url;
 use crate::app::running::Report;
 use crate::app::state::{Notice, Severity, State};
 use crate::app::{theme, units};
 use eframe::egui::{
-    Align, Button, Label, Layout, Margin, Panel, ProgressBar, RichText, TextWrapMode, Ui,
+    Align, Button, Label, Layout, Margin, OpenUrl, Panel, ProgressBar, RichText, TextWrapMode, Ui,
 };
 
 /// Notices that are shown at once; older ones follow when these are dismissed.
@@ -49,6 +50,12 @@ fn notices_ui(ui: &mut Ui, notices: &mut Vec<Notice>) {
                     dismissed = Some(index);
                 }
                 copy_ui(ui, "Copy the notice", &notice.text);
+                if let Some(page) = &notice.page {
+                    let button = ui.add(Button::new("Open page").small());
+                    if button.on_hover_text("In the browser").clicked() {
+                        ui.open_url(OpenUrl::new_tab(file_url(page)));
+                    }
+                }
                 ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                     let text = RichText::new(&notice.text).color(color);
                     ui.add(Label::new(text).wrap_mode(TextWrapMode::Truncate))

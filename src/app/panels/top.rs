@@ -102,6 +102,7 @@ fn actions_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     button_ui(ui, "Redo", view.can_redo, Command::Redo, commands);
     button_ui(ui, "Undo", view.can_undo, Command::Undo, commands);
     ui.separator();
+    button_ui(ui, "Save", true, Command::Save, commands);
     button_ui(ui, "Open…", true, Command::Show(Popup::Open), commands);
 }
 
