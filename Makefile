@@ -12,7 +12,7 @@ LINT := lint-format lint-code lint-features lint-docs lint-tools
 BESIDE := test-neon firmware test-training
 TEST := test-fast $(BESIDE) test-slow
 
-.PHONY: run test lint $(LINT) $(TEST) test-large install-test fmt golden snapshots ci-steps ci-beside ci-last
+.PHONY: run test lint $(LINT) $(TEST) test-large test-mutated install-test fmt golden snapshots ci-steps ci-beside ci-last
 
 run:
 	sh scripts/install-run.sh
@@ -58,6 +58,11 @@ test-slow: install-test
 	$(TARGET)/debug/whittle fetch
 	$(TARGET)/debug/whittle fetch smollm2-135m
 	sh scripts/test-slow.sh
+
+# Thousands of damaged files, where the fast tests open a few dozen.
+test-mutated:
+	@echo "== damaged files =="
+	cargo test --test mutated -- --ignored
 
 # The data of the small assistant and its trainer, on toys.
 test-training:

@@ -3,6 +3,9 @@
 //! A [`Board`] is data: twelve are built in ([`Board::presets`]), others are TOML files of the same
 //! form ([`Board::load`]). A number that nobody measured or published is left out, never guessed.
 
+use crate::renamed::{Named, today};
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -89,6 +92,9 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
+    /// The form of the file; not written, so that what was computed for a board stays its own.
+    #[serde(default, skip_serializing)]
+    pub format: Format<1>,
     /// Short name for the command line: lower-case letters, digits and hyphens.
     pub id: String,
     /// Name on the box.
@@ -133,6 +139,9 @@ pub struct Board {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BoardError {
+    /// It is of a newer Whittle.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// The file could not be read.
     #[error("cannot read the board file {}", path.display())]
     Read {
@@ -169,8 +178,6 @@ pub enum BoardError {
     },
 }
 
-/// Largest board file that is read; the built-in ones are under 3 kB.
-const MAX_FILE_BYTES: u64 = 1 << 16;
 /// Largest number that a board may state in any unit: keeps sums and products of sizes inside `u64`.
 const MAX_NUMBER: f64 = 1e15;
 
@@ -207,6 +214,7 @@ impl Board {
     /// The built-in board with this id.
     #[must_use]
     pub fn find(id: &str) -> Option<&'static Self> {
+        let id = today(Named::Board, id);
         Self::presets().iter().find(|board| board.id == id)
     }
 
@@ -214,16 +222,17 @@ impl Board {
     ///
     /// # Errors
     /// When it is neither, or the file is refused.
-    pub fn open(spec: &str) -> Result<Self, BoardError> {
-        if let Some(board) = Self::find(spec) {
+    pub fn open(spec: impl AsRef<Path>) -> Result<Self, BoardError> {
+        let path = spec.as_ref();
+        if let Some(board) = path.to_str().and_then(Self::find) {
             return Ok(board.clone());
         }
-        if spec.ends_with(".toml") {
-            return Self::load(Path::new(spec));
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            return Self::load(path);
         }
         let ids: Vec<_> = Self::presets().iter().map(|b| b.id.as_str()).collect();
         Err(BoardError::Unknown {
-            name: spec.to_owned(),
+            name: path.to_string_lossy().into_owned(),
             known: ids.join(", "),
         })
     }
@@ -232,8 +241,8 @@ impl Board {
     ///
     /// # Errors
     /// As [`Board::open`].
-    pub fn open_all(spec: &str) -> Result<Vec<Self>, BoardError> {
-        if spec == "all" {
+    pub fn open_all(spec: impl AsRef<Path>) -> Result<Vec<Self>, BoardError> {
+        if spec.as_ref() == Path::new("all") {
             return Ok(Self::presets().to_vec());
         }
         Ok(vec![Self::open(spec)?])
@@ -248,22 +257,7 @@ impl Board {
             path: path.to_owned(),
             source,
         };
-        let file = std::fs::File::open(path).map_err(read)?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(
-            &mut std::io::Read::take(file, MAX_FILE_BYTES + 1),
-            &mut text,
-        )
-        .map_err(read)?;
-        if text.len() as u64 > MAX_FILE_BYTES {
-            let problem =
-                format!("takes over {MAX_FILE_BYTES} bytes; a board file takes about 2,000");
-            return Err(BoardError::Value {
-                origin: path.display().to_string(),
-                field: "the file",
-                problem,
-            });
-        }
+        let text = text_file::read(path, text_file::WRITTEN_BYTES).map_err(read)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -272,6 +266,7 @@ impl Board {
     /// # Errors
     /// When the text is not a board or states an impossible number.
     pub fn parse(text: &str, origin: &str) -> Result<Self, BoardError> {
+        Format::<1>::check_toml("board", origin, text)?;
         let board: Self = toml::from_str(text).map_err(|source| BoardError::Parse {
             origin: origin.to_owned(),
             source: Box::new(source),

@@ -14,7 +14,13 @@ pub struct Cancelled;
 
 /// Asks running work to stop; clones share one flag.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    is_asked: AtomicBool,
+    is_heeded: AtomicBool,
+}
 
 impl CancelToken {
     /// A token that nobody has set.
@@ -25,13 +31,23 @@ impl CancelToken {
 
     /// Asks the work to stop at its next report.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the work was asked to stop.
+    /// Whether the work was asked to stop; for the work, which heeds it by asking.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let is_asked = self.0.is_asked.load(Ordering::Relaxed);
+        if is_asked {
+            self.0.is_heeded.store(true, Ordering::Relaxed);
+        }
+        is_asked
+    }
+
+    /// Whether the work has noticed that it was asked to stop, and so is about to.
+    #[must_use]
+    pub fn is_heeded(&self) -> bool {
+        self.0.is_heeded.load(Ordering::Relaxed)
     }
 }
 
@@ -122,8 +138,10 @@ mod tests {
         let job = Job::new(&count, cancel.clone());
         assert_eq!(job.report("Packing", 2, 10), Ok(()));
         cancel.cancel();
+        assert!(!cancel.is_heeded());
         assert_eq!(job.report("Packing", 3, 10), Err(Cancelled));
         assert_eq!(job.quiet().report("Packing", 7, 10), Err(Cancelled));
+        assert!(cancel.is_heeded());
         assert_eq!(calls.load(Ordering::Relaxed), 5);
     }
 }

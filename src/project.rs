@@ -2,7 +2,9 @@
 
 pub mod autosave;
 
+use crate::path_text;
 use crate::recipe::Recipe;
+use crate::saved_format::{Format, NewerFormat};
 use crate::whole_file;
 use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
@@ -13,6 +15,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Project {
+    /// The form of the file; raised too when that of the recipes in it is.
+    #[serde(default)]
+    pub format: Format<1>,
     /// Name of the catalog or path of the source model; nothing before one was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -30,7 +35,12 @@ pub struct Project {
     #[serde(default, skip_serializing_if = "SamplingSettings::is_default")]
     pub sampling: SamplingSettings,
     /// The firmware that is flashed with the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "path_text::write",
+        deserialize_with = "path_text::read"
+    )]
     pub firmware: Option<PathBuf>,
     /// Recipe of candidate A.
     pub a: Recipe,
@@ -127,6 +137,9 @@ impl SamplingSettings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectError {
+    /// A newer Whittle saved it.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// The text is not a project.
     #[error("{name} is not a project: {message}")]
     Syntax {
@@ -158,6 +171,7 @@ impl Default for Project {
     fn default() -> Self {
         let preset = |name: &str| Recipe::open(name).unwrap_or_else(|_| Recipe::original());
         Self {
+            format: Format,
             model: None,
             board: "esp32-p4".into(),
             context_tokens: 256,
@@ -188,12 +202,13 @@ impl Project {
     /// Reads a project from TOML; `name` is used in the error only.
     ///
     /// # Errors
-    /// When the text is not a project, or its sampling is out of range.
+    /// When the text is not a project, a newer Whittle wrote it, or its sampling is out of range.
     pub fn parse(name: &str, text: &str) -> Result<Self, ProjectError> {
         let wrong = |message: String| ProjectError::Syntax {
             name: name.into(),
             message,
         };
+        Format::<1>::check_toml("project", name, text)?;
         let project: Self = toml::from_str(text)
             .map_err(|error| wrong(error.to_string().trim().replace('\n', " ")))?;
         let sampling = project.sampling.sampling().check();

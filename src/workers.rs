@@ -15,6 +15,11 @@ pub enum WorkersError {
         /// Levels that this processor has.
         available: String,
     },
+    /// None, or more than are of any use.
+    #[error(
+        "expected 1 to {MOST_THREADS} threads, found {0}: one beyond the cores of the processor only waits for its turn"
+    )]
+    Count(usize),
     /// The system refused threads.
     #[error("cannot start {threads} threads: {message}")]
     Threads {
@@ -24,6 +29,9 @@ pub enum WorkersError {
         message: String,
     },
 }
+
+/// Most threads: the largest machines have about as many, and a step of the engine waits for every one.
+pub const MOST_THREADS: usize = 1024;
 
 /// Threads and SIMD level, chosen once.
 #[derive(Debug)]
@@ -59,7 +67,10 @@ impl Processor {
                 .collect::<Vec<_>>()
                 .join(", "),
         })?;
-        let threads = threads.unwrap_or_else(default_threads).max(1);
+        let threads = threads.unwrap_or_else(|| default_threads().min(MOST_THREADS));
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(WorkersError::Count(threads));
+        }
         let pool = Pool::new(threads).map_err(|e| WorkersError::Threads {
             threads,
             message: e.to_string(),
@@ -120,6 +131,18 @@ mod tests {
     fn four_cores_leave_one_for_sound_and_window() {
         let threads = [1, 2, 3, 4, 8, 16].map(threads_for);
         assert_eq!(threads, [1, 2, 3, 3, 7, 15]);
+    }
+
+    #[test]
+    fn threads_that_nobody_needs_are_refused_before_they_start() {
+        for (threads, found) in [(0, "found 0"), (1_000_000, "found 1000000")] {
+            let refused = Processor::with_level(None, Some(threads)).unwrap_err();
+            let message = refused.to_string();
+            assert!(
+                message.starts_with("expected 1 to 1024 threads") && message.contains(found),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -213,17 +213,9 @@ fn a_folder_becomes_a_folder_with_the_same_values() {
     write_folder(&TinyModel::default(), folder.path(), 2);
     let model = load(folder.path());
     let packed = pack(&model, "feed-forward=bits:2");
-    let tokenizer = Some(folder.path());
     let to = out.path().join("new");
-    to_safetensors(
-        &packed,
-        &model,
-        FloatType::F32,
-        tokenizer,
-        &to,
-        &Job::silent(),
-    )
-    .unwrap();
+    to_safetensors(&packed, &model, FloatType::F32, &to, &Job::silent()).unwrap();
+    assert!(to.join("tokenizer.json").exists());
     let loaded = load(&to);
     assert_eq!(loaded.hyperparameters, model.hyperparameters);
     assert_eq!(loaded.rope_frequencies, model.rope_frequencies);
@@ -238,16 +230,10 @@ fn heads_of_a_llama_gguf_are_put_in_the_order_of_transformers_and_back() {
     let (folder, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     // The tokenizer of the tiny folder is the tiny GGUF's.
     write_folder(&TinyModel::default(), folder.path(), 1);
-    let tokenizer = Some(folder.path());
-    to_safetensors(
-        &packed,
-        &model,
-        FloatType::F32,
-        tokenizer,
-        out.path(),
-        &Job::silent(),
-    )
-    .unwrap();
+    to_safetensors(&packed, &model, FloatType::F32, out.path(), &Job::silent()).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(folder.path().join(name), out.path().join(name)).unwrap();
+    }
     let turned = load(out.path());
     assert!(pairs(&packed, &turned).any(|(entry, values)| dequantized(&entry) != values));
     let turned_packed = pack(&turned, "*=bits:source");

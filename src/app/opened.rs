@@ -3,12 +3,13 @@
 use super::loaded::Loaded;
 use super::running::{Failure, sentence};
 use super::saved::Saved;
-use crate::catalog::{Cache, Catalog, fetch, ready};
+use crate::catalog::{Cache, Catalog, fetch};
 use crate::job::Job;
 use crate::model::Model;
 use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
+use crate::text_file;
 use std::path::{Path, absolute};
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ pub(super) fn open(
     let path = Path::new(spec);
     match path.extension().and_then(|e| e.to_str()) {
         Some("toml") => {
-            let text = std::fs::read_to_string(path)
+            let text = text_file::read(path, text_file::WRITTEN_BYTES)
                 .map_err(|error| format!("cannot read {spec}: {error}"))?;
             // A recipe has a name at its top, a project has a board.
             let is_recipe =
@@ -153,21 +154,27 @@ pub(super) fn with_model(
 
 /// Opens a model and prepares it for the window.
 pub(super) fn load(spec: &str, job: &Job<'_>) -> Result<Arc<Loaded>, Failure> {
-    let model = open_model(spec, job)?;
+    let model = open_model(Path::new(spec), job)?;
     Ok(Arc::new(Loaded::new(spec.into(), model)?))
 }
 
 /// Opens a model of the catalog, a GGUF file or a folder.
-pub(super) fn open_model(spec: &str, job: &Job<'_>) -> Result<Model, Failure> {
-    let path = Path::new(spec);
+pub(super) fn open_model(path: &Path, job: &Job<'_>) -> Result<Model, Failure> {
+    let spec = &*path.to_string_lossy();
     let catalog = Catalog::builtin();
-    let path = match catalog.entry(spec).filter(|_| !path.exists()) {
-        None => path.to_owned(),
-        Some(entry) => ready(entry, &Cache::from_environment()?, job)
-            .map_err(|error| format!("cannot open {spec}: {error}"))?
-            .ok_or_else(|| format!("{spec} is not on this machine yet: fetch it first"))?,
+    let loaded = match catalog.entry(spec).filter(|_| !path.exists()) {
+        None => Model::load(path, job),
+        Some(entry) => match entry.built_in_files() {
+            Some(files) => Model::from_program(&entry.name, files, job),
+            None => {
+                let fetched = Cache::from_environment()?.weights(entry);
+                let fetched = fetched
+                    .ok_or_else(|| format!("{spec} is not on this machine yet: fetch it first"))?;
+                Model::load(&fetched, job)
+            }
+        },
     };
-    Ok(Model::load(&path, job).map_err(|error| format!("cannot open {spec}: {error}"))?)
+    Ok(loaded.map_err(|error| format!("cannot open {spec}: {error}"))?)
 }
 
 /// Brings a model of the catalog.

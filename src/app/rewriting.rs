@@ -11,6 +11,7 @@ use super::work::EVALUATION_TEXT;
 use crate::job::Job;
 use crate::model::Model;
 use crate::rewrite::{Cost, FloatType, Rotated, Rotation, Sample, Trimmed, rotate, trim};
+use crate::text_file;
 use eframe::egui::Context;
 
 /// Tokens of the evaluation text on which a trimmed model is compared with the one before.
@@ -42,7 +43,7 @@ fn written(loaded: &Loaded, rewrite: &Rewrite, job: &Job<'_>) -> Result<Rewritte
     let figures = match rewrite {
         Rewrite::Trim { text, tokens, path } => {
             let name = text.display().to_string();
-            let text = std::fs::read_to_string(text)
+            let text = text_file::read(text, text_file::PROSE_BYTES)
                 .map_err(|error| format!("cannot read {name}: {error}"))?;
             let sample = Sample::Text {
                 name: &name,

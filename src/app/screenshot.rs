@@ -2,9 +2,8 @@
 
 use super::running::lock;
 use super::state::{Severity, State};
+use crate::whole_file;
 use eframe::egui::{ColorImage, Context, ViewportCommand};
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -65,10 +64,10 @@ impl Screenshot {
 fn write(path: &Path, image: &ColorImage) -> Result<(), String> {
     let failed =
         |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", path.display());
-    let file = File::create(path).map_err(|error| failed(&error))?;
     let size = |n: usize| u32::try_from(n).map_err(|error| failed(&error));
     let [width, height] = image.size;
-    let mut encoder = png::Encoder::new(BufWriter::new(file), size(width)?, size(height)?);
+    let mut picture = Vec::new();
+    let mut encoder = png::Encoder::new(&mut picture, size(width)?, size(height)?);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
@@ -80,5 +79,6 @@ fn write(path: &Path, image: &ColorImage) -> Result<(), String> {
     encoder
         .write_header()
         .and_then(|mut writer| writer.write_image_data(&rgb))
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error))?;
+    whole_file::write(path, &picture).map_err(|error| failed(&error))
 }

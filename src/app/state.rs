@@ -440,8 +440,8 @@ pub(super) fn listed() -> Vec<Listed> {
 /// What voice lacks.
 #[cfg(feature = "voice")]
 pub(super) fn missing_voice() -> Vec<Listed> {
-    let missing = Cache::from_environment().map(|cache| crate::speech::missing_models(&cache));
-    let missing = missing.unwrap_or_default();
+    let cache = Cache::from_environment().ok();
+    let missing = crate::speech::missing_models(cache.as_ref());
     missing.iter().map(Listed::missing).collect()
 }
 

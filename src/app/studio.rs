@@ -13,7 +13,7 @@ use super::state::{Popup, State};
 use super::theme;
 #[cfg(feature = "voice")]
 use super::voices::{Talk, Voices};
-use crate::catalog::DEFAULT_MODEL;
+use crate::catalog::{CalibrationFolder, DEFAULT_MODEL};
 use crate::project::Project;
 use crate::recipe::{Recipe, RecipeError};
 use crate::workers::{Processor, WorkersError};
@@ -82,6 +82,8 @@ pub struct Studio {
     pub(super) first_question: Option<String>,
     pub(super) first_evaluation: bool,
     pub(super) calibrations: Option<PathBuf>,
+    /// That folder, where the window was not told of one: it may be there for as long as the window only.
+    _calibration_folder: Option<CalibrationFolder>,
     /// Whose slider moved since it was measured last.
     pub(super) moved: Option<Candidate>,
     pub(super) answering: Option<Answering>,
@@ -137,6 +139,11 @@ impl Studio {
             project.a = Recipe::open(name)?;
         }
         let processor = Arc::new(Processor::new(None)?);
+        let folder = match start.calibrations {
+            Some(_) => None,
+            // Where the settings cannot be read, who needs the folder says so.
+            None => CalibrationFolder::open().ok(),
+        };
         let words = format!(
             "{}, {} threads",
             processor.level_name(),
@@ -155,7 +162,11 @@ impl Studio {
             talk: None,
             first_question: start.ask.clone(),
             first_evaluation: start.evaluate,
-            calibrations: start.calibrations.clone(),
+            calibrations: start
+                .calibrations
+                .clone()
+                .or_else(|| folder.as_ref().map(|folder| folder.path.clone())),
+            _calibration_folder: folder,
             moved: None,
             answering: None,
             autosaver: None,

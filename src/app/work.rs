@@ -5,7 +5,7 @@ use super::loaded::Loaded;
 use super::measured::{Evaluated, QuickKl, Tasked};
 use super::running::Failure;
 use crate::calibrate::Calibration;
-use crate::compress::{CompressError, CompressedModel, CompressedTensor, compress_calibrated};
+use crate::compress::{CompressedModel, CompressedTensor, compress_calibrated};
 use crate::estimate::Estimate;
 use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, windows};
 use crate::job::Job;
@@ -44,7 +44,7 @@ impl Ready {
         loaded: &Loaded,
         recipe: &Recipe,
         job: &Job<'_>,
-    ) -> Result<CompressedModel, CompressError> {
+    ) -> Result<CompressedModel, Failure> {
         let calibration = self.calibration.as_deref();
         // A tensor that was made before there was a calibration has the setting, and is not what it asks.
         let is_fitted = |tensor: &&Arc<CompressedTensor>| {
@@ -52,7 +52,10 @@ impl Ready {
             !can_fit || !tensor.setting.is_calibrated() || tensor.output_error.is_some()
         };
         let ready: Vec<_> = self.tensors.iter().filter(is_fitted).cloned().collect();
-        compress_calibrated(&loaded.model, recipe, calibration, &ready, job)
+        let compressed = compress_calibrated(&loaded.model, recipe, calibration, &ready, job)?;
+        // A file that was overwritten while the window had it open gives numbers of nothing.
+        loaded.model.unchanged()?;
+        Ok(compressed)
     }
 }
 
@@ -276,7 +279,7 @@ pub(super) fn report(
         estimates: report.estimates,
     } = measured;
     let page = html(&report)?;
-    whole_file::write(&path, page.as_bytes())
+    whole_file::write_result(&path, page.as_bytes())
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok((path, page.len() as u64))
 }

@@ -17,6 +17,7 @@ use crate::job::{Cancelled, Job};
 use crate::lanes::{sum, widest};
 use crate::linear::{add_gram, mirror_lower};
 use crate::model::{Model, ModelError};
+use crate::saved_format::NewerFormat;
 use engine::shape::Role;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
@@ -58,6 +59,9 @@ pub enum CalibrateError {
         /// The file.
         path: PathBuf,
     },
+    /// A newer Whittle wrote a file of the cache.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// The system cannot read or write the cache.
     #[error("cannot {action} {path}: {source}")]
     Io {

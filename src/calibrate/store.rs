@@ -8,12 +8,17 @@
 
 use super::{CalibrateError, Hessian};
 use crate::forward::Input;
+use crate::saved_format::NewerFormat;
 use crate::whole_file;
 use engine::shape::Role;
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::path::Path;
 
+/// What files of all formats begin with; the format follows as a digit.
+const NAME: &[u8; 7] = b"WHTLCAL";
+/// The newest format.
+const FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"WHTLCAL2";
 const WITHOUT_OUTPUTS: &[u8; 8] = b"WHTLCAL1";
 /// Steps from no correlation to a whole one.
@@ -96,9 +101,23 @@ pub(super) fn load(path: &Path) -> Result<Moments, CalibrateError> {
         path: path.to_owned(),
         source,
     })?;
+    if let Some(format) = format(&bytes).filter(|format| *format > FORMAT) {
+        return Err(CalibrateError::Newer(NewerFormat {
+            kind: "calibration",
+            name: path.display().to_string(),
+            found: format.into(),
+            known: FORMAT,
+        }));
+    }
     parse(&bytes).ok_or_else(|| CalibrateError::Damaged {
         path: path.to_owned(),
     })
+}
+
+/// The format that a file says it has.
+fn format(bytes: &[u8]) -> Option<u32> {
+    let digit = *bytes.strip_prefix(NAME)?.first()?;
+    char::from(digit).to_digit(10)
 }
 
 fn parse(bytes: &[u8]) -> Option<Moments> {
@@ -233,6 +252,24 @@ mod tests {
     }
 
     #[test]
+    fn files_that_were_written_once_are_read_for_good() {
+        let files: [&[u8]; 2] = [
+            include_bytes!("../../tests/old-files/calibration-1"),
+            include_bytes!("../../tests/old-files/calibration-2"),
+        ];
+        for (file, outputs) in files.into_iter().zip([0, 1]) {
+            let moments = parse(file).unwrap();
+            let [(input, hessian)] = moments.as_slice() else {
+                panic!("{moments:?}");
+            };
+            assert_eq!((*input, hessian.tokens), (Input::Attention, 128));
+            assert_eq!(hessian.mean_squares().to_vec(), [4.0, 1.0, 0.25]);
+            assert_eq!(hessian.moments[[1, 0]], 2.0);
+            assert_eq!(hessian.outputs.len(), outputs);
+        }
+    }
+
+    #[test]
     fn a_damaged_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("layer");
@@ -246,6 +283,13 @@ mod tests {
             wrong[at] ^= 1;
             assert!(parse(&wrong).is_none());
         }
+        // What a newer Whittle wrote is not damaged.
+        let mut newer = bytes.clone();
+        newer[7] = b'3';
+        std::fs::write(&path, newer).unwrap();
+        let refused = load(&path).unwrap_err().to_string();
+        let expected = "expected format 2 or older, found format 3: a newer Whittle wrote it";
+        assert!(refused.ends_with(expected), "{refused}");
         // A width that the file cannot hold, under a right checksum.
         let mut wrong = bytes[..bytes.len() - 4].to_vec();
         wrong[20..24].copy_from_slice(&u32::MAX.to_le_bytes());

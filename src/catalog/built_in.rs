@@ -1,6 +1,6 @@
 //! The files of models that the program itself holds, so that they are there without a network.
 
-use super::entry::File;
+use super::entry::{Entry, File, Origin};
 use super::error::FetchError;
 use super::partial::{Meter, Partial, Stopped};
 
@@ -31,6 +31,26 @@ static FILES: [(&str, &[u8]); 6] = [
         include_bytes!("../../assets/hearth/README.md"),
     ),
 ];
+
+impl Entry {
+    /// The files that the program itself holds, by name: they need neither network nor disk.
+    #[must_use]
+    pub fn built_in_files(&self) -> Option<Vec<(&'static str, &'static [u8])>> {
+        self.sources.iter().find_map(|source| match &source.origin {
+            Origin::BuiltIn { folder } => Some(files(folder)),
+            Origin::Hub { .. } | Origin::PyPi => None,
+        })
+    }
+}
+
+/// All files of the folder that a source names, under the names that they have in it.
+fn files(folder: &str) -> Vec<(&'static str, &'static [u8])> {
+    let inside = |(path, bytes): &(&'static str, &'static [u8])| {
+        let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+        Some((name, *bytes))
+    };
+    FILES.iter().filter_map(inside).collect()
+}
 
 /// The bytes of a file of the folder, if the program holds it.
 pub(super) fn bytes(folder: &str, file: &File) -> Option<&'static [u8]> {

@@ -2,6 +2,9 @@
 
 use super::built_in;
 use super::entry::{Entry, File, Origin, Source};
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
+use crate::whole_file::{Scratch, WholeFile};
 use directories::ProjectDirs;
 use serde::Deserialize;
 use std::env;
@@ -32,13 +35,68 @@ pub enum Hub {
     Off,
 }
 
+/// Where calibrations are kept; for an account that can keep nothing, a folder for the time of a work.
+#[derive(Debug)]
+pub struct CalibrationFolder {
+    /// It.
+    pub path: PathBuf,
+    /// Why what is computed now has to be computed again the next time.
+    pub not_kept: Option<String>,
+    _scratch: Option<Scratch>,
+}
+
+impl CalibrationFolder {
+    /// The one of this account, made where it is missing.
+    ///
+    /// # Errors
+    /// When the settings file cannot be read, or no folder can be made anywhere.
+    pub fn open() -> Result<Self, SettingsError> {
+        let reason = match Cache::from_environment() {
+            Ok(cache) => {
+                let path = cache.calibrations();
+                match require_writable(&path) {
+                    Ok(()) => {
+                        return Ok(Self {
+                            path,
+                            not_kept: None,
+                            _scratch: None,
+                        });
+                    }
+                    Err(error) => format!("cannot write {}: {error}", path.display()),
+                }
+            }
+            Err(error @ SettingsError::NoHome) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        let scratch = Scratch::new().map_err(SettingsError::Nowhere)?;
+        Ok(Self {
+            path: scratch.path().to_owned(),
+            not_kept: Some(reason),
+            _scratch: Some(scratch),
+        })
+    }
+}
+
+/// Makes a folder in which files can be made.
+fn require_writable(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    // A file is begun and dropped again.
+    WholeFile::create(&folder.join("writable")).map(drop)
+}
+
 /// The environment or the settings file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
+    /// The settings are of a newer Whittle.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// This account has no home.
     #[error("this account has no home folder: set WHITTLE_CACHE to the folder for models")]
     NoHome,
+    /// There is no place for what is computed.
+    #[error("cannot make a folder for calibrations: {0}")]
+    Nowhere(std::io::Error),
     /// The settings file is there and cannot be read.
     #[error("cannot read {path}: {error}")]
     Read {
@@ -111,6 +169,18 @@ impl Cache {
         Ok(cache)
     }
 
+    /// The cache of this account; nothing for one without a home, which can have fetched nothing.
+    ///
+    /// # Errors
+    /// When the settings file cannot be read.
+    pub fn if_any() -> Result<Option<Self>, SettingsError> {
+        match Self::from_environment() {
+            Ok(cache) => Ok(Some(cache)),
+            Err(SettingsError::NoHome) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The folder of a model's files, whether or not they are there.
     #[must_use]
     pub fn model_folder(&self, entry: &Entry) -> PathBuf {
@@ -165,9 +235,12 @@ pub(super) fn is_placed(folder: &Path, origin: &Origin, file: &File) -> bool {
 }
 
 fn read_settings(path: &Path) -> Result<Settings, SettingsError> {
-    let text = match fs::read_to_string(path) {
+    let text = match text_file::read(path, text_file::WRITTEN_BYTES) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Settings::default()),
+        // A home that is no folder has no settings either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Settings::default());
+        }
         Err(error) => {
             return Err(SettingsError::Read {
                 path: path.to_owned(),
@@ -175,6 +248,7 @@ fn read_settings(path: &Path) -> Result<Settings, SettingsError> {
             });
         }
     };
+    Format::<1>::check_toml("settings", &path.to_string_lossy(), &text)?;
     toml::from_str(&text).map_err(|error| SettingsError::Toml {
         path: path.to_owned(),
         error,
@@ -197,6 +271,12 @@ mod tests {
             read_settings(&path).expect("a hub").hub.as_deref(),
             Some("https://mirror.example/")
         );
+        fs::write(&path, include_str!("../../tests/old-files/settings.toml")).expect("a file");
+        assert!(read_settings(&path).expect("a hub").hub.is_some());
+        fs::write(&path, "later = 1\nformat = 9\n").expect("a file");
+        let message = read_settings(&path).expect_err("a newer one").to_string();
+        let expected = "expected format 1 or older, found format 9: a newer Whittle wrote it";
+        assert!(message.ends_with(expected), "{message}");
         fs::write(&path, "hub = 3\n").expect("a file");
         let message = read_settings(&path).expect_err("a number").to_string();
         assert!(

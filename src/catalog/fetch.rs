@@ -59,18 +59,6 @@ pub fn fetch(entry: &Entry, cache: &Cache, job: &Job<'_>) -> Result<Fetched, Fet
     })
 }
 
-/// What `Model::load` takes for a model that can be opened now: one that is in the cache, or one that is built in, which
-/// is brought there first. Nothing for a model that would have to be fetched.
-///
-/// # Errors
-/// When a model that is built in cannot be brought into the cache.
-pub fn ready(entry: &Entry, cache: &Cache, job: &Job<'_>) -> Result<Option<PathBuf>, FetchError> {
-    if entry.is_built_in() {
-        fetch(entry, cache, job)?;
-    }
-    Ok(cache.weights(entry))
-}
-
 fn fetched(folder: PathBuf, source: &Source) -> Fetched {
     let files = source
         .files

@@ -12,10 +12,12 @@ mod hub;
 mod partial;
 mod pypi;
 
-pub use cache::{Cache, Hub, SettingsError};
+pub use cache::{Cache, CalibrationFolder, Hub, SettingsError};
 pub use entry::{Entry, File, Kind, Origin, Part, Source};
 pub use error::FetchError;
-pub use fetch::{Fetched, fetch, ready};
+pub use fetch::{Fetched, fetch};
+
+use crate::renamed::{Named, today};
 
 /// The model that is taken where none is named: it is built in.
 pub const DEFAULT_MODEL: &str = "hearth";
@@ -65,6 +67,7 @@ impl Catalog {
     /// The model of this name.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
+        let name = today(Named::Model, name);
         self.entries.iter().find(|entry| entry.name == name)
     }
 

@@ -3,8 +3,9 @@
 use super::Output;
 use super::open::open_model;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
-use crate::catalog::Cache;
+use crate::catalog::CalibrationFolder;
 use crate::model::Model;
+use crate::text_file::{self, PROSE_BYTES};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 pub(super) struct CalibrateArgs {
     /// Path or catalog name of a model
-    model: String,
+    model: PathBuf,
     #[command(flatten)]
     calibration: CalibrationArgs,
 }
@@ -34,6 +35,11 @@ pub(super) struct CalibrationArgs {
 }
 
 impl CalibrationArgs {
+    /// What it reads.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.calibration_text.iter().chain(&self.calibration_chats)
+    }
+
     /// The text that was asked for, `more` tokens beyond the calibration's included.
     pub(super) fn text(&self, model: &Model, more: usize) -> anyhow::Result<CalibrationText> {
         self.text_of(model, self.calibration_tokens.saturating_add(more))
@@ -42,7 +48,8 @@ impl CalibrationArgs {
     /// So many tokens of the text that was asked for.
     pub(super) fn text_of(&self, model: &Model, tokens: usize) -> anyhow::Result<CalibrationText> {
         let read = |path: &Path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+            text_file::read(path, PROSE_BYTES)
+                .with_context(|| format!("cannot read {}", path.display()))
         };
         let name = |path: &Path| {
             path.file_name()
@@ -59,17 +66,27 @@ impl CalibrationArgs {
         })
     }
 
-    /// The calibration of `model`, from the cache if it is there.
-    pub(super) fn compute(&self, model: &Model, output: &Output) -> anyhow::Result<Calibration> {
+    /// The calibration of `model`, from `folder` if it is there.
+    pub(super) fn compute(
+        &self,
+        model: &Model,
+        folder: &Path,
+        output: &Output,
+    ) -> anyhow::Result<Calibration> {
         let text = self.text(model, 0)?;
-        let cache = folder()?;
-        Ok(output.with_bar(|job| Calibration::compute(model, &text, &cache, job))?)
+        Ok(output.with_bar(|job| Calibration::compute(model, &text, folder, job))?)
     }
 }
 
-/// Where calibrations are kept.
-pub(super) fn folder() -> anyhow::Result<PathBuf> {
-    Ok(Cache::from_environment()?.calibrations())
+/// Where calibrations are kept; says so where they cannot be.
+pub(super) fn folder(output: &Output) -> anyhow::Result<CalibrationFolder> {
+    let folder = CalibrationFolder::open()?;
+    if let Some(reason) = &folder.not_kept {
+        output.remark(&format!(
+            "What is calibrated now is not kept for the next time: {reason}"
+        ));
+    }
+    Ok(folder)
 }
 
 #[derive(Serialize)]
@@ -84,7 +101,8 @@ struct CalibrateReport {
 pub(super) fn run(args: &CalibrateArgs, output: &Output) -> anyhow::Result<()> {
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
-    let calibration = args.calibration.compute(&model, output)?;
+    let folder = folder(output)?;
+    let calibration = args.calibration.compute(&model, &folder.path, output)?;
     let report = CalibrateReport {
         text: calibration.origin.text.clone(),
         text_sha256: calibration.origin.text_sha256.clone(),

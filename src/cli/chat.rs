@@ -5,9 +5,11 @@ use super::{Output, kv_bits};
 use crate::job::Job;
 use crate::packed::{Conversation, PackedModel, Question, WeightSource as _};
 use crate::workers::Processor;
+use anyhow::{Context as _, ensure};
 use engine::arena::CachePrecision;
 use serde::Serialize;
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{Read, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -16,8 +18,8 @@ use std::path::PathBuf;
 pub(super) struct ChatArgs {
     /// Packed file
     file: PathBuf,
-    /// What to ask
-    #[arg(long, value_name = "P")]
+    /// What to ask; `-` reads it from standard input
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
     prompt: String,
     /// System text
     #[arg(long, value_name = "S")]
@@ -59,13 +61,17 @@ struct ChatReport {
 }
 
 pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
+    let prompt = match args.prompt.as_str() {
+        "-" => read_prompt(std::io::stdin().lock())?.into(),
+        prompt => Cow::Borrowed(prompt),
+    };
     let packed = PackedModel::open(&args.file, &Job::silent())?;
     let processor = Processor::new(args.threads)?;
     let cache = args.kv_bits.unwrap_or(packed.cache());
     let mut conversation = Conversation::with_cache(&packed, args.context, cache);
     let question = Question {
         system: args.system.as_deref(),
-        user: &args.prompt,
+        user: &prompt,
         max_tokens: args.max_tokens,
         sampling: args.sampling.sampling(),
         stop: &args.stop,
@@ -106,4 +112,55 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
             r.threads
         )
     })
+}
+
+/// Most bytes of a prompt; no context holds as many.
+const PROMPT_BYTES: u64 = 1 << 20;
+
+/// What a person or a program hands over as prompt, without the line's end.
+fn read_prompt(from: impl Read) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let mut limited = from.take(PROMPT_BYTES + 1);
+    let read = limited.read_to_end(&mut bytes);
+    read.context("cannot read the prompt from standard input")?;
+    let found = bytes.len();
+    ensure!(
+        found as u64 <= PROMPT_BYTES,
+        "expected a prompt of at most {PROMPT_BYTES} bytes on standard input, found more"
+    );
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow::anyhow!("expected a prompt in UTF-8 on standard input, found another byte at {at}")
+    })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    ensure!(
+        !line.trim().is_empty(),
+        "expected a prompt on standard input, found none"
+    );
+    Ok(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_from_standard_input_loses_one_line_end_and_nothing_else() {
+        let check = |input: &[u8], expected: &str| {
+            assert_eq!(read_prompt(input).unwrap(), expected);
+        };
+        check(b"turn on the light", "turn on the light");
+        check(b"turn on the light\n", "turn on the light");
+        check(b"turn on\r\n", "turn on");
+        check(b" two\nlines \n\n", " two\nlines \n");
+        let refused = |input: &[u8]| read_prompt(input).unwrap_err().to_string();
+        for nothing in [&b""[..], b"\n", b" \r\n"] {
+            let expected = "expected a prompt on standard input, found none";
+            assert_eq!(refused(nothing), expected);
+        }
+        assert!(refused(b"a\xff").ends_with("found another byte at 1"));
+        let long = vec![b'a'; 1 + PROMPT_BYTES as usize];
+        assert!(refused(&long).contains("at most 1048576 bytes"));
+    }
 }

@@ -24,7 +24,7 @@ pub(super) struct CompareArgs {
     files: Vec<PathBuf>,
     /// Path or catalog name of the model that they were made of
     #[arg(long, value_name = "MODEL")]
-    reference: Option<String>,
+    reference: Option<PathBuf>,
     /// Text file to score
     #[arg(long, value_name = "T", requires = "reference")]
     text: Option<PathBuf>,
@@ -32,10 +32,10 @@ pub(super) struct CompareArgs {
     extent: ExtentArgs,
     /// Set or file of tasks to ask
     #[arg(long, value_name = "T.jsonl")]
-    tasks: Option<String>,
+    tasks: Option<PathBuf>,
     /// Ids of built-in boards, board files, or "all"
     #[arg(long, value_name = "ID|FILE|all", num_args = 1..)]
-    board: Vec<String>,
+    board: Vec<PathBuf>,
     /// Threads that compute; if not given all cores, from four on all but one
     #[arg(long, value_name = "N")]
     threads: Option<usize>,

@@ -1,7 +1,8 @@
 //! `whittle compress`: a model and a recipe in, a packed file out.
 
 use super::Output;
-use super::calibrate::CalibrationArgs;
+use super::calibrate::{CalibrationArgs, folder};
+use super::files::Files;
 use super::open::open_model;
 use crate::compress::CompressedModel;
 use crate::packed::{Draft, Layout, PackError, PrefixChoice, PrefixText};
@@ -9,17 +10,17 @@ use crate::recipe::Recipe;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Compress a model as a recipe says and pack it
 #[derive(Debug, clap::Args)]
 pub(super) struct CompressArgs {
     /// Path or catalog name of a model
-    model: String,
+    model: PathBuf,
     /// Preset or path of a recipe
     #[arg(long, value_name = "R")]
-    recipe: String,
+    recipe: PathBuf,
     /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`;
     /// method:nearest|search|gptq, pruner:magnitude|wanda|sparsegpt and pattern:N:M may follow
     #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
@@ -76,23 +77,36 @@ struct TensorReport {
 }
 
 /// The preset or file with its exceptions.
-pub(super) fn open_recipe(name: &str, set: &[String]) -> anyhow::Result<Recipe> {
-    let mut recipe = Recipe::open(name)?;
+pub(super) fn open_recipe(spec: &Path, set: &[String]) -> anyhow::Result<Recipe> {
+    let mut recipe = Recipe::open(spec)?;
     for text in set {
         recipe.set(text)?;
     }
     Ok(recipe)
 }
 
+impl CompressArgs {
+    pub(super) fn files(&self) -> Files {
+        let texts = self.calibration.files();
+        Files::default()
+            .reads([&self.model, &self.recipe])
+            .reads(texts)
+            .writes([&self.out])
+    }
+}
+
 pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
     let recipe = open_recipe(&args.recipe, &args.set)?;
     let model = open_model(&args.model, output)?;
     let start = Instant::now();
-    let calibration = if recipe.is_calibrated() {
-        Some(args.calibration.compute(&model, output)?)
-    } else {
-        None
+    let folder = match recipe.is_calibrated() {
+        true => Some(folder(output)?),
+        false => None,
     };
+    let calibration = folder
+        .as_ref()
+        .map(|folder| args.calibration.compute(&model, &folder.path, output))
+        .transpose()?;
     let choice = PrefixChoice {
         text: match (&args.prefix, args.no_prefix) {
             (Some(system), _) => PrefixText::System(system),

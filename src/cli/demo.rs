@@ -17,12 +17,13 @@ use crate::speech::missing_models;
 use crate::speech::synthesize::Synthesizer;
 use crate::voice::ModelAssistant;
 use crate::voice::wav::{self, Recording};
+use crate::whole_file::Scratch;
 use crate::workers::Processor;
 use engine::dialogue::Dialogue;
 use engine::sampler::Sampling;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,10 +37,10 @@ const SMALLEST: &str = "seed-extreme";
 pub(super) struct DemoArgs {
     /// Path or catalog name of a model
     #[arg(default_value = DEFAULT_MODEL)]
-    model: String,
+    model: PathBuf,
     /// Preset or path of a recipe
     #[arg(long, value_name = "R", default_value = "balanced-4bit")]
-    recipe: String,
+    recipe: PathBuf,
 }
 
 pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
@@ -48,7 +49,7 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         done: Vec::new(),
     };
     let begun = Instant::now();
-    let folder = tempfile::tempdir()?;
+    let folder = Scratch::new()?;
     let processor = Arc::new(Processor::new(None)?);
 
     let start = Instant::now();
@@ -170,7 +171,7 @@ fn talk(
     folder: &Path,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let missing = missing_models(&Cache::from_environment()?);
+    let missing = missing_models(Cache::if_any()?.as_ref());
     if !missing.is_empty() {
         let size = |entry: &Entry| json!({"name": entry.name, "bytes": entry.bytes()});
         let figures = json!({ "missing": missing.iter().map(size).collect::<Vec<_>>() });

@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 pub(super) struct EstimateArgs {
     /// Path or catalog name of a model, or a packed file
     #[arg(required_unless_present = "shape")]
-    model: Option<String>,
+    model: Option<PathBuf>,
     /// Shape of a model that need not exist: a TOML file such as presets/shapes/smollm2-135m.toml
     #[arg(long, value_name = "S.toml", conflicts_with = "model")]
     shape: Option<PathBuf>,
     /// Preset or path of a recipe; a packed file has its own
     #[arg(long, value_name = "R")]
-    recipe: Option<String>,
+    recipe: Option<PathBuf>,
     /// Exception to the recipe, such as `feed-forward.down@0..4=bits:6,sparsity:20%`
     #[arg(long, value_name = "PATTERN=bits:B,sparsity:S")]
     set: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct EstimateArgs {
 pub(super) struct OptionArgs {
     /// Id of a built-in board, a board file, or "all"
     #[arg(long, value_name = "ID|FILE|all", default_value = "all")]
-    board: String,
+    board: PathBuf,
     /// Tokens that the cache of keys and values holds
     #[arg(long, default_value_t = Options::default().context_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     context: u32,
@@ -68,16 +68,14 @@ const DEFAULT_RECIPE: &str = "balanced-4bit";
 pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
     let asked = args.options.kv_bits;
     let (shape, tensors, cache) = match (&args.shape, &args.model) {
-        (None, Some(model)) if is_packed(Path::new(model)) => {
+        (None, Some(model)) if is_packed(model) => {
             anyhow::ensure!(
                 args.recipe.is_none() && args.set.is_empty(),
-                "{model} is packed already: it has its own recipe"
+                "{} is packed already: it has its own recipe",
+                model.display()
             );
-            let packed = output.with_bar(|job| PackedModel::open(Path::new(model), job))?;
-            let name = Path::new(model)
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy();
+            let packed = output.with_bar(|job| PackedModel::open(model, job))?;
+            let name = model.file_stem().unwrap_or_default().to_string_lossy();
             let cache = asked.unwrap_or(packed.cache());
             let (shape, tensors) = planned(&packed, &name, cache);
             (shape, tensors, cache)
@@ -88,7 +86,8 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
                 (None, Some(model)) => ModelShape::of(&open_model(model, output)?)?,
                 (None, None) => anyhow::bail!("name a model or a shape"),
             };
-            let recipe = open_recipe(args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE), &args.set)?;
+            let recipe = args.recipe.as_deref();
+            let recipe = open_recipe(recipe.unwrap_or(Path::new(DEFAULT_RECIPE)), &args.set)?;
             let layers = shape.hyperparameters.layers;
             let tensors = plan(&shape, &|role, layer| recipe.setting(role, layer, layers));
             (shape, tensors, asked.unwrap_or(Options::default().cache))

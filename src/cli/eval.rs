@@ -3,6 +3,7 @@
 mod tasks;
 
 use super::Output;
+use super::files::Files;
 use super::kv_bits;
 use super::measure::{ExtentArgs, open_packed, remark_on};
 use super::open::open_model;
@@ -13,7 +14,7 @@ use clap::ArgGroup;
 use engine::arena::CachePrecision;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure the quality of a packed model, against its source or by tasks
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub(super) struct EvalArgs {
     file: PathBuf,
     /// Path or catalog name of the source model
     #[arg(long, value_name = "MODEL", conflicts_with = "tasks")]
-    reference: Option<String>,
+    reference: Option<PathBuf>,
     /// Text file to score
     #[arg(long, value_name = "T")]
     text: Option<PathBuf>,
@@ -54,6 +55,16 @@ struct EvalReport {
     layers: Option<Vec<TensorError>>,
 }
 
+impl EvalArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.file])
+            .reads(&self.text)
+            .reads(self.reference.iter().chain(&self.tasks.set))
+            .writes(&self.tasks.lines)
+    }
+}
+
 pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
     match &args.reference {
         Some(reference) => compare(args, reference, output),
@@ -61,7 +72,7 @@ pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
     }
 }
 
-fn compare(args: &EvalArgs, reference: &str, output: &Output) -> anyhow::Result<()> {
+fn compare(args: &EvalArgs, reference: &Path, output: &Output) -> anyhow::Result<()> {
     let packed = open_packed(&args.file, output)?;
     let mut report = EvalReport {
         quality: None,

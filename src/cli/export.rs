@@ -1,7 +1,8 @@
 //! `whittle export`: a packed file in, a file for llama.cpp or a folder for Python out.
 
 use super::Output;
-use super::open::{model_path, open_model};
+use super::files::Files;
+use super::open::open_model;
 use crate::packed::PackedModel;
 use crate::packed::export::{Exported, FloatType, Values, to_gguf, to_safetensors};
 use anyhow::Context as _;
@@ -16,7 +17,7 @@ pub(super) struct ExportArgs {
     file: PathBuf,
     /// Path or catalog name of the model that was packed: tokenizer and chat template come from it
     #[arg(long, value_name = "M")]
-    model: String,
+    model: PathBuf,
     /// GGUF file to write, for llama.cpp
     #[arg(long, value_name = "F.gguf", group = "target")]
     gguf: Option<PathBuf>,
@@ -38,6 +39,15 @@ pub(super) fn float(text: &str) -> Result<FloatType, String> {
     }
 }
 
+impl ExportArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.file, &self.model])
+            .writes(&self.gguf)
+            .makes(&self.safetensors)
+    }
+}
+
 pub(super) fn run(args: &ExportArgs, output: &Output) -> anyhow::Result<()> {
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let model = open_model(&args.model, output)?;
@@ -50,12 +60,10 @@ pub(super) fn run(args: &ExportArgs, output: &Output) -> anyhow::Result<()> {
             (path, exported)
         }
         (None, Some(folder)) => {
-            let source = model_path(&args.model, output)?;
-            let tokenizer = Some(source.as_path()).filter(|path| path.is_dir());
             let float = args.dequantize.unwrap_or(FloatType::F16);
-            let exported = output
-                .with_bar(|job| to_safetensors(&packed, &model, float, tokenizer, folder, job))?;
-            if tokenizer.is_none() {
+            let exported =
+                output.with_bar(|job| to_safetensors(&packed, &model, float, folder, job))?;
+            if !model.is_folder() {
                 output.remark(
                     "The tokenizer is in the GGUF file that was packed: the folder has none.",
                 );

@@ -1,6 +1,7 @@
 //! `whittle fetch`: brings models of the catalog into the cache.
 
 use super::Output;
+use super::measure::shown;
 use crate::catalog::{Cache, Catalog, Entry, fetch};
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
@@ -32,9 +33,11 @@ pub(super) fn run(args: &FetchArgs, output: &Output) -> anyhow::Result<()> {
         match output.with_bar(|job| fetch(entry, &cache, job)) {
             Ok(fetched) => {
                 lines.push(format!("{}  {}", entry.name, fetched.folder.display()));
-                models.push(
-                    json!({ "name": entry.name, "folder": fetched.folder, "files": fetched.files }),
-                );
+                models.push(json!({
+                    "name": entry.name,
+                    "folder": shown(&fetched.folder),
+                    "files": fetched.files.iter().map(|file| shown(file)).collect::<Vec<_>>(),
+                }));
             }
             Err(error) => failures.push(error.to_string()),
         }

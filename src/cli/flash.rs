@@ -16,7 +16,7 @@ pub(super) struct FlashArgs {
     file: PathBuf,
     /// Id of a built-in board, or a board file
     #[arg(long, value_name = "ID|FILE")]
-    board: String,
+    board: PathBuf,
     /// Serial port of the board, or "fake" for an emulated ESP32-C3
     #[arg(long)]
     port: String,

@@ -10,13 +10,13 @@ use engine::dialogue::Dialogue;
 use engine::shape::Role;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Show a model's architecture, size and tensors
 #[derive(Debug, clap::Args)]
 pub(super) struct InfoArgs {
     /// A GGUF file, a Hugging Face folder, a name of the catalog, or a packed file
-    model: String,
+    model: PathBuf,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,9 +56,8 @@ struct TensorInfo {
 }
 
 pub(super) fn run(args: &InfoArgs, output: &Output) -> anyhow::Result<()> {
-    let path = Path::new(&args.model);
-    if is_packed(path) {
-        return packed::run(path, output);
+    if is_packed(&args.model) {
+        return packed::run(&args.model, output);
     }
     let model = open_model(&args.model, output)?;
     output.emit(&info(&model), text)

@@ -1,12 +1,22 @@
-//! What Ctrl-C does: the work that runs is asked to stop, so that it leaves nothing half written behind.
+//! What Ctrl-C does: the work that runs is asked to stop, so that it leaves nothing half written behind; where
+//! none runs, or it does not hear in time, the process ends and takes what is half written with it.
 
 use crate::job::CancelToken;
+use crate::whole_file;
+use std::io::Write as _;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What a shell reports of a process that Ctrl-C ended.
 pub(super) const INTERRUPTED: u8 = 130;
+/// How long work may take to notice that it was asked to stop. Most of it asks many times a second; what waits
+/// for another process, or for a step of a very large model, never does or too late for who pressed Ctrl-C.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at whether it noticed.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The work of this process that an interrupt asks to stop, and whether one did.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +29,8 @@ struct Shared {
 }
 
 impl Interrupt {
-    /// From now on Ctrl-C, or being asked to terminate, cancels the work that runs; where none does, or it
-    /// has been asked already, it ends the process.
+    /// From now on Ctrl-C, or being asked to terminate, cancels the work that runs; where none does, it does not
+    /// notice, or it was asked already, it ends the process.
     pub(super) fn listen() -> Self {
         let interrupt = Self::default();
         let heard = interrupt.clone();
@@ -30,16 +40,29 @@ impl Interrupt {
     }
 
     fn stop(&self) {
-        self.0.was_heard.store(true, Ordering::Relaxed);
-        match self.running().take() {
-            Some(work) => work.cancel(),
-            None => exit(INTERRUPTED.into()),
+        let was_heard = self.0.was_heard.swap(true, Ordering::Relaxed);
+        let Some(work) = self.running().clone().filter(|_| !was_heard) else {
+            end();
+        };
+        work.cancel();
+        let asked = Instant::now();
+        while asked.elapsed() < PATIENCE {
+            // It ends by itself, and says so.
+            if work.is_heeded() || self.running().is_none() {
+                return;
+            }
+            sleep(LOOK);
         }
+        end();
     }
 
     /// Does `work`, which the token that it gets can stop.
     pub(super) fn during<T>(&self, work: impl FnOnce(CancelToken) -> T) -> T {
         let token = CancelToken::new();
+        if self.was_heard() {
+            // What follows work that was asked to stop need not begin.
+            token.cancel();
+        }
         *self.running() = Some(token.clone());
         let result = work(token);
         *self.running() = None;
@@ -57,4 +80,11 @@ impl Interrupt {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends the process without unwinding; what is half written goes with it.
+fn end() -> ! {
+    whole_file::remove_parts();
+    drop(writeln!(std::io::stderr().lock(), "whittle: cancelled"));
+    exit(INTERRUPTED.into())
 }

@@ -47,7 +47,7 @@ pub(super) fn open_packed(path: &Path, output: &Output) -> anyhow::Result<Packed
 
 /// Writes a text to a file that replaces an older one only once it is whole.
 pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    whole_file::write(path, text.as_bytes())
+    whole_file::write_result(path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -16,6 +16,7 @@ mod estimate;
 mod eval;
 mod export;
 mod fetch;
+mod files;
 #[cfg(feature = "flash")]
 mod flash;
 mod info;
@@ -40,8 +41,10 @@ pub use output::Output;
 #[cfg(feature = "gui")]
 pub use studio::StudioArgs;
 
+use crate::signals;
 use clap::{Parser, Subcommand};
 use engine::arena::CachePrecision;
+use files::Files;
 use std::process::ExitCode;
 
 /// What remains to be done after the arguments were parsed.
@@ -98,6 +101,41 @@ enum Command {
     Studio(StudioArgs),
 }
 
+impl Command {
+    /// What it reads and writes by name; nothing of those that write no file.
+    fn files(&self) -> Files {
+        match self {
+            Self::Compress(args) => args.files(),
+            Self::Eval(args) => args.files(),
+            Self::Export(args) => args.files(),
+            Self::Report(args) => args.files(),
+            Self::Rotate(args) => args.files(),
+            Self::Sweep(args) => args.files(),
+            #[cfg(feature = "voice")]
+            Self::Talk(args) => args.files(),
+            Self::Trim(args) => args.files(),
+            Self::Tune(args) => args.files(),
+            #[cfg(feature = "gui")]
+            Self::Studio(args) => args.files(),
+            Self::Bench(_)
+            | Self::Boards(_)
+            | Self::Calibrate(_)
+            | Self::Chat(_)
+            | Self::Check(_)
+            | Self::Compare(_)
+            | Self::Estimate(_)
+            | Self::Fetch(_)
+            | Self::Info(_)
+            | Self::Models(_)
+            | Self::Reproduce(_) => Files::default(),
+            #[cfg(all(feature = "voice", feature = "flash"))]
+            Self::Demo(_) => Files::default(),
+            #[cfg(feature = "flash")]
+            Self::Flash(_) | Self::Ports(_) => Files::default(),
+        }
+    }
+}
+
 /// Bits of an element of the KV cache, as `--kv-bits` takes them.
 fn kv_bits(text: &str) -> Result<CachePrecision, String> {
     let bits = text.parse().ok().and_then(CachePrecision::from_bits);
@@ -108,7 +146,12 @@ fn kv_bits(text: &str) -> Result<CachePrecision, String> {
 #[must_use]
 pub fn main() -> Next {
     let cli = Cli::parse();
+    signals::prepare();
     let output = Output::new(cli.json);
+    let files = cli.command.as_ref().map(Command::files).unwrap_or_default();
+    if let Err(error) = files.check() {
+        return Next::Exit(output.finish(Err(error)));
+    }
     let result: anyhow::Result<()> = match cli.command {
         #[cfg(feature = "gui")]
         None => return Next::Studio(StudioArgs::default()),

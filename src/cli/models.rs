@@ -1,9 +1,10 @@
 //! `whittle models`: what the catalog has and what is here.
 
 use super::Output;
+use super::measure::shown;
 use crate::catalog::{Cache, Catalog, Entry};
-use anyhow::Context as _;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// List the models that are built in or can be fetched, and where they are on disk
 #[derive(Debug, clap::Args)]
@@ -11,7 +12,8 @@ pub(super) struct ModelsArgs {}
 
 pub(super) fn run(_args: &ModelsArgs, output: &Output) -> anyhow::Result<()> {
     let catalog = Catalog::builtin();
-    let cache = Cache::from_environment().context("cannot tell where models belong")?;
+    let cache = Cache::if_any()?;
+    let installed = |entry: &Entry| cache.as_ref().and_then(|cache| cache.installed(entry));
     let models: Vec<_> = catalog
         .entries
         .iter()
@@ -24,7 +26,7 @@ pub(super) fn run(_args: &ModelsArgs, output: &Output) -> anyhow::Result<()> {
                 "bytes": entry.bytes(),
                 "default": entry.default,
                 "built_in": entry.is_built_in(),
-                "installed": cache.installed(entry),
+                "installed": installed(entry).map(|path| shown(&path)),
             })
         })
         .collect();
@@ -32,17 +34,17 @@ pub(super) fn run(_args: &ModelsArgs, output: &Output) -> anyhow::Result<()> {
         let lines: Vec<String> = catalog
             .entries
             .iter()
-            .map(|entry| line(entry, &cache))
+            .map(|entry| line(entry, installed(entry)))
             .collect();
         lines.join("\n")
     })
 }
 
-fn line(entry: &Entry, cache: &Cache) -> String {
-    let here = match (cache.installed(entry), entry.is_built_in()) {
+fn line(entry: &Entry, installed: Option<PathBuf>) -> String {
+    let here = match (installed, entry.is_built_in()) {
         (Some(path), true) => format!("built in, {}", path.display()),
         (Some(path), false) => path.display().to_string(),
-        (None, true) => "built in, written to disk when it is opened".to_owned(),
+        (None, true) => "built in".to_owned(),
         (None, false) => "not fetched".to_owned(),
     };
     #[expect(

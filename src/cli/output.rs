@@ -2,6 +2,8 @@
 
 use super::interrupt::{INTERRUPTED, Interrupt};
 use crate::job::{Job, Progress};
+use crate::signals;
+use crate::source_file;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::Write as _;
@@ -39,29 +41,41 @@ impl Output {
     /// Runs `work` with a job that draws a progress bar on standard error when that is a terminal, and that
     /// Ctrl-C cancels.
     pub fn with_bar<T>(&self, work: impl FnOnce(&Job<'_>) -> T) -> T {
-        let draw = |p: Progress<'_>| {
-            if p.total > 0 {
-                self.bar.set_length(p.total);
-            }
-            self.bar.set_position(p.done);
-            if self.bar.message() != p.stage {
-                self.bar.set_message(p.stage.to_owned());
-            }
-        };
-        let result = self.interrupt.during(|token| work(&Job::new(&draw, token)));
+        let result = self.interrupt.during(|token| {
+            let draw = |p: Progress<'_>| {
+                self.draw(p);
+                if signals::any_lost() {
+                    // What comes of it would be refused.
+                    token.cancel();
+                }
+            };
+            work(&Job::new(&draw, token.clone()))
+        });
         self.bar.finish_and_clear();
         result
+    }
+
+    fn draw(&self, progress: Progress<'_>) {
+        if progress.total > 0 {
+            self.bar.set_length(progress.total);
+        }
+        self.bar.set_position(progress.done);
+        if self.bar.message() != progress.stage {
+            self.bar.set_message(progress.stage.to_owned());
+        }
     }
 
     /// Prints `value` as one JSON object, or else what `text` makes of it.
     ///
     /// # Errors
-    /// When standard output is closed or the value cannot be written as JSON.
+    /// When standard output is closed, the value cannot be written as JSON, or a file that it comes from changed
+    /// while it was read.
     pub fn emit<T: Serialize>(
         &self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
+        source_file::unchanged()?;
         let line = if self.json {
             serde_json::to_string(value)?
         } else {
@@ -85,7 +99,14 @@ impl Output {
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                self.remark(&format!("whittle: {}", sentence(&error)));
+                let mut text = sentence(&error);
+                if let Some(changed) = source_file::changed().map(|c| c.to_string())
+                    && !text.contains(&changed)
+                {
+                    // Whatever else failed, this is why.
+                    text = changed;
+                }
+                self.remark(&format!("whittle: {text}"));
                 if self.interrupt.was_heard() {
                     ExitCode::from(INTERRUPTED)
                 } else {

@@ -1,6 +1,7 @@
 //! `whittle report`: all that is known of a packed file, as a page of its own.
 
 use super::Output;
+use super::files::Files;
 use super::kv_bits;
 use super::measure::{ExtentArgs, open_packed, remark_on, shown, stem, write_whole};
 use super::open::open_model;
@@ -17,7 +18,7 @@ pub(super) struct ReportArgs {
     file: PathBuf,
     /// Path or catalog name of the model that it was made of
     #[arg(long, value_name = "MODEL")]
-    reference: String,
+    reference: PathBuf,
     /// Text file to score
     #[arg(long, value_name = "T")]
     text: Option<PathBuf>,
@@ -25,10 +26,10 @@ pub(super) struct ReportArgs {
     extent: ExtentArgs,
     /// Set or file of tasks to ask
     #[arg(long, value_name = "T.jsonl")]
-    tasks: Option<String>,
+    tasks: Option<PathBuf>,
     /// Ids of built-in boards, board files, or "all"
     #[arg(long, value_name = "ID|FILE|all", num_args = 1..)]
-    board: Vec<String>,
+    board: Vec<PathBuf>,
     /// Page to write
     #[arg(long, value_name = "R.html", required_unless_present = "json")]
     out: Option<PathBuf>,
@@ -39,6 +40,17 @@ pub(super) struct ReportArgs {
     /// those that the file was made for
     #[arg(long, value_name = "B", value_parser = kv_bits)]
     kv_bits: Option<CachePrecision>,
+}
+
+impl ReportArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.file])
+            .reads(&self.text)
+            .reads([&self.reference])
+            .reads(self.tasks.iter().chain(&self.board))
+            .writes(&self.out)
+    }
 }
 
 pub(super) fn run(args: &ReportArgs, output: &Output) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ pub(super) struct ReproduceArgs {
     file: PathBuf,
     /// Path or catalog name of the model that it was made of
     #[arg(long, value_name = "MODEL")]
-    model: String,
+    model: PathBuf,
     #[command(flatten)]
     calibration: CalibrationArgs,
 }
@@ -25,10 +25,10 @@ pub(super) fn run(args: &ReproduceArgs, output: &Output) -> anyhow::Result<()> {
     let packed = open_packed(&args.file, output)?;
     let model = open_model(&args.model, output)?;
     let processor = Processor::new(None)?;
-    let (name, cache) = (shown(&args.file), folder()?);
+    let (name, cache) = (shown(&args.file), folder(output)?);
     let text = |tokens| args.calibration.text_of(&model, tokens);
     let reproduced = output
-        .with_bar(|job| reproduce((&name, &packed), &model, text, &cache, &processor, job))?;
+        .with_bar(|job| reproduce((&name, &packed), &model, text, &cache.path, &processor, job))?;
     if reproduced.same_contents {
         return output.emit(&reproduced, |r| r.sentence());
     }
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReproduceArgs, output: &Output) -> anyhow::Result<()> {
     }
     bail!(
         "{name} is not what its recipe makes of {} ({})",
-        args.model,
+        args.model.display(),
         reproduced.sentence()
     )
 }

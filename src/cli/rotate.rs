@@ -2,8 +2,10 @@
 
 use super::Output;
 use super::export::float;
+use super::files::Files;
 use super::measure::require_writable;
 use super::open::open_model;
+use crate::path_text;
 use crate::rewrite::{Basis, FloatType, Rotated, Rotation, rotate};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct RotateArgs {
     /// Path or catalog name of a model
-    model: String,
+    model: PathBuf,
     /// GGUF file to write
     #[arg(long, value_name = "F.gguf")]
     out: PathBuf,
@@ -35,11 +37,18 @@ fn basis(text: &str) -> Result<Basis, String> {
 
 #[derive(Serialize)]
 struct RotateReport {
+    #[serde(serialize_with = "path_text::lossy")]
     file: PathBuf,
     basis: Basis,
     seed: u64,
     #[serde(flatten)]
     rotated: Rotated,
+}
+
+impl RotateArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default().reads([&self.model]).writes([&self.out])
+    }
 }
 
 pub(super) fn run(args: &RotateArgs, output: &Output) -> anyhow::Result<()> {

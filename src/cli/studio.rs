@@ -1,5 +1,6 @@
 //! `whittle studio`: the arguments of the window, which `main.rs` opens.
 
+use super::files::Files;
 use std::path::PathBuf;
 
 /// Open the window; also what `whittle` alone does
@@ -19,4 +20,12 @@ pub struct StudioArgs {
     /// Write a picture of the window once all is done, and close it
     #[arg(long, value_name = "F.png")]
     pub screenshot: Option<PathBuf>,
+}
+
+impl StudioArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads(self.model.iter().chain(&self.recipe))
+            .writes(&self.screenshot)
+    }
 }

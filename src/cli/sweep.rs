@@ -1,8 +1,9 @@
 //! `whittle sweep`: many recipes, each compressed, evaluated and estimated; a row each.
 
 use super::Output;
+use super::files::Files;
 use super::open::open_model;
-use crate::report::sweep::{Grid, Step};
+use crate::report::sweep::{Grid, Step, results};
 use crate::workers::Processor;
 use std::path::PathBuf;
 
@@ -21,15 +22,29 @@ pub(super) struct SweepArgs {
     threads: Option<usize>,
 }
 
+impl SweepArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.grid])
+            .writes(results(&self.stem()))
+    }
+
+    /// Where results go, without their endings.
+    fn stem(&self) -> PathBuf {
+        let beside = || self.grid.with_extension("");
+        self.out.clone().unwrap_or_else(beside)
+    }
+}
+
 pub(super) fn run(args: &SweepArgs, output: &Output) -> anyhow::Result<()> {
     let grid = Grid::load(&args.grid)?;
-    let stem = args.out.clone().unwrap_or(args.grid.with_extension(""));
+    let stem = args.stem();
     let processor = Processor::new(args.threads)?;
     let model = open_model(&grid.model, output)?;
     let mut on_row = |step: Step<'_>| output.remark(&told(step));
     // Only recipes that weigh errors need it.
-    let calibrations = super::calibrate::folder().ok();
-    let folder = calibrations.as_deref();
+    let calibrations = super::calibrate::folder(output)?;
+    let folder = Some(calibrations.path.as_path());
     let swept =
         output.with_bar(|job| grid.run(&model, &stem, folder, &processor, &mut on_row, job))?;
     output.emit(&swept, |s| {

@@ -1,5 +1,6 @@
 //! `whittle talk`: a spoken question in, a spoken answer out.
 
+use super::files::Files;
 use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
 use crate::catalog::{Cache, Catalog, Entry};
@@ -72,7 +73,7 @@ pub(super) struct TalkReport {
 /// Recognizer and synthesizer of the catalog.
 pub(super) fn open_voice(output: &Output) -> anyhow::Result<(Recognizer, Synthesizer)> {
     let cache = Cache::from_environment()?;
-    let missing = missing_models(&cache);
+    let missing = missing_models(Some(&cache));
     if !missing.is_empty() {
         bail!(needs(&missing));
     }
@@ -94,6 +95,15 @@ pub(super) fn needs(missing: &[Entry]) -> String {
     let sizes: Vec<String> = missing.iter().map(size).collect();
     let (sizes, names) = (sizes.join(" and "), names.join(" "));
     format!("voice needs {sizes}: run `whittle fetch {names}`")
+}
+
+impl TalkArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.file])
+            .reads(&self.question)
+            .writes(&self.answer)
+    }
 }
 
 pub(super) fn run(args: &TalkArgs, output: &Output) -> anyhow::Result<()> {

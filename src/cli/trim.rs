@@ -1,10 +1,13 @@
 //! `whittle trim`: a model with the tokens that its users need.
 
 use super::Output;
+use super::files::Files;
 use super::measure::{require_writable, shown};
 use super::open::open_model;
 use crate::model::Model;
+use crate::path_text;
 use crate::rewrite::{Cost, Sample, Trimmed, trim};
+use crate::text_file::{self, PROSE_BYTES};
 use anyhow::Context as _;
 use clap::ArgGroup;
 use serde::Serialize;
@@ -15,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[command(group(ArgGroup::new("samples").args(["text", "chats"]).required(true).multiple(true)))]
 pub(super) struct TrimArgs {
     /// Path or catalog name of a model
-    model: String,
+    model: PathBuf,
     /// Texts that are cut into tokens as before
     #[arg(long, value_name = "T.txt", num_args = 1..)]
     text: Vec<PathBuf>,
@@ -38,11 +41,21 @@ pub(super) struct TrimArgs {
 
 #[derive(Serialize)]
 struct TrimReport {
+    #[serde(serialize_with = "path_text::lossy")]
     file: PathBuf,
     #[serde(flatten)]
     trimmed: Trimmed,
     #[serde(flatten)]
     cost: Option<Cost>,
+}
+
+impl TrimArgs {
+    pub(super) fn files(&self) -> Files {
+        Files::default()
+            .reads([&self.model])
+            .reads(self.text.iter().chain(&self.chats).chain(&self.measure))
+            .writes([&self.out])
+    }
 }
 
 pub(super) fn run(args: &TrimArgs, output: &Output) -> anyhow::Result<()> {
@@ -76,7 +89,7 @@ pub(super) fn run(args: &TrimArgs, output: &Output) -> anyhow::Result<()> {
 /// A text with the name that people know it by.
 fn read(path: &Path) -> anyhow::Result<(String, String)> {
     let name = shown(path);
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let text = text_file::read(path, PROSE_BYTES).with_context(|| format!("cannot read {name}"))?;
     Ok((name, text))
 }
 

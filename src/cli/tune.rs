@@ -1,9 +1,10 @@
 //! `whittle tune`: a budget in, a recipe out.
 
 use super::Output;
-use super::calibrate::CalibrationArgs;
+use super::calibrate::{CalibrationArgs, folder};
+use super::files::Files;
 use super::measure::{require_writable, write_whole};
-use super::open::{model_path, open_model};
+use super::open::open_model;
 use super::trim::read_all;
 use crate::board::Board;
 use crate::calibrate::WINDOW;
@@ -12,6 +13,7 @@ use crate::evaluate::tasks;
 use crate::model::Model;
 use crate::number;
 use crate::packed::{Layout, PrefixChoice, PrefixText};
+use crate::path_text;
 use crate::rewrite::{Sample, Trimmed, trim};
 use crate::tune::{
     BoardGoal, Passed, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
@@ -27,7 +29,7 @@ use std::time::Instant;
 #[command(group(ArgGroup::new("goal").args(["bytes", "bits_per_weight", "board", "tasks"]).required(true).multiple(true)))]
 pub(super) struct TuneArgs {
     /// Path or catalog name of a model
-    model: String,
+    model: PathBuf,
     /// Most bytes of the whole packed file: 70000000 or 70MB
     #[arg(long, value_name = "N", value_parser = byte_count, conflicts_with = "bits_per_weight")]
     bytes: Option<u64>,
@@ -36,13 +38,13 @@ pub(super) struct TuneArgs {
     bits_per_weight: Option<f64>,
     /// Board that must hold the model: the id of a built-in one, or a board file
     #[arg(long, value_name = "ID|FILE")]
-    board: Option<String>,
+    board: Option<PathBuf>,
     /// Least speed on that board, in the middle of its estimate
     #[arg(long, value_name = "T", value_parser = number::decimal, requires = "board")]
     min_tokens_per_second: Option<f64>,
     /// Tasks that must hold: then the fewest bytes that keep them
     #[arg(long, value_name = "T.jsonl", requires = "min_pass")]
-    tasks: Option<String>,
+    tasks: Option<PathBuf>,
     /// Least share of the tasks: 95%
     #[arg(long, value_name = "P", value_parser = share, requires = "tasks")]
     min_pass: Option<f64>,
@@ -106,6 +108,7 @@ fn share(text: &str) -> Result<f64, String> {
 /// What was tuned instead of the model that was named.
 #[derive(Serialize)]
 struct TrimmedModel {
+    #[serde(serialize_with = "path_text::lossy")]
     file: PathBuf,
     #[serde(flatten)]
     trimmed: Trimmed,
@@ -113,6 +116,7 @@ struct TrimmedModel {
 
 #[derive(Serialize)]
 struct TuneReport {
+    #[serde(serialize_with = "path_text::lossy")]
     recipe: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     trimmed_model: Option<TrimmedModel>,
@@ -130,6 +134,27 @@ struct TuneReport {
     seconds: f64,
 }
 
+impl TuneArgs {
+    pub(super) fn files(&self) -> Files {
+        let named = [self.board.as_ref(), self.tasks.as_ref()];
+        let outputs = [Some(&self.out), self.pack.as_ref(), self.front.as_ref()];
+        let trimmed = self.trimmed().into_iter();
+        Files::default()
+            .reads([&self.model])
+            .reads(named.into_iter().flatten())
+            .reads(&self.trim_vocabulary)
+            .reads(self.calibration.files())
+            .writes(outputs.into_iter().flatten())
+            .writes(trimmed)
+    }
+
+    /// Where the model goes that is trimmed first.
+    fn trimmed(&self) -> Option<PathBuf> {
+        let is_trimmed = !self.trim_vocabulary.is_empty();
+        is_trimmed.then(|| self.out.with_extension("gguf"))
+    }
+}
+
 pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     // What is wrong is said before minutes of work, not after them.
     let outputs = [Some(&args.out), args.pack.as_ref(), args.front.as_ref()];
@@ -145,7 +170,8 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     };
     let (model, trimmed) = model(args, output)?;
     let start = Instant::now();
-    let calibration = args.calibration.compute(&model, output)?;
+    let folder = folder(output)?;
+    let calibration = args.calibration.compute(&model, &folder.path, output)?;
     // What follows the calibration's tokens in the same text.
     // Text comes in whole windows.
     let more = args.measure_tokens.next_multiple_of(WINDOW);
@@ -181,7 +207,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         }
         None => (output.with_bar(|job| tuner.tune(largest, job))?, None),
     };
-    write_whole(&args.out, &tuned.recipe.to_toml())?;
+    write_whole(&args.out, &tuned.recipe.file_text())?;
     if let Some(path) = &args.pack {
         let choice = PrefixChoice {
             text: PrefixText::OfTemplate,
@@ -197,16 +223,9 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
 
 /// The model to tune: the one that is named, or what trimming makes of it.
 fn model(args: &TuneArgs, output: &Output) -> anyhow::Result<(Model, Option<TrimmedModel>)> {
-    if args.trim_vocabulary.is_empty() {
+    let Some(file) = args.trimmed() else {
         return Ok((open_model(&args.model, output)?, None));
-    }
-    let file = args.out.with_extension("gguf");
-    let source = model_path(&args.model, output)?;
-    anyhow::ensure!(
-        !file.exists() || file.canonicalize()? != source.canonicalize()?,
-        "the trimmed model would be written over {}: choose another --out",
-        file.display()
-    );
+    };
     require_writable(&file)?;
     let texts = read_all(&args.trim_vocabulary)?;
     let samples = texts.iter().map(|(name, text)| Sample::Text { name, text });

@@ -3,6 +3,8 @@
 use crate::model::{Model, SourceType};
 use crate::packed::{PackError, TextSections};
 use crate::recipe::Setting;
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
 use engine::format::prefix_bytes;
@@ -167,6 +169,9 @@ pub fn plan(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
+    /// It is of a newer Whittle.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// The file could not be read.
     #[error("cannot read the shape file {}", path.display())]
     Read {
@@ -195,13 +200,13 @@ pub enum ShapeError {
 
 /// Bytes of a token in a packed vocabulary when its text is not at hand: about 7 of text, 5 beside it.
 const METADATA_BYTES_PER_TOKEN: u64 = 12;
-/// Largest shape file that is read; the examples are under 1 kB.
-const MAX_FILE_BYTES: u64 = 1 << 16;
 
 /// A shape as a file states it; `presets/shapes/` holds examples.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShapeFile {
+    #[serde(default, rename = "format")]
+    _format: Format<1>,
     name: String,
     layers: u32,
     hidden: u32,
@@ -253,10 +258,8 @@ impl ModelShape {
             path: path.to_owned(),
             source,
         };
-        let file = std::fs::File::open(path).map_err(read)?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_FILE_BYTES), &mut text)
-            .map_err(read)?;
+        let text = text_file::read(path, text_file::WRITTEN_BYTES).map_err(read)?;
+        Format::<1>::check_toml("shape", &path.to_string_lossy(), &text)?;
         let file: ShapeFile = toml::from_str(&text).map_err(|source| ShapeError::Parse {
             path: path.to_owned(),
             source: Box::new(source),

@@ -2,6 +2,7 @@
 
 use super::architecture::{check_tensors, checked, named, supported, tensor_name};
 use super::chat::ChatTemplate;
+use super::folder::Folder;
 use super::map::Bytes;
 use super::rope::rope_frequencies;
 use super::safetensors::{self, Entry};
@@ -13,25 +14,21 @@ use engine::dialogue::Dialogue;
 use engine::shape::Role;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::OnceLock;
 
 mod config;
 
 const STAGE: &str = "Loading";
-/// Longest JSON file; the longest known tokenizer has 35 MB.
-const MAX_JSON_BYTES: u64 = 128 << 20;
 
-pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Model, ModelError> {
+pub(super) fn load(file_name: String, folder: Folder, job: &Job<'_>) -> Result<Model, ModelError> {
     job.report(STAGE, 0, 3)?;
-    let config: Config = json(&folder.join("config.json"))?;
+    let config: Config = json(&folder, "config.json")?;
     let architecture = named(&config.model_type)?;
     let hyperparameters = checked(config.hyperparameters()?)?;
     let (base, scaling) = config.rope()?;
     let rope_frequencies = rope_frequencies(hyperparameters.head_dim, base, &scaling)?;
-    let (files, tensors) = weights(folder, &config)?;
+    let (files, tensors) = weights(&folder, &config)?;
     check_tensors(architecture, &hyperparameters, &tensors)?;
     if config.tie_word_embeddings == Some(false) && !tensors.iter().any(|t| t.role == Role::Output)
     {
@@ -43,9 +40,9 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
 
     job.report(STAGE, 1, 3)?;
     let tokenizer_config: TokenizerConfig =
-        optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
+        optional_json(&folder, "tokenizer_config.json")?.unwrap_or_default();
     let generation: GenerationConfig =
-        optional_json(&folder.join("generation_config.json"))?.unwrap_or_default();
+        optional_json(&folder, "generation_config.json")?.unwrap_or_default();
     let names = SpecialNames {
         bos: tokenizer_config.bos_token.map(Name::content),
         eos: tokenizer_config.eos_token.map(Name::content),
@@ -56,11 +53,11 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
             .flat_map(OneOrMany::into_vec)
             .collect(),
     };
-    let path = folder.join("tokenizer.json");
-    let tokenizer = Tokenizer::from_json(&read(&path)?, &names, hyperparameters.vocab)?;
+    let tokenizer = folder.read("tokenizer.json")?;
+    let tokenizer = Tokenizer::from_json(&tokenizer, &names, hyperparameters.vocab)?;
 
     job.report(STAGE, 2, 3)?;
-    let template = match optional(read(&folder.join("chat_template.jinja")))? {
+    let template = match optional(folder.read("chat_template.jinja"))? {
         Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| {
             ModelError::malformed("chat_template.jinja", "UTF-8 text", "other bytes")
         })?),
@@ -81,29 +78,29 @@ pub(super) fn load(file_name: String, folder: &Path, job: &Job<'_>) -> Result<Mo
             .map_or(Dialogue::Conversation, DialogueName::dialogue),
         provenance: Provenance {
             file_name,
-            licence: optional(read(&folder.join("README.md")))?.and_then(|card| licence(&card)),
+            licence: optional(folder.read("README.md"))?.and_then(|card| licence(&card)),
             source_precision: source_precision(&tensors),
         },
         tensors,
         file_bytes,
         files,
+        folder: Some(folder),
         sha256: OnceLock::new(),
     })
 }
 
 /// The mapped weight files and their tensors.
-fn weights(folder: &Path, config: &Config) -> Result<(Vec<Bytes>, Vec<Tensor>), ModelError> {
+fn weights(folder: &Folder, config: &Config) -> Result<(Vec<Bytes>, Vec<Tensor>), ModelError> {
     let single = "model.safetensors";
-    let shards = if folder.join(single).exists() {
+    let shards = if folder.has(single) {
         BTreeMap::from([(single.to_owned(), BTreeSet::new())])
     } else {
-        shards(&folder.join("model.safetensors.index.json"))?
+        shards(folder, "model.safetensors.index.json")?
     };
     let (mut files, mut tensors) = (Vec::new(), Vec::new());
     for (shard, expected) in shards {
-        let path = folder.join(&shard);
-        let bytes = Bytes::open(&path)?;
-        let entries = safetensors::parse(&path, &bytes)?;
+        let bytes = folder.open(&shard)?;
+        let entries = safetensors::parse(&folder.path(&shard), &bytes)?;
         let found: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         if let Some(absent) = expected.iter().find(|name| !found.contains(name.as_str())) {
             return Err(ModelError::malformed(
@@ -121,12 +118,12 @@ fn weights(folder: &Path, config: &Config) -> Result<(Vec<Bytes>, Vec<Tensor>), 
 }
 
 /// Which tensors each shard of an index holds.
-fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, ModelError> {
+fn shards(folder: &Folder, name: &str) -> Result<BTreeMap<String, BTreeSet<String>>, ModelError> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let index: Index = json(path)?;
+    let index: Index = json(folder, name)?;
     let mut shards = BTreeMap::<String, BTreeSet<String>>::new();
     for (tensor, shard) in index.weight_map {
         // The index comes from outside: a name must not lead out of the folder.
@@ -134,7 +131,7 @@ fn shards(path: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, ModelError>
             !shard.contains(['/', '\\', ':', '\0']) && !matches!(shard.as_str(), "" | "." | "..");
         if !is_plain {
             return Err(ModelError::malformed(
-                path.display(),
+                folder.path(name).display(),
                 "plain file names of shards",
                 format_args!("{shard:?}"),
             ));
@@ -315,27 +312,6 @@ fn licence(card: &[u8]) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// A whole file of limited length.
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let failed = |source| ModelError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_JSON_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_JSON_BYTES {
-        return Err(ModelError::malformed(
-            path.display(),
-            format_args!("up to {MAX_JSON_BYTES} bytes"),
-            "more",
-        ));
-    }
-    Ok(bytes)
-}
-
 /// None for a file that does not exist.
 fn optional<T>(result: Result<T, ModelError>) -> Result<Option<T>, ModelError> {
     match result {
@@ -345,11 +321,16 @@ fn optional<T>(result: Result<T, ModelError>) -> Result<Option<T>, ModelError> {
     }
 }
 
-fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    serde_json::from_slice(&read(path)?)
-        .map_err(|error| ModelError::malformed(path.display(), "the JSON of a model", error))
+fn json<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<T, ModelError> {
+    serde_json::from_slice(&folder.read(name)?).map_err(|error| {
+        let path = folder.path(name);
+        ModelError::malformed(path.display(), "the JSON of a model", error)
+    })
 }
 
-fn optional_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
-    optional(json(path))
+fn optional_json<T: DeserializeOwned>(
+    folder: &Folder,
+    name: &str,
+) -> Result<Option<T>, ModelError> {
+    optional(json(folder, name))
 }

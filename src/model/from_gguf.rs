@@ -56,6 +56,7 @@ pub(super) fn load(file_name: String, bytes: Bytes, job: &Job<'_>) -> Result<Mod
         provenance,
         file_bytes: bytes.len() as u64,
         files: vec![bytes],
+        folder: None,
         sha256: OnceLock::new(),
     })
 }

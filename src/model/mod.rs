@@ -7,6 +7,7 @@ mod architecture;
 mod chat;
 mod dequantize;
 mod error;
+mod folder;
 mod from_folder;
 mod from_gguf;
 mod gguf;
@@ -24,8 +25,10 @@ pub use tokenizer::{
 };
 
 use crate::job::{Cancelled, Job};
+use crate::source_file::SourceChanged;
 use engine::dialogue::Dialogue;
 use engine::shape::{Architecture, Hyperparameters, Role};
+use folder::Folder;
 pub(crate) use map::Bytes;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -58,6 +61,8 @@ pub struct Model {
     /// Length of its files, all together.
     pub file_bytes: u64,
     files: Vec<Bytes>,
+    /// What it was loaded from, unless that was one file.
+    folder: Option<Folder>,
     /// Of its files, once somebody asked.
     sha256: OnceLock<String>,
 }
@@ -115,9 +120,46 @@ impl Model {
             None => path.to_string_lossy().into_owned(),
         };
         if path.is_dir() {
-            from_folder::load(file_name, path, job)
+            from_folder::load(file_name, Folder::At(path.to_owned()), job)
         } else {
             from_gguf::load(file_name, Bytes::open(path)?, job)
+        }
+    }
+
+    /// Reads a model out of the files of a folder that the program holds itself; `name` is the folder's.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_program(
+        name: &str,
+        files: Vec<(&'static str, &'static [u8])>,
+        job: &Job<'_>,
+    ) -> Result<Self, ModelError> {
+        from_folder::load(name.to_owned(), Folder::Held(files), job)
+    }
+
+    /// Whether its files are still what they were when it was loaded.
+    ///
+    /// # Errors
+    /// When one that is read in place was changed since.
+    pub fn unchanged(&self) -> Result<(), SourceChanged> {
+        self.files.iter().try_for_each(Bytes::unchanged)
+    }
+
+    /// Whether it was loaded from a folder, with files beside the weights.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// A file of the folder that it was loaded from; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn file_beside(&self, name: &str) -> Result<Option<Vec<u8>>, ModelError> {
+        match self.folder.as_ref().filter(|folder| folder.has(name)) {
+            Some(folder) => folder.read(name).map(Some),
+            None => Ok(None),
         }
     }
 

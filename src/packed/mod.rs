@@ -218,11 +218,19 @@ impl PackedModel {
         Ok(packed)
     }
 
-    fn check(name: &str, bytes: Bytes) -> Result<Self, PackError> {
+    fn check(name: &str, mut bytes: Bytes) -> Result<Self, PackError> {
         let format = |source| PackError::Format {
             name: name.into(),
             source,
         };
+        // All but the tensors is looked at again and again: nobody may change it under us.
+        for part in beside_tensors(&Packed::parse(&bytes).map_err(format)?) {
+            bytes.own(part).map_err(|source| PackError::Io {
+                action: "read",
+                path: name.into(),
+                source,
+            })?;
+        }
         let packed = Packed::parse(&bytes).map_err(format)?;
         packed.text().map_err(format)?;
         let shape = *packed.shape();
@@ -256,7 +264,7 @@ impl PackedModel {
     /// As the engine reads it.
     #[must_use]
     pub fn view(&self) -> Packed<'_> {
-        Packed::parse_again(&self.bytes).expect("checked when it was opened")
+        Packed::parse_again(&self.bytes).expect("checked when it was opened, and our own since")
     }
 
     /// Each tensor with its place in the engine's table.
@@ -325,8 +333,17 @@ impl PackedModel {
             path: path.into(),
             source,
         };
-        whole_file::write(path, &self.bytes).map_err(failed)
+        whole_file::write_result(path, &self.bytes).map_err(failed)
     }
+}
+
+/// Where header, sections and directory are.
+fn beside_tensors(packed: &Packed<'_>) -> Vec<Range<usize>> {
+    let first = packed.entries().map(|tensor| tensor.offset).min();
+    let first = first.unwrap_or(0);
+    let behind = packed.sections().filter(|s| s.offset >= first);
+    let behind = behind.map(|s| s.offset..s.offset + s.bytes.len());
+    std::iter::once(0..first).chain(behind).collect()
 }
 
 impl WeightSource for PackedModel {

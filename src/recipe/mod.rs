@@ -12,6 +12,9 @@ pub use pattern::{Layers, Pattern, role_name};
 pub use setting::{MAX_SPARSITY, Precision, Setting};
 
 use crate::number;
+use crate::renamed::{Named, today};
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use engine::shape::Role;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipeError {
+    /// A newer Whittle wrote it.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// The file cannot be read.
     #[error("cannot read recipe {path}: {source}")]
     Read {
@@ -76,16 +82,40 @@ pub enum RecipeError {
 
 /// Weight precision and sparsity of every tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "WrittenRecipe")]
 pub struct Recipe {
     /// Short name.
     pub name: String,
     /// What it is for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Rules in order; the last one that matches a tensor decides.
-    #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+}
+
+/// A recipe as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename = "Recipe")]
+struct WrittenRecipe {
+    /// Of a file of its own; what stands in another file has that one's.
+    #[serde(default, rename = "format")]
+    _format: Format<1>,
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default, rename = "rule")]
+    rules: Vec<Rule>,
+}
+
+impl From<WrittenRecipe> for Recipe {
+    fn from(written: WrittenRecipe) -> Self {
+        Self {
+            name: written.name,
+            description: written.description,
+            rules: written.rules,
+        }
+    }
 }
 
 /// What a recipe asks of the tensors that a pattern matches.
@@ -225,8 +255,9 @@ impl Recipe {
     /// Reads a recipe from TOML; `name` is used in the error only.
     ///
     /// # Errors
-    /// When the text is not a recipe.
+    /// When the text is not a recipe, or a newer Whittle wrote it.
     pub fn parse(name: &str, text: &str) -> Result<Self, RecipeError> {
+        Format::<1>::check_toml("recipe", name, text)?;
         toml::from_str(text).map_err(|e| RecipeError::Syntax {
             name: name.into(),
             message: e.to_string().replace('\n', " "),
@@ -237,11 +268,13 @@ impl Recipe {
     ///
     /// # Errors
     /// When there is neither, or the file is not a recipe.
-    pub fn open(name: &str) -> Result<Self, RecipeError> {
-        if let Some(preset) = Self::presets().into_iter().find(|r| r.name == name) {
+    pub fn open(spec: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        let path = spec.as_ref();
+        let name = &*path.to_string_lossy();
+        let today = today(Named::Recipe, name);
+        if let Some(preset) = Self::presets().into_iter().find(|r| r.name == today) {
             return Ok(preset);
         }
-        let path = Path::new(name);
         if !path.exists() {
             let presets = Self::presets()
                 .into_iter()
@@ -253,14 +286,21 @@ impl Recipe {
                 presets,
             });
         }
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
+        let text = text_file::read(path, text_file::WRITTEN_BYTES);
+        let text = text.map_err(|source| RecipeError::Read {
             path: path.into(),
             source,
         })?;
         Self::parse(name, &text)
     }
 
-    /// The recipe as TOML.
+    /// The recipe as a file of its own, which says its format.
+    #[must_use]
+    pub fn file_text(&self) -> String {
+        format!("format = 1\n{}", self.to_toml())
+    }
+
+    /// The recipe as TOML, as packed files hold it and hashes are taken of it.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe has no value that TOML lacks")

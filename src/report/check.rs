@@ -8,7 +8,7 @@ use crate::evaluate::Extent;
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::PackedModel;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Tokens of the text where the limits do not say.
 const TOKENS: usize = 4096;
@@ -38,7 +38,7 @@ impl<'a> Check<'a> {
     /// The model that [`Check::findings`] must be given: a path or a name of the catalog; none where no
     /// limit is on the quality of a text.
     #[must_use]
-    pub fn reference(&self) -> Option<String> {
+    pub fn reference(&self) -> Option<PathBuf> {
         let reference = self.limits.reference.as_deref();
         let reference = reference.filter(|_| self.limits.needs_text());
         reference.map(|spec| beside(self.path, spec))
@@ -56,18 +56,19 @@ impl<'a> Check<'a> {
         job: &Job<'_>,
     ) -> Result<Vec<Finding>, MeasureError> {
         let limits = &self.limits;
-        let beside = |spec: &str| beside(self.path, spec);
+        let beside = |spec: &Path| beside(self.path, spec);
         let mut report = Report::new(name, packed)?;
-        let boards: Vec<String> = limits.boards.iter().map(|b| beside(&b.id)).collect();
+        let ids = limits.boards.iter().map(|board| Path::new(&board.id));
+        let boards: Vec<PathBuf> = ids.map(beside).collect();
         report.estimates = estimate_packed(packed, name, &boards, run.cache)?;
         if let (true, Some(model), Some(text)) = (limits.needs_text(), reference, &limits.text) {
-            let text = beside(&text.display().to_string());
+            let text = beside(text);
             let extent = (limits.tokens.unwrap_or(TOKENS), Extent::All);
-            let against = Against::open(model, Path::new(&text), extent, job)?;
+            let against = Against::open(model, &text, extent, job)?;
             report.quality = against.quality_of(packed, run, job)?;
         }
         if let (Some(_), Some(tasks)) = (limits.min_task_pass, &limits.tasks) {
-            report.tasks = Some(ask(packed, &beside(tasks), run, job)?);
+            report.tasks = Some(ask(packed, &beside(Path::new(tasks)), run, job)?);
         }
         Ok(limits.findings(&report))
     }

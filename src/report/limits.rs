@@ -2,16 +2,18 @@
 
 use super::Report;
 use crate::estimate::Estimate;
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// Largest limits file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 16;
 
 /// Why a limits file was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitsError {
+    /// It is of a later kind.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// It cannot be read.
     #[error("cannot read limits {path}: {source}")]
     Read {
@@ -34,6 +36,9 @@ pub enum LimitsError {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    /// The form of the file.
+    #[serde(default)]
+    pub format: Format<1>,
     /// Length of the file.
     pub max_bytes: Option<u64>,
     /// Bits for each weight of the matrices.
@@ -110,16 +115,12 @@ impl Limits {
             path: path.into(),
             source,
         };
-        let long = std::fs::metadata(path).map_err(read)?.len() > MAX_FILE_BYTES;
-        let syntax = |message: String| LimitsError::Syntax {
+        let text = text_file::read(path, text_file::WRITTEN_BYTES).map_err(read)?;
+        Format::<1>::check_toml("limits", &path.to_string_lossy(), &text)?;
+        Self::parse(&text).map_err(|message| LimitsError::Syntax {
             path: path.into(),
             message,
-        };
-        if long {
-            return Err(syntax(format!("expected at most {MAX_FILE_BYTES} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        Self::parse(&text).map_err(syntax)
+        })
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -15,6 +15,7 @@ use crate::packed::{
     LiveModel, PackError, PackedModel, TextSections, WeightSource as _, sha256_hex,
 };
 use crate::recipe::Recipe;
+use crate::text_file;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::Path;
@@ -120,7 +121,8 @@ impl<'m> Against<'m> {
         job: &Job<'_>,
     ) -> Result<Self, MeasureError> {
         let name = text.display().to_string();
-        let text = std::fs::read_to_string(text).map_err(|e| MeasureError::read(text, e))?;
+        let text = text_file::read(text, text_file::PROSE_BYTES)
+            .map_err(|e| MeasureError::read(text, e))?;
         let windows = windows(model, &text, tokens)?;
         let sha256 = model.sha256(job)?;
         let original = compress(model, &Recipe::original(), job)?;
@@ -211,7 +213,7 @@ impl<'m> Against<'m> {
 /// When the tasks cannot be read, the model cannot answer, or the job is cancelled.
 pub fn ask(
     packed: &PackedModel,
-    set: &str,
+    set: &Path,
     run: Run<'_>,
     job: &Job<'_>,
 ) -> Result<TaskQuality, MeasureError> {
@@ -219,7 +221,7 @@ pub fn ask(
     let (host, longest) = (run.processor.host(), tasks::MAX_TOKENS);
     let report = tasks::evaluate_tasks(packed, run.cache_of(packed), &all, longest, &host, job)?;
     Ok(TaskQuality {
-        tasks: set.to_owned(),
+        tasks: set.to_string_lossy().into_owned(),
         report,
     })
 }
@@ -232,7 +234,7 @@ pub fn ask(
 pub fn estimate_packed(
     packed: &PackedModel,
     name: &str,
-    boards: &[String],
+    boards: &[impl AsRef<Path>],
     cache: Option<CachePrecision>,
 ) -> Result<Vec<Estimate>, BoardError> {
     let options = Options {

@@ -7,17 +7,17 @@ mod journal;
 mod run;
 
 pub use journal::{Journal, csv};
-pub use run::{Step, Swept};
+pub use run::{Step, Swept, results};
 
 use super::MeasureError;
 use super::beside::beside;
 use crate::packed::sha256_hex;
 use crate::recipe::{Pattern, Precision, Pruner, Quantizer, Recipe, RecipeError};
+use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Largest grid file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 16;
 /// Points of a grid that does not say how many it may have.
 pub const MAX_POINTS: usize = 256;
 
@@ -25,6 +25,9 @@ pub const MAX_POINTS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
+    /// A newer Whittle wrote a file.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// A file cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -75,14 +78,17 @@ pub enum SweepError {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grid {
+    /// The form of the file.
+    #[serde(default)]
+    pub format: Format<1>,
     /// Path or catalog name of the model.
-    pub model: String,
+    pub model: PathBuf,
     /// Preset or file that the axes vary; its own point where there are no axes.
     #[serde(default)]
-    pub recipe: Option<String>,
+    pub recipe: Option<PathBuf>,
     /// Presets or files that are points as they are.
     #[serde(default)]
-    pub recipes: Vec<String>,
+    pub recipes: Vec<PathBuf>,
     /// What is varied; every combination is a point.
     #[serde(default, rename = "axis")]
     pub axes: Vec<Axis>,
@@ -94,10 +100,10 @@ pub struct Grid {
     pub tokens: usize,
     /// Ids of boards, or board files.
     #[serde(default)]
-    pub boards: Vec<String>,
+    pub boards: Vec<PathBuf>,
     /// Set or file of tasks.
     #[serde(default)]
-    pub tasks: Option<String>,
+    pub tasks: Option<PathBuf>,
     /// Bits of an element of keys and values.
     #[serde(default = "kv_bits")]
     pub kv_bits: usize,
@@ -195,6 +201,9 @@ pub struct Point {
     reason = "as in `Evaluation`, `TaskReport` and `Estimate`"
 )]
 pub struct Row {
+    /// The form of the row.
+    #[serde(default)]
+    pub format: Format<1>,
     /// Hash of all that decides the row.
     pub point: String,
     pub model: String,
@@ -257,10 +266,8 @@ impl Grid {
             path: path.into(),
             message,
         };
-        if std::fs::metadata(path).map_err(read)?.len() > MAX_FILE_BYTES {
-            return Err(syntax(format!("expected at most {MAX_FILE_BYTES} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let text = text_file::read(path, text_file::WRITTEN_BYTES).map_err(read)?;
+        Format::<1>::check_toml("grid", &path.to_string_lossy(), &text)?;
         let grid: Self = toml::from_str(&text)
             .map_err(|e| syntax(e.to_string().trim_end().replace('\n', " ")))?;
         if let Some(message) = grid.lack() {
@@ -275,14 +282,13 @@ impl Grid {
 
     /// What it names is found from here, where it lies beside the grid.
     fn beside(self, path: &Path) -> Self {
-        let found = |spec: String| beside(path, &spec);
-        let all = |specs: Vec<String>| specs.into_iter().map(found).collect();
-        let text = self.text.map(|text| found(text.display().to_string()));
+        let found = |spec: PathBuf| beside(path, spec);
+        let all = |specs: Vec<PathBuf>| specs.into_iter().map(found).collect();
         Self {
             model: found(self.model),
             recipe: self.recipe.map(found),
             tasks: self.tasks.map(found),
-            text: text.map(PathBuf::from),
+            text: self.text.map(found),
             recipes: all(self.recipes),
             boards: all(self.boards),
             ..self

@@ -7,11 +7,12 @@ pub const RECOGNIZER: &str = "whisper-tiny.en";
 /// Name of the model that speaks.
 pub const SYNTHESIZER: &str = "hibari";
 
-/// Those of them that are not in the cache; they can be fetched.
+/// Those of them that are not in the cache, or all where there is none; they can be fetched.
 #[must_use]
-pub fn missing_models(cache: &Cache) -> Vec<Entry> {
+pub fn missing_models(cache: Option<&Cache>) -> Vec<Entry> {
     let needed = |entry: &Entry| [RECOGNIZER, SYNTHESIZER].contains(&entry.name.as_str());
     let mut entries = Catalog::builtin().entries;
-    entries.retain(|entry| needed(entry) && cache.installed(entry).is_none());
+    let installed = |entry: &Entry| cache.and_then(|cache| cache.installed(entry));
+    entries.retain(|entry| needed(entry) && installed(entry).is_none());
     entries
 }

@@ -30,6 +30,7 @@ use crate::job::{Cancelled, Job};
 use crate::model::{Model, Tensor};
 use crate::packed::PackError;
 use crate::recipe::{Precision, Quantizer, Recipe, Setting};
+use crate::saved_format::NewerFormat;
 use allocate::{Choice, Front};
 use engine::arena::CachePrecision;
 use exchange::Exchanges;
@@ -47,6 +48,9 @@ const SMALLER_BUDGETS: [u64; 3] = [990, 980, 960];
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuneError {
+    /// A newer Whittle wrote what was measured before.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// Not even the smallest settings fit.
     #[error(
         "expected a budget of at least {smallest} bytes, found {found}: that is every tensor in its smallest setting"

@@ -8,10 +8,13 @@ mod built_in;
 mod compress;
 mod eval;
 mod export;
+mod files;
 mod format;
 #[path = "../support/formats.rs"]
 mod formats;
+mod json;
 mod measured;
+mod paths;
 mod rewritten;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;

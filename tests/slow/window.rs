@@ -200,16 +200,7 @@ fn the_window_opens_on_hearth_with_an_empty_cache_and_no_network() {
     let sentence = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{sentence}");
     assert!(std::fs::metadata(&path).expect("a picture").len() > 50_000);
-    let mut models = std::fs::read_dir(cache.join("models")).expect("the model folder");
-    let only = models
-        .next()
-        .expect("a model")
-        .expect("a folder")
-        .file_name();
-    assert!(
-        only == "hearth" && models.next().is_none(),
-        "nothing was downloaded"
-    );
+    assert!(!cache.join("models").exists(), "nothing was downloaded");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn read_tree(
     at
 }
 
-/// A type's name stands once in a folder, those of unit tests aside.
+/// A type's name stands once in a folder, those of unit tests aside; one file may have it for each system.
 fn types_twice(sources: &[Source<'_>]) -> Vec<Finding> {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut findings = Vec::new();
@@ -280,7 +280,9 @@ fn types_twice(sources: &[Source<'_>]) -> Vec<Finding> {
         }
         for at in types_of(source) {
             let name = source.word(at);
-            if let Some(other) = seen.insert((folder, name), source.path) {
+            if let Some(other) = seen.insert((folder, name), source.path)
+                && other != source.path
+            {
                 let message = format!("`{name}` stands in {other} too: name one of them otherwise");
                 findings.push(source.finding(source.words[at].line, message));
             }

@@ -16,6 +16,11 @@ const IGNORED: &[(&str, &str, &str)] = &[
         "whoever changes what the fuzzer starts from",
     ),
     (
+        "tests/mutated/main.rs",
+        "thousands_of_damaged_files_get_a_sentence",
+        "make test-mutated",
+    ),
+    (
         "tests/slow/large.rs",
         "qwen_1_5b_is_compressed_and_answers_in_the_memory_that_it_needs",
         "make test-large",

@@ -2,6 +2,7 @@
 
 use super::EvalArgs;
 use crate::cli::Output;
+use crate::cli::measure::shown;
 use crate::evaluate::tasks::{
     self, GroupScore, LineResult, MAX_TOKENS, Share, Task, TaskReport, evaluate_tasks,
 };
@@ -19,13 +20,13 @@ pub(super) struct TaskArgs {
     /// Ask the tasks of this file, or of a set that comes along, instead: a line is a JSON object
     /// with a `prompt` and an `answer`, a `pattern`, or an `intent` and its `slots`
     #[arg(id = "tasks", long = "tasks", value_name = "T.jsonl")]
-    set: Option<String>,
+    pub(super) set: Option<PathBuf>,
     /// Longest answer to a task
     #[arg(long, value_name = "N", default_value_t = MAX_TOKENS, requires = "tasks")]
     max_tokens: usize,
     /// Write what became of each task, one JSON object a line
     #[arg(long, value_name = "OUT.jsonl", requires = "tasks")]
-    lines: Option<PathBuf>,
+    pub(super) lines: Option<PathBuf>,
     /// Speak each command and recognize it before the model is asked
     #[cfg(feature = "voice")]
     #[arg(long, requires = "tasks")]
@@ -79,7 +80,7 @@ pub(super) fn run(args: &EvalArgs, output: &Output) -> anyhow::Result<()> {
         lines.write(&report.lines)?;
     }
     let report = Report {
-        tasks: set.to_owned(),
+        tasks: shown(set),
         report,
         spoken,
         seconds,

@@ -3,6 +3,7 @@
 use super::TasksError;
 use super::file::{MAX_BYTES, Task, parse};
 use crate::job::Job;
+use crate::renamed::{Named, today};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -47,9 +48,11 @@ pub const fn shipped() -> &'static [ShippedSet] {
 ///
 /// # Errors
 /// When there is neither, the file cannot be read or is no task file, or the job is cancelled.
-pub fn load(spec: &str, job: &Job<'_>) -> Result<Vec<Task>, TasksError> {
-    let path = Path::new(spec);
-    let set = SETS.iter().find(|set| set.name == spec);
+pub fn load(spec: impl AsRef<Path>, job: &Job<'_>) -> Result<Vec<Task>, TasksError> {
+    let path = spec.as_ref();
+    let spec = &*path.to_string_lossy();
+    let name = today(Named::Tasks, spec);
+    let set = SETS.iter().find(|set| set.name == name);
     if let Some(set) = set.filter(|_| !path.exists()) {
         return parse(set.name, set.text.as_bytes(), job);
     }

@@ -18,7 +18,7 @@ pub(crate) use values::HeadOrder;
 use super::{PackError, PackedModel, TextSections, WeightSource as _};
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, ModelError};
-use crate::whole_file::WholeFile;
+use crate::whole_file::{WholeFile, WholeFolder};
 use engine::format::Section;
 use engine::shape::{Hyperparameters, Role, RopePairs};
 use std::io::{self, Write};
@@ -112,46 +112,47 @@ pub fn to_gguf(
 }
 
 /// Writes a Hugging Face folder: `config.json` and `model.safetensors`, and beside them what
-/// `tokenizer_folder` holds of the tokenizer, where the packed model came out of a folder.
+/// the model's folder holds of the tokenizer, where it came out of one. It appears whole or
+/// not at all, and takes the place of an earlier export as a whole.
 ///
 /// # Errors
-/// As [`to_gguf`], and when the folder cannot be made.
+/// As [`to_gguf`], and when another folder with something in it is there.
 pub fn to_safetensors(
     packed: &PackedModel,
     model: &Model,
     float: FloatType,
-    tokenizer_folder: Option<&Path>,
     folder: &Path,
     job: &Job<'_>,
 ) -> Result<Exported, ExportError> {
     check_model(packed, model)?;
     let config = safetensors::config(packed, model, float)?;
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ExportError::Io { path, source }
+    let failed = |source| ExportError::Io {
+        path: folder.to_owned(),
+        source,
     };
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let path = folder.join("config.json");
-    write(&path, |file| {
-        file.write_all(config.as_bytes()).map_err(failed(&path))
-    })?;
+    let [weights, config_json] = ["model.safetensors", "config.json"];
+    let required = [weights, config_json];
+    let mut whole =
+        WholeFolder::create(folder, &required, &safetensors::TOKENIZER_FILES).map_err(failed)?;
+    let mut put = |name: &str, bytes: &[u8]| {
+        let mut file = whole.file(name).map_err(failed)?;
+        file.write_all(bytes)
+            .and_then(|()| file.flush())
+            .map_err(failed)
+    };
+    put(config_json, config.as_bytes())?;
     for name in safetensors::TOKENIZER_FILES {
-        let Some(source) = tokenizer_folder
-            .map(|f| f.join(name))
-            .filter(|f| f.exists())
-        else {
-            continue;
-        };
-        let bytes = std::fs::read(&source).map_err(|error| ModelError::Read {
-            path: source,
-            source: error,
-        })?;
-        let path = folder.join(name);
-        write(&path, |file| file.write_all(&bytes).map_err(failed(&path)))?;
+        if let Some(bytes) = model.file_beside(name)? {
+            put(name, &bytes)?;
+        }
     }
     let tensors = outgoing(packed, Values::Dequantized(float), RopePairs::Halves);
-    let path = folder.join("model.safetensors");
-    write(&path, |file| safetensors::write(&tensors, file, &path, job))
+    let mut file = whole.file(weights).map_err(failed)?;
+    let exported = safetensors::write(&tensors, &mut file, &folder.join(weights), job)?;
+    file.flush().map_err(failed)?;
+    drop(file);
+    whole.finish().map_err(failed)?;
+    Ok(exported)
 }
 
 /// Refuses a model whose shape or vocabulary is not the packed one's.

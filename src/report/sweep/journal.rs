@@ -1,9 +1,12 @@
 //! The rows of a sweep as JSON lines, one appended as soon as it is known; and the same as CSV.
 
 use super::{Row, SweepError};
+use crate::saved_format::Format;
+use crate::source_file;
+use crate::whole_file;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Longest file of results that is read: a row has about 1 kB.
@@ -32,13 +35,7 @@ impl Journal {
                 source,
             }
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed("write"))?;
+        let mut file = whole_file::growing(path).map_err(failed("write"))?;
         let bytes = file.metadata().map_err(failed("read"))?.len();
         if bytes > MAX_FILE_BYTES {
             let message = format!("expected at most {MAX_FILE_BYTES} bytes, found {bytes}");
@@ -55,6 +52,7 @@ impl Journal {
             if line.is_empty() {
                 continue;
             }
+            Format::<1>::check_json("rows", &path.to_string_lossy(), line)?;
             rows.push(serde_json::from_slice(line).map_err(|e| SweepError::Row {
                 path: path.into(),
                 line: index + 1,
@@ -62,7 +60,6 @@ impl Journal {
             })?);
         }
         file.set_len(whole as u64).map_err(failed("write"))?;
-        file.seek(io::SeekFrom::End(0)).map_err(failed("write"))?;
         Ok(Self {
             path: path.into(),
             file,
@@ -79,12 +76,13 @@ impl Journal {
     /// Appends a row; it is on the disk when this returns.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or a file that was read for the row changed meanwhile.
     pub fn push(&mut self, row: Row) -> Result<(), SweepError> {
         let mut line = serde_json::to_string(&row).expect("a row has no key that JSON lacks");
         line.push('\n');
-        self.file
-            .write_all(line.as_bytes())
+        source_file::unchanged()
+            .map_err(io::Error::from)
+            .and_then(|()| self.file.write_all(line.as_bytes()))
             .and_then(|()| self.file.sync_data())
             .map_err(|source| SweepError::Io {
                 action: "write",
@@ -183,6 +181,7 @@ mod tests {
 
     fn row(point: &str, board: &str) -> Row {
         Row {
+            format: Format,
             point: point.into(),
             model: "m, \"n\"".into(),
             recipe: "r".into(),

@@ -8,7 +8,9 @@ use crate::evaluate::Extent;
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::{ENGINE_VERSION, PackedModel, PrefixChoice, PrefixText, sha256_hex};
+use crate::path_text;
 use crate::report::measure::{Against, MeasureError, Run, ask, estimate_packed};
+use crate::saved_format::Format;
 use crate::whole_file;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
@@ -38,8 +40,10 @@ pub struct Swept {
     /// Those whose rows were there already.
     pub skipped: usize,
     /// The rows as JSON lines.
+    #[serde(serialize_with = "path_text::lossy")]
     pub rows: PathBuf,
     /// The rows as a table.
+    #[serde(serialize_with = "path_text::lossy")]
     pub csv: PathBuf,
     /// What it took.
     pub seconds: f64,
@@ -81,7 +85,8 @@ impl Grid {
             let found = self.kv_bits;
             MeasureError::Asked(format!("expected kv_bits of 16, 8 or 4, found {found}"))
         })?;
-        let [rows, table] = ["jsonl", "csv"].map(|ending| ended(stem, ending));
+        let [rows, table] = results(stem);
+        self.require_apart(&[&rows, &table])?;
         let mut journal = Journal::open(&rows)?;
         let extent = (self.tokens, Extent::All);
         let against = match &self.text {
@@ -115,7 +120,8 @@ impl Grid {
         let (begun, mut done, mut ready) = (Instant::now(), 0, Vec::new());
         let write = |journal: &Journal| {
             let text = csv(of_grid(journal, &hashes));
-            whole_file::write(&table, text.as_bytes()).map_err(|e| MeasureError::write(&table, e))
+            whole_file::write_result(&table, text.as_bytes())
+                .map_err(|e| MeasureError::write(&table, e))
         };
         for (point, hash) in points.iter().zip(&hashes) {
             if journal.has(hash) {
@@ -144,6 +150,20 @@ impl Grid {
         })
     }
 
+    /// Refuses to write over what the grid names.
+    fn require_apart(&self, writes: &[&Path]) -> Result<(), MeasureError> {
+        let specs = [
+            self.recipe.as_ref(),
+            self.tasks.as_ref(),
+            self.text.as_ref(),
+        ];
+        let specs = specs.into_iter().flatten().chain([&self.model]);
+        let specs = specs.chain(&self.recipes).chain(&self.boards);
+        let reads: Vec<&Path> = specs.map(PathBuf::as_path).collect();
+        let apart = whole_file::require_apart(writes, &reads);
+        apart.map_err(|error| MeasureError::Asked(error.to_string()))
+    }
+
     /// All that decides a row beside its recipe, as one text.
     fn measured(&self, model: &Model, job: &Job<'_>) -> Result<String, MeasureError> {
         let hash = |path: &Path| {
@@ -153,8 +173,10 @@ impl Grid {
         let text = self.text.as_deref().map(hash).transpose()?;
         // A set that comes along is named by its name and the program's version.
         let tasks = match &self.tasks {
-            Some(tasks) if Path::new(tasks).exists() => Some(hash(Path::new(tasks))?),
-            tasks => tasks.clone(),
+            Some(tasks) if tasks.exists() => Some(hash(tasks)?),
+            tasks => tasks
+                .as_ref()
+                .map(|name| name.to_string_lossy().into_owned()),
         };
         let mut on = Vec::new();
         for spec in &self.boards {
@@ -180,12 +202,14 @@ fn calibrated(
     Ok(Calibration::compute(model, &text, folder, job)?)
 }
 
-/// `stem` with an ending; what looks like one in it stays.
-fn ended(stem: &Path, ending: &str) -> PathBuf {
-    let mut name = stem.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    name.into()
+/// Where the rows of a sweep go, as JSON lines and as a table; what looks like an ending in `stem` stays.
+#[must_use]
+pub fn results(stem: &Path) -> [PathBuf; 2] {
+    [".jsonl", ".csv"].map(|ending| {
+        let mut name = stem.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
+    })
 }
 
 /// The rows of this grid, in its order; the file may have those of others.
@@ -230,6 +254,7 @@ impl Bench<'_> {
         let estimates = estimate_packed(&packed, &model.name, &grid.boards, run.cache)?;
         let figure = |f: fn(&crate::evaluate::Evaluation) -> f64| quality.as_ref().map(f);
         Ok(Row {
+            format: Format,
             point: hash.to_owned(),
             model: model.name.clone(),
             recipe: point.base.clone(),
