@@ -47,14 +47,10 @@ impl app::Board for Console {
 }
 
 /// Tokens and hash of the logits, as the board prints them.
-fn on_board(
-    packed: &PackedModel,
-    prompt: &str,
-    cache: Option<CachePrecision>,
-) -> (Vec<u32>, String) {
+fn on_board(bytes: &[u8], prompt: &str, cache: Option<CachePrecision>) -> (Vec<u32>, String) {
     let mut console = Console::default();
-    let mut table = vec![None; table_len(packed.shape().layers)];
-    let model = OnBoard::open(&mut console, packed.bytes(), &mut table).unwrap();
+    let mut table = vec![None; TABLE];
+    let model = OnBoard::open(&mut console, bytes, &mut table).unwrap();
     let limits = Limits {
         context: CONTEXT,
         batch: 4,

@@ -207,7 +207,7 @@ fn a_section_may_lie_behind_the_tensors_but_not_among_them() {
     );
     // Before the tensor, and into it.
     let mut into = small(&[optional("extra", b"abc")]);
-    into[at + 8..at + 16].copy_from_slice(&4000u64.to_le_bytes());
+    into[at + 8..at + 16].copy_from_slice(&3840u64.to_le_bytes());
     assert!(message(&sealed(into)).contains("tensor offset is out of range"));
 }
 
