@@ -320,7 +320,10 @@ fn forward(
     session.forward(weights, &host, said, &mut logits)?;
     let mut found = bits(&logits);
     let last = &mut logits[(said.len() - 1) * vocab..];
-    let token = Sampler::new(Sampling::GREEDY).sample(last, &[]);
+    // Any bytes are weights, and some make no number of it.
+    let Ok(token) = Sampler::new(Sampling::GREEDY).sample(last, &[]) else {
+        return Ok(found);
+    };
     assert!(token < shape.vocab);
     match session.forward(weights, &host, &[token], last) {
         Ok(()) => found.extend(bits(last)),

@@ -129,6 +129,9 @@ fn is_of_prompt(error: &ChatError) -> bool {
         ChatError::Session(SessionError::ContextFull { .. })
         | ChatError::NoSystemRole
         | ChatError::LongWord(_) => true,
-        ChatError::Session(_) | ChatError::Sampling(_) | ChatError::EmptyStop => false,
+        ChatError::Session(_)
+        | ChatError::Sampling(_)
+        | ChatError::EmptyStop
+        | ChatError::NotFinite { .. } => false,
     }
 }

@@ -13,7 +13,7 @@ use crate::job::Job;
 use engine::arena::{ArenaLayout, CachePrecision, Limits};
 use engine::dialogue::Dialogue;
 use engine::format::{Text, tokens};
-use engine::sampler::{LogitsHash, Sampling, SamplingError};
+use engine::sampler::{LogitsHash, NotFinite, Sampling, SamplingError};
 use engine::session::{Session, SessionError};
 use engine::workers::Host;
 use std::ops::ControlFlow;
@@ -136,6 +136,14 @@ pub enum ChatError {
     /// A word that is too long to encode.
     #[error("the text has a word of {0} bytes, longest that can be encoded is {MAX_WORD_BYTES}")]
     LongWord(usize),
+    /// The model computed what is no finite number, from which no token can be chosen.
+    #[error("the answer ends after {tokens} tokens: {source}")]
+    NotFinite {
+        /// Tokens of the answer before.
+        tokens: usize,
+        /// The logit.
+        source: NotFinite,
+    },
 }
 
 /// Longest word, or text without spaces for SentencePiece models, that is encoded.

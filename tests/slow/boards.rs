@@ -18,9 +18,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tiny_model::{Head, Stored, TinyModel};
-use whittle::compress::compress;
+use whittle::compress::{CompressedTensor, compress};
 use whittle::job::Job;
 use whittle::model::Model;
 use whittle::packed::{
@@ -433,6 +434,25 @@ fn the_board_refuses_in_one_sentence() {
         ..QUESTION
     };
     check(packed.bytes(), &narrow, "the conversation needs ");
+
+    // A model that computes no number draws no token of it: the line says why.
+    let model = load(&TinyModel::default());
+    let mut compressed = compress(&model, &Recipe::original(), &Job::silent()).expect("weights");
+    let mut tensors = compressed.tensors.iter_mut();
+    let norm = tensors.find(|t| t.role == Role::OutputNorm);
+    let norm = norm.expect("every model has it");
+    let mut bytes = norm.bytes.clone();
+    bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    *norm = Arc::new(CompressedTensor {
+        bytes,
+        ..CompressedTensor::clone(norm)
+    });
+    let damaged = PackedModel::pack(&model, &compressed, &Job::silent()).expect("a file");
+    check(
+        damaged.bytes(),
+        &QUESTION,
+        "the answer ends: expected a finite logit of every token, found NaN for token 0",
+    );
 }
 
 /// What estimates for cores without vectors are made of: instructions for one weight and one token.

@@ -182,7 +182,7 @@ pub(crate) fn answer(
     let (mut hash, mut drawn) = (LogitsHash::default(), Vec::new());
     while drawn.len() < MAX_TOKENS {
         hash.update(&logits);
-        let token = sampler.sample(&mut logits, &[]);
+        let token = sampler.sample(&mut logits, &[]).expect("finite logits");
         if text.is_stop(token) {
             break;
         }

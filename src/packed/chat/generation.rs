@@ -170,7 +170,12 @@ impl Generation<'_> {
         }
         let Conversation { logits, tokens, .. } = &mut *self.conversation;
         self.answer.logits_hash.update(logits);
+        let tokens_before = self.answer.tokens.len();
         let token = self.sampler.sample(logits, tokens);
+        let token = token.map_err(|source| ChatError::NotFinite {
+            tokens: tokens_before,
+            source,
+        })?;
         let text = self.take(token);
         self.answer.text += &text;
         self.ends.push(self.answer.text.len());

@@ -175,7 +175,8 @@ impl<'m> Model<'m> {
 /// `memory` holds the logits, the prompt's tokens, and the engine's arena.
 ///
 /// # Errors
-/// When `memory` is too small, or the prompt does not fit the context.
+/// When `memory` is too small, the prompt does not fit the context, or the model computes what is no
+/// finite number.
 pub fn answer<B: Board>(
     board: &mut B,
     model: &Model<'_>,
@@ -246,7 +247,7 @@ fn decode<B: Board>(
         }
         hash.update(logits);
         // Greedy, without a penalty: what was said does not matter.
-        let token = sampler.sample(logits, &[]);
+        let token = sampler.sample(logits, &[])?;
         if model.text.is_stop(token) {
             break "stop token";
         }

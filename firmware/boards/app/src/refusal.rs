@@ -2,11 +2,12 @@
 
 use core::fmt::{Display, Formatter, Result};
 use engine::format::FormatError;
+use engine::sampler::NotFinite;
 use engine::session::SessionError;
 use engine::weights::WeightsError;
 
 /// Why a board does not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The packed file is not one, or damaged.
@@ -33,6 +34,8 @@ pub enum Refusal {
     LongPrompt(usize),
     /// A word of the prompt, of so many bytes, is too long to encode.
     LongWord(usize),
+    /// What the model computed is no finite number: the answer ends.
+    NotFinite(NotFinite),
 }
 
 impl From<FormatError> for Refusal {
@@ -44,6 +47,12 @@ impl From<FormatError> for Refusal {
 impl From<WeightsError> for Refusal {
     fn from(error: WeightsError) -> Self {
         Self::Weights(error)
+    }
+}
+
+impl From<NotFinite> for Refusal {
+    fn from(error: NotFinite) -> Self {
+        Self::NotFinite(error)
     }
 }
 
@@ -73,6 +82,7 @@ impl Display for Refusal {
             Self::LongWord(bytes) => {
                 write!(f, "a word of {bytes} bytes is too long for this memory")
             }
+            Self::NotFinite(error) => write!(f, "the answer ends: {error}"),
         }
     }
 }
