@@ -11,7 +11,7 @@ use engine::session::Session;
 use std::path::Path;
 use std::sync::Arc;
 use whittle::compress::compress;
-use whittle::evaluate::{WINDOW, log_sum_exp, windows};
+use whittle::evaluate::{log_sum_exp, scored_positions, window_tokens, windows};
 use whittle::job::Job;
 use whittle::model::Model;
 use whittle::packed::{LiveModel, TextSections, WeightSource};
@@ -28,7 +28,8 @@ fn main() -> Result<(), Failure> {
     };
     let model = Model::load(Path::new(model), &Job::silent())?;
     let count: usize = count.parse()?;
-    let windows = windows(&model, &std::fs::read_to_string(text)?, count * WINDOW)?;
+    let window = window_tokens(model.hyperparameters.context);
+    let windows = windows(&model, &std::fs::read_to_string(text)?, count * window)?;
     let compressed = compress(&model, &Recipe::original(), &Job::silent())?;
     let live = LiveModel::new(
         model.hyperparameters,
@@ -38,7 +39,7 @@ fn main() -> Result<(), Failure> {
     let processor = Processor::new(None)?;
     let base = std::fs::read(base)?;
     let vocab = live.shape().vocab as usize;
-    let scored = WINDOW / 2 - 1;
+    let scored = scored_positions(window);
     if base.len() < windows.len() * scored * vocab * 4 {
         return Err(format!(
             "{} bytes are too few for {} windows",
@@ -48,21 +49,21 @@ fn main() -> Result<(), Failure> {
         .into());
     }
     let limits = Limits {
-        context: WINDOW,
+        context: window,
         batch: 64,
         cache: CachePrecision::Sixteen,
     };
     let mut arena = vec![0; ArenaLayout::new(live.shape(), limits).words()];
     let mut logits = vec![0.0; scored * vocab];
     let (mut kl, mut same, mut positions) = (0.0, 0, 0);
-    for (window, base) in windows.iter().zip(base.chunks_exact(scored * vocab * 4)) {
+    for (tokens, base) in windows.iter().zip(base.chunks_exact(scored * vocab * 4)) {
         let mut result = Ok(());
         live.lend(&mut |weights| {
             result = Session::new(weights.shape(), limits, &mut arena).and_then(|mut s| {
                 s.forward(
                     weights,
                     &processor.host(),
-                    &window[..WINDOW - 1],
+                    &tokens[..window - 1],
                     &mut logits,
                 )
             });

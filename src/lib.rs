@@ -71,5 +71,6 @@ pub mod text_file;
 pub mod tune;
 #[cfg(feature = "voice")]
 pub mod voice;
+pub mod warning;
 pub mod whole_file;
 pub mod workers;

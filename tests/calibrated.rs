@@ -164,7 +164,7 @@ fn a_calibration_knows_how_large_the_outputs_are_that_errors_are_compared_with()
             assert_eq!(bare.output_squares(tensor.role), None);
             let setting = Setting::bits(Precision::Three);
             let error = |hessian| {
-                let compressed = compress_tensor(&model, tensor, setting, Some(hessian));
+                let compressed = compress_tensor(&model, tensor, setting, Some(hessian)).unwrap();
                 compressed.output_error.unwrap()
             };
             let (known, computed) = (error(&hessian), error(&bare));

@@ -255,12 +255,8 @@ fn a_tensor_is_replaced_while_the_model_speaks() {
     let processor = Processor::with_level(None, Some(1)).unwrap();
     let untouched = ask(&live, &processor, 8);
     let tensor = model.tensor(Role::Embedding, None).unwrap();
-    let coarse = Arc::new(compress_tensor(
-        &model,
-        tensor,
-        Setting::bits(Precision::One),
-        None,
-    ));
+    let coarse = compress_tensor(&model, tensor, Setting::bits(Precision::One), None);
+    let coarse = Arc::new(coarse.unwrap());
 
     let question = Question {
         system: None,
@@ -410,7 +406,9 @@ fn an_evaluation_of_the_reference_against_itself_finds_no_difference_and_of_one_
     )
     .unwrap();
     assert_eq!((same.kl_mean, same.same_top), (0.0, 1.0));
-    assert_eq!(same.tokens, windows.len() * 255);
+    // The model's context is 128: windows are no longer.
+    assert_eq!((same.window_tokens, windows.len()), (128, 8));
+    assert_eq!(same.tokens, windows.len() * 63);
     let other = evaluate(
         &coarse,
         CachePrecision::Sixteen,

@@ -1,7 +1,7 @@
 // Lets llama.cpp's library quantize models and judge them, with what `whittle eval` measures.
 //
 //   quality importance MODEL.gguf TEXT OUT THREADS WINDOWS
-//       mean squares of the inputs of every matrix in a layer, over so many windows of 512 tokens
+//       mean squares of the inputs of every matrix in a layer, over so many windows of 512 tokens, or of the model's context where that is shorter
 //   quality quantize IN.gguf OUT.gguf TYPE THREADS [IMPORTANCE]
 //       one line of JSON: how many matrices fell back to another type than the one asked for
 //   quality base MODEL.gguf OUT WINDOWS THREADS TEXT ..
@@ -28,8 +28,10 @@
 #include <unistd.h>
 #include <vector>
 
-constexpr int WINDOW = 512;
-constexpr int SCORED = WINDOW / 2 - 1;
+// Tokens of a window, and positions of its second half that have a next one: as long as the context of the model
+// that is loaded, where that is shorter.
+static int WINDOW = 512;
+static int SCORED = WINDOW / 2 - 1;
 
 static const std::map<std::string, llama_ftype> TYPES = {
     {"F32", LLAMA_FTYPE_ALL_F32},           {"F16", LLAMA_FTYPE_MOSTLY_F16},       {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},

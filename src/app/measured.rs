@@ -45,7 +45,7 @@ pub struct QuickKl {
     pub cache: CachePrecision,
     /// Mean divergence, nats a token.
     pub mean: f64,
-    /// Tokens of the text.
+    /// Tokens of the window.
     pub tokens: usize,
 }
 
@@ -115,6 +115,8 @@ pub struct TuneFigures {
     pub measured_kl: f64,
     /// Positions that were scored.
     pub positions: usize,
+    /// Tokens of a window.
+    pub window_tokens: usize,
     /// Exchanges tried and kept.
     pub exchanges: (usize, usize),
 }
@@ -141,6 +143,7 @@ impl From<&Tuned> for TuneFigures {
             allocated_kl: tuned.allocated_kl,
             measured_kl: tuned.measured_kl,
             positions: tuned.positions,
+            window_tokens: tuned.window_tokens,
             exchanges: tuned.exchanges,
         }
     }

@@ -7,7 +7,6 @@ use super::studio::Studio;
 use super::tuning::{self, Calibrated, TuneGoal, TuneOutcome};
 use super::work::{self, Quick};
 use crate::board::Board;
-use crate::evaluate::WINDOW;
 use crate::job::Job;
 use eframe::egui::Context;
 use std::sync::Arc;
@@ -132,7 +131,7 @@ impl Studio {
             .evaluation
             .as_ref()
             .is_some_and(|e| e.is_of(&recipe, cache));
-        if is_known || (loaded.model.hyperparameters.context as usize) < WINDOW {
+        if is_known {
             return;
         }
         if let Some((_, _, more)) = self.candidate(candidate.other()) {

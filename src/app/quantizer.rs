@@ -10,7 +10,9 @@ use super::request::{Requantized, Request, Stage};
 use super::running::{lock, panic_sentence, sentence, spawn};
 use super::saliencies::Saliencies;
 use crate::calibrate::{CalibrateError, Calibration, Hessian};
-use crate::compress::{CompressedTensor, Feedback, compress_tensor, compress_tensor_with};
+use crate::compress::{
+    CompressError, CompressedTensor, Feedback, compress_tensor, compress_tensor_with,
+};
 use crate::forward::Input;
 use crate::job::{CancelToken, Job};
 use crate::recipe::Setting;
@@ -33,7 +35,10 @@ impl Quantizer {
     pub(super) fn new(ctx: &Context) -> Result<Self, String> {
         let mut orders = Saliencies::default();
         let plain = Lane::start("quantizer", ctx, move |task| match task {
-            Task::Compute(request, _) => Ok(plain(request, &orders)),
+            Task::Compute(request, _) => {
+                let tensor = plain(request, &orders);
+                tensor.map(Some).map_err(|error| sentence(&error))
+            }
             Task::Idle(request) => {
                 orders.sort(request).map_err(|error| sentence(&error))?;
                 Ok(None)
@@ -79,13 +84,13 @@ impl Quantizer {
 }
 
 /// Rounds to nearest; where the weights are sorted already, pruning is a threshold.
-fn plain(request: &Request, orders: &Saliencies) -> Option<CompressedTensor> {
+fn plain(request: &Request, orders: &Saliencies) -> Result<CompressedTensor, CompressError> {
     let Request {
         loaded, setting, ..
     } = request;
     let tensor = &loaded.model.tensors[loaded.matrices[request.matrix].tensor];
     let sorted = orders.compress(request);
-    Some(sorted.unwrap_or_else(|| compress_tensor(&loaded.model, tensor, *setting, None)))
+    sorted.unwrap_or_else(|| compress_tensor(&loaded.model, tensor, *setting, None))
 }
 
 /// The moments that a layer's matrices read, kept for its next matrix.
@@ -96,7 +101,7 @@ fn fitted(
     request: &Request,
     moments: &mut Moments,
     job: &Job<'_>,
-) -> Result<CompressedTensor, CalibrateError> {
+) -> Result<CompressedTensor, CompressError> {
     let Request {
         loaded, setting, ..
     } = request;
@@ -108,13 +113,7 @@ fn fitted(
     };
     let feedback = hessian.map(Feedback::new);
     let feedback = feedback.as_ref();
-    Ok(compress_tensor_with(
-        &loaded.model,
-        tensor,
-        *setting,
-        feedback,
-        job,
-    )?)
+    compress_tensor_with(&loaded.model, tensor, *setting, feedback, job)
 }
 
 fn moments_of<'m>(

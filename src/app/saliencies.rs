@@ -4,7 +4,9 @@
 use super::loaded::Loaded;
 use super::request::Request;
 use crate::calibrate::CalibrateError;
-use crate::compress::{CompressedTensor, Feedback, Saliency, compress_tensor_sorted};
+use crate::compress::{
+    CompressError, CompressedTensor, Feedback, Saliency, compress_tensor_sorted,
+};
 use crate::recipe::{Precision, Pruner, Setting};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,7 +62,10 @@ impl Saliencies {
     }
 
     /// The matrix pruned by its stored order; nothing when it has none yet.
-    pub(super) fn compress(&self, request: &Request) -> Option<CompressedTensor> {
+    pub(super) fn compress(
+        &self,
+        request: &Request,
+    ) -> Option<Result<CompressedTensor, CompressError>> {
         let saliency = self.find(request, by(&request.setting)?)?;
         let Loaded {
             model, matrices, ..

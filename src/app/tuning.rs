@@ -10,7 +10,7 @@ use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::catalog::Cache;
 use crate::estimate::Options;
 use crate::job::Job;
-use crate::tune::{BoardGoal, Candidates, TuneOptions, Tuner, known, preview_settings};
+use crate::tune::{BoardGoal, Candidates, Smallest, TuneOptions, Tuner, known, preview_settings};
 use engine::arena::CachePrecision;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,15 +118,16 @@ pub(super) fn tune(
     goal: &TuneGoal,
     job: &Job<'_>,
 ) -> Result<TuneOutcome, Failure> {
-    let text = CalibrationText::default_of(&loaded.model, DEFAULT_TOKENS)?;
-    let calibration = Calibration::compute(&loaded.model, &text, &folder(told)?, job)?;
-    let tokens = measured_tokens(&loaded, &calibration)?;
     let options = TuneOptions {
         settings: preview_settings(),
         exchanges: goal.form.exchanges,
         cache: goal.cache,
         ..TuneOptions::default()
     };
+    refuse_early(&Smallest::of(&loaded.model, &options)?, goal)?;
+    let text = CalibrationText::default_of(&loaded.model, DEFAULT_TOKENS)?;
+    let calibration = Calibration::compute(&loaded.model, &text, &folder(told)?, job)?;
+    let tokens = measured_tokens(&loaded, &calibration)?;
     let tuner = Tuner::measure(&loaded.model, &calibration, &tokens, &options, job)?;
     let bytes = bytes(&tuner, goal)?;
     let tuned = tuner.tune(bytes, job)?;
@@ -147,27 +148,44 @@ pub(super) fn tune(
     })
 }
 
+/// The bytes of a goal in megabytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is limited by what the model takes"
+)]
+fn asked_bytes(goal: &TuneGoal) -> u64 {
+    (goal.form.megabytes * 1e6).round() as u64
+}
+
+fn board_goal(goal: &TuneGoal) -> Result<BoardGoal, Failure> {
+    let board = goal.board.ok_or("no board is selected")?;
+    Ok(BoardGoal {
+        board: board.clone(),
+        options: Options {
+            context_tokens: goal.context_tokens,
+            cache: goal.cache,
+            ..Options::default()
+        },
+        min_tokens_per_second: None,
+    })
+}
+
+/// Refuses what no recipe can keep to, before anything is measured.
+fn refuse_early(smallest: &Smallest, goal: &TuneGoal) -> Result<(), Failure> {
+    match goal.form.kind {
+        GoalKind::Megabytes => smallest.require_bytes(asked_bytes(goal))?,
+        GoalKind::BitsPerWeight => smallest.require_bits_per_weight(goal.form.bits_per_weight)?,
+        GoalKind::Board => smallest.require_board(&board_goal(goal)?)?,
+    }
+    Ok(())
+}
+
 fn bytes(tuner: &Tuner<'_>, goal: &TuneGoal) -> Result<u64, Failure> {
     let largest = tuner.range().1;
     Ok(match goal.form.kind {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "saturates, and is limited by what the model takes"
-        )]
-        GoalKind::Megabytes => largest.min((goal.form.megabytes * 1e6) as u64),
+        GoalKind::Megabytes => largest.min(asked_bytes(goal)),
         GoalKind::BitsPerWeight => largest.min(tuner.bytes_at(goal.form.bits_per_weight)),
-        GoalKind::Board => {
-            let board = goal.board.ok_or("no board is selected")?;
-            tuner.bytes_for(&BoardGoal {
-                board: board.clone(),
-                options: Options {
-                    context_tokens: goal.context_tokens,
-                    cache: goal.cache,
-                    ..Options::default()
-                },
-                min_tokens_per_second: None,
-            })?
-        }
+        GoalKind::Board => tuner.bytes_for(&board_goal(goal)?)?,
     })
 }

@@ -7,7 +7,7 @@ use super::running::Failure;
 use crate::calibrate::Calibration;
 use crate::compress::{CompressedModel, CompressedTensor, compress_calibrated};
 use crate::estimate::Estimate;
-use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, windows};
+use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, window_tokens, windows};
 use crate::job::Job;
 use crate::packed::export::{Values, to_gguf};
 use crate::packed::{Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
@@ -21,11 +21,8 @@ use std::sync::Arc;
 
 /// Public-domain prose that candidates are measured on; `assets/README.md` names its source.
 pub(super) const EVALUATION_TEXT: &str = include_str!("../../assets/texts/evaluation.txt");
-/// Tokens of it: two windows, a few seconds a model.
+/// Tokens of it: two windows and more, a few seconds a model.
 const EVALUATION_TOKENS: usize = 1024;
-
-/// Tokens of it after a slider moved: one window.
-const QUICK_TOKENS: usize = 512;
 /// Most weights of a model whose reference in 16 bits stays in memory between two quick measurements.
 const KEPT_WEIGHTS: u64 = 500_000_000;
 
@@ -148,7 +145,9 @@ pub(super) fn measure_quickly(
     processor: &Processor,
     job: &Job<'_>,
 ) -> Result<Quick, Failure> {
-    let tokens = windows(&loaded.model, EVALUATION_TEXT, QUICK_TOKENS)?;
+    // One window.
+    let window = window_tokens(loaded.model.hyperparameters.context);
+    let tokens = windows(&loaded.model, EVALUATION_TEXT, window)?;
     let tuned = live(loaded, &ready.compress(loaded, &recipe, job)?)?;
     let reference = match reference {
         Some(reference) => reference,
@@ -162,7 +161,7 @@ pub(super) fn measure_quickly(
         recipe,
         cache,
         mean: result.kl_mean,
-        tokens: QUICK_TOKENS,
+        tokens: window,
     };
     let is_kept = loaded.model.parameters() <= KEPT_WEIGHTS;
     Ok(Quick {

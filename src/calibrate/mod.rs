@@ -16,8 +16,9 @@ use crate::forward::{Block, Frame, Head, Input, Seen, Values as _};
 use crate::job::{Cancelled, Job};
 use crate::lanes::{sum, widest};
 use crate::linear::{add_gram, mirror_lower};
-use crate::model::{Model, ModelError};
+use crate::model::{Misfit, Model, ModelError, Tensor};
 use crate::saved_format::NewerFormat;
+use crate::warning::Warning;
 use engine::shape::Role;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
@@ -62,6 +63,27 @@ pub enum CalibrateError {
     /// A newer Whittle wrote a file of the cache.
     #[error(transparent)]
     Newer(#[from] NewerFormat),
+    /// Weights that the text runs through are no finite numbers.
+    #[error("expected finite weights in {tensor}, found {found}")]
+    Weights {
+        /// GGUF name.
+        tensor: String,
+        /// How many, and where.
+        found: Misfit,
+    },
+    /// What the text makes of finite weights is no finite number.
+    #[error(
+        "expected finite inputs of {} on the calibration text, found {found} that are not, the first in column {col} (from 0)",
+        .reader
+    )]
+    Activations {
+        /// The matrices that read them.
+        reader: String,
+        /// How many columns.
+        found: usize,
+        /// The first.
+        col: usize,
+    },
     /// The system cannot read or write the cache.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -160,6 +182,19 @@ pub struct Origin {
     pub tokens: usize,
 }
 
+impl Origin {
+    /// A warning where `model` was calibrated on fewer tokens than its residual stream has elements.
+    ///
+    /// Second moments of `n` inputs from fewer than `n` tokens are singular: a solver moves errors to
+    /// where the text has nothing, and what the next text has there is ruined. SmolLM2-135M, of 576
+    /// elements, had KL 5.2 after 20 tokens and 2.9 without a calibration.
+    #[must_use]
+    pub fn warning(&self, model: &Model) -> Option<Warning> {
+        let (tokens, fewest) = (self.tokens, model.hyperparameters.hidden as usize);
+        (tokens < fewest).then_some(Warning::ShortCalibration { tokens, fewest })
+    }
+}
+
 /// Sums over the windows seen so far.
 struct Sums {
     inputs: Vec<(Input, Array2<f32>)>,
@@ -208,6 +243,44 @@ impl Sums {
         };
         self.inputs.into_iter().map(mean).collect()
     }
+}
+
+/// Checks what was measured of a layer, or of the head: a mean square of a column is finite where all its
+/// inputs are.
+fn require_finite(
+    model: &Model,
+    layer: Option<u32>,
+    moments: &store::Moments,
+) -> Result<(), CalibrateError> {
+    let wrong = moments.iter().find_map(|(input, hessian)| {
+        let squares = hessian.mean_squares();
+        let found = squares.iter().filter(|x| !x.is_finite()).count();
+        let col = squares.iter().position(|x| !x.is_finite())?;
+        Some((*input, found, col))
+    });
+    let Some((input, found, col)) = wrong else {
+        return Ok(());
+    };
+    // Weights that come before, or else numbers that grew too large on the way.
+    let is_before = |t: &&Tensor| layer.is_none_or(|layer| t.layer.is_none_or(|of| of <= layer));
+    for tensor in model.tensors.iter().filter(is_before) {
+        let read = |row: usize, out: &mut [f32]| model.row(tensor, row, out);
+        if let Some(found) = Misfit::find((tensor.rows, tensor.cols), read, |w| !w.is_finite()) {
+            let tensor = tensor.name.clone();
+            return Err(CalibrateError::Weights { tensor, found });
+        }
+    }
+    let is_reader = |t: &&Tensor| t.layer == layer && Input::of(t.role) == Some(input);
+    let readers = model
+        .tensors
+        .iter()
+        .filter(is_reader)
+        .map(|t| t.name.as_str());
+    let reader = match readers.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "the output head".to_owned(),
+        readers => readers,
+    };
+    Err(CalibrateError::Activations { reader, found, col })
 }
 
 fn sum_of_squares(y: ArrayView2<'_, f32>) -> f64 {
@@ -377,7 +450,9 @@ impl Calibration {
                 part.assign(&stream);
                 sums.tokens += stream.nrows();
             }
-            store::save(&self.file(Some(layer)), &sums.finish())?;
+            let moments = sums.finish();
+            require_finite(model, Some(layer), &moments)?;
+            store::save(&self.file(Some(layer)), &moments)?;
             self.keep_stream(layer + 1, &x)?;
         }
         let head = Head::load(model);
@@ -388,7 +463,9 @@ impl Calibration {
             sums.add(Seen::Input(Input::Output, input.view()));
             sums.tokens += part.nrows();
         }
-        store::save(&self.file(None), &sums.finish())?;
+        let moments = sums.finish();
+        require_finite(model, None, &moments)?;
+        store::save(&self.file(None), &moments)?;
         // What is left of it only takes room.
         drop(std::fs::remove_file(self.stream_file()));
         Ok(job.report("Calibrating", total, total)?)

@@ -152,6 +152,10 @@ fn parse(bytes: &[u8]) -> Option<Moments> {
         };
         rest = body;
         let moments_of = unpack(n, diagonal, correlations);
+        // Files of before were written without a look at what was measured.
+        if !moments_of.diag().iter().all(|x| x.is_finite()) {
+            return None;
+        }
         let hessian = Hessian::new(moments_of, usize::try_from(tokens).ok()?);
         moments.push((input, hessian.with_outputs(outputs)));
     }

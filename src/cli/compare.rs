@@ -6,7 +6,7 @@ use super::kv_bits;
 use super::measure::{ExtentArgs, open_all, remark_on, stem};
 use super::open::open_model;
 use crate::estimate::Estimate;
-use crate::evaluate::{Mean, SCORED, TensorError, kl_difference, tensor_errors};
+use crate::evaluate::{Mean, TensorError, kl_difference, scored_positions, tensor_errors};
 use crate::packed::PackedModel;
 use crate::report::{Against, Quality, Run, TaskQuality, ask, estimate_packed};
 use crate::workers::Processor;
@@ -122,8 +122,9 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
                 match &first {
                     None => first = Some(scores),
                     Some(first) => {
-                        file.kl_difference = Some(kl_difference(&scores, first, SCORED));
+                        file.kl_difference = Some(kl_difference(&scores, first, per_window));
                     }
+                let per_window = scored_positions(quality.evaluation.window_tokens);
                 }
             }
         }
@@ -177,8 +178,13 @@ fn text(comparison: &Comparison) -> String {
         let (e, basis) = (&quality.evaluation, &quality.basis);
         writeln!(
             text,
-            "{} tokens in {} windows of {}; reference: {}, {}",
-            e.tokens, e.windows, basis.text, basis.reference, basis.reference_precision
+            "{} tokens in {} windows of {} tokens, the second half scored, of {}; reference: {}, {}",
+            e.tokens,
+            e.windows,
+            e.window_tokens,
+            basis.text,
+            basis.reference,
+            basis.reference_precision
         )
         .expect("writing to a string cannot fail");
     }

@@ -108,7 +108,7 @@ pub(super) fn quality(quality: &Quality) -> String {
         Independent::Positions => "positions as independent: too small for a single window",
     };
     format!(
-        "{} tokens in {} windows; ± is one standard error, with {independent}\n\
+        "{} tokens in {} windows of {} tokens, the second half scored; ± is one standard error, with {independent}\n\
          perplexity {:.3} ± {:.3} (reference {:.3} ± {:.3}), ln ratio {:.5} ± {:.5}\n\
          KL {:.5} ± {:.5}, median {:.5}, 95th percentile {:.4}, 99th percentile {:.4}, largest {:.3}\n\
          same top token {:.2} ± {:.2} %, RMS Δp {:.2} ± {:.2} %\n\
@@ -126,6 +126,7 @@ pub(super) fn quality(quality: &Quality) -> String {
         e.kl_mean_standard_error,
         e.kl_median,
         e.kl_p95,
+        e.window_tokens,
         e.kl_p99,
         e.kl_max,
         e.same_top * 100.0,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// How much of the text is scored.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct ExtentArgs {
-    /// Tokens of the text to use, in windows of 512
+    /// Tokens of the text to use, in windows of 512, or of the model's context where that is shorter
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub(super) tokens: usize,
     /// As many tokens as about 30 seconds are enough for, by the speed of the first window

@@ -1,25 +1,15 @@
 //! A whole model by a recipe, with the Hessians of a calibration.
 
-use super::{CompressedModel, CompressedTensor, Feedback, compress_tensor_with, tensor};
-use crate::calibrate::{CalibrateError, Calibration, Origin};
+use super::{
+    CompressError, CompressedModel, CompressedTensor, Feedback, compress_tensor_with, tensor,
+};
+use crate::calibrate::{Calibration, Origin};
 use crate::forward::Input;
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, Tensor};
 use crate::recipe::Recipe;
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// Why a model cannot be compressed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompressError {
-    /// The calibration cannot be read.
-    #[error(transparent)]
-    Calibrate(#[from] CalibrateError),
-    /// The work was cancelled.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
 
 /// What is done with each tensor as soon as it is compressed, by the thread that did it.
 pub type Finished<'a> = dyn Fn(&Arc<CompressedTensor>) -> Result<(), Cancelled> + Sync + 'a;
@@ -29,7 +19,7 @@ pub type Finished<'a> = dyn Fn(&Arc<CompressedTensor>) -> Result<(), Cancelled> 
 /// [`CompressedTensor::methods`] says.
 ///
 /// # Errors
-/// When the calibration cannot be read, or the job is cancelled.
+/// When the calibration cannot be read, weights cannot be stored, or the job is cancelled.
 pub fn compress_calibrated(
     model: &Model,
     recipe: &Recipe,
@@ -93,13 +83,13 @@ pub fn compress_each(
                 finished(&tensor)?;
                 Ok((place, tensor))
             })
-            .collect::<Result<_, Cancelled>>()?;
+            .collect::<Result<_, CompressError>>()?;
         for (place, tensor) in compressed {
             found[place] = Some(tensor);
         }
     }
     let mut tensors: Vec<_> = found.into_iter().flatten().collect();
-    tensors.push(Arc::new(tensor::frequencies(model)));
+    tensors.push(Arc::new(tensor::frequencies(model)?));
     job.report("Compressing", total, total)?;
     Ok(CompressedModel {
         recipe: recipe.clone(),

@@ -241,7 +241,7 @@ mod tests {
 
     /// The weights `[1, cols]` that come back.
     fn packed(encoding: Encoding, kept: usize, row: &[f32]) -> Vec<f32> {
-        let bytes = encode(encoding, row.len(), kept, row);
+        let bytes = encode(encoding, row.len(), kept, row).unwrap();
         let matrix = Matrix::new(encoding, 1, row.len(), kept, &bytes).unwrap();
         let mut back = vec![0.0; row.len()];
         matrix.dequantize_row(0, &mut back);

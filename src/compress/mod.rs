@@ -5,6 +5,7 @@
 
 mod calibrated;
 mod columns;
+mod error;
 mod exact;
 mod feedback;
 mod grid;
@@ -25,12 +26,14 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 mod twin;
+mod unstorable;
 mod write;
 
 use plan::Plan;
 
 pub(crate) use calibrated::fitted_to;
-pub use calibrated::{CompressError, Finished, compress_calibrated, compress_each};
+pub use calibrated::{Finished, compress_calibrated, compress_each};
+pub use error::CompressError;
 pub use feedback::Feedback;
 pub use quantize::{encode, squared_error};
 pub use saliency::{Saliency, compress_tensor_sorted};
@@ -38,9 +41,10 @@ pub use tensor::{
     CompressedTensor, CompressedWeights, Methods, compress_tensor, compress_tensor_with,
     compress_weights, packed_bytes,
 };
+pub use unstorable::Unstorable;
 
 use crate::calibrate::Origin;
-use crate::job::{Cancelled, Job};
+use crate::job::Job;
 use crate::model::Model;
 use crate::recipe::Recipe;
 use engine::shape::Role;
@@ -129,15 +133,11 @@ impl CompressedModel {
 /// Compresses every tensor as `recipe` says.
 ///
 /// # Errors
-/// [`Cancelled`] between two tensors.
+/// When weights cannot be stored, or the job is cancelled, which it is between two tensors.
 pub fn compress(
     model: &Model,
     recipe: &Recipe,
     job: &Job<'_>,
-) -> Result<CompressedModel, Cancelled> {
-    match compress_calibrated(model, recipe, None, &[], job) {
-        Ok(compressed) => Ok(compressed),
-        // Without a calibration nothing is read.
-        Err(CompressError::Cancelled(_) | CompressError::Calibrate(_)) => Err(Cancelled),
-    }
+) -> Result<CompressedModel, CompressError> {
+    compress_calibrated(model, recipe, None, &[], job)
 }

@@ -7,7 +7,8 @@ use super::feedback::{Factor, Feedback};
 use super::row::Row;
 use super::rows::Rows;
 use super::solve::{self, Solved};
-use super::{Plan, columns, outputs, prune, rounding, write};
+use super::unstorable::{can_store, first_beyond, refusal, rows_beyond, scale_refusal};
+use super::{CompressError, Plan, columns, outputs, prune, rounding, write};
 use crate::job::{Cancelled, Job};
 use crate::lanes::{Work, sum_of_pairs, widest};
 use engine::encoding::{BLOCK_ROWS, Encoding};
@@ -19,16 +20,20 @@ use rayon::prelude::*;
 ///
 /// The same input gives the same bytes on any number of threads. Twins of llama.cpp's formats are
 /// not made of floats: `compress/twin.rs` makes them of the bytes of the source.
-#[must_use]
-pub fn encode(encoding: Encoding, cols: usize, kept: usize, weights: &[f32]) -> Vec<u8> {
+///
+/// # Errors
+/// When weights cannot be stored.
+pub fn encode(
+    encoding: Encoding,
+    cols: usize,
+    kept: usize,
+    weights: &[f32],
+) -> Result<Vec<u8>, CompressError> {
     let plan = Plan::nearest(encoding, cols, kept);
     let values = weights;
     let encoded = encode_as(&plan, None, Rows::Floats { values, cols }, &Job::silent());
-    encoded.expect(UNCANCELLED).bytes
+    Ok(encoded?.bytes)
 }
-
-/// Nobody can cancel a silent job.
-pub(super) const UNCANCELLED: &str = "nobody cancelled it";
 
 /// Bytes of a matrix, and how far they are from the weights.
 #[derive(Debug)]
@@ -60,12 +65,20 @@ pub(super) struct Guide<'a> {
     pub(super) output_squares: Option<f64>,
 }
 
-/// How far the rows of one tile are from what they were.
-struct TileErrors {
+/// What became of the rows of one tile.
+struct TileOutcome {
+    /// Rows that need a larger scale than there is: the first, and how many.
+    beyond: Option<(usize, usize)>,
     /// Squared error and square of the weights of each row.
     weights: Vec<(f64, f64)>,
     /// The same of their outputs together; the square is 0 where it is known.
     outputs: (f64, f64),
+}
+
+/// Why a tile was not encoded.
+enum Stopped {
+    Cancelled(Cancelled),
+    Unstorable,
 }
 
 /// Encodes a matrix; a job that is cancelled stops it between two tiles of rows.
@@ -74,7 +87,7 @@ pub(super) fn encode_as(
     guide: Option<Guide<'_>>,
     matrix: Rows<'_>,
     job: &Job<'_>,
-) -> Result<Encoded, Cancelled> {
+) -> Result<Encoded, CompressError> {
     let Plan { encoding, cols, .. } = *plan;
     let rows = matrix.count();
     let mut bytes = vec![0; encoding.bytes(rows, cols, plan.kept)];
@@ -84,6 +97,9 @@ pub(super) fn encode_as(
     if encoding == Encoding::F32 {
         let mut buffer = Vec::new();
         let weights = matrix.part(0..rows, &mut buffer);
+        if !can_store(encoding, weights) {
+            return Err(refusal(encoding, matrix).into());
+        }
         for (bytes, w) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(weights) {
             *bytes = w.to_le_bytes();
         }
@@ -99,14 +115,31 @@ pub(super) fn encode_as(
         None => 1,
     };
     let parts = bytes.par_chunks_mut(blocks * block_bytes).enumerate();
-    let tiles: Vec<TileErrors> = parts
+    let tiles: Result<Vec<TileOutcome>, Stopped> = parts
         .map_init(Vec::new, |buffer, (index, bytes)| {
-            job.check()?;
+            job.check().map_err(Stopped::Cancelled)?;
             let first = index * blocks * BLOCK_ROWS;
             let weights = matrix.part(first..rows.min(first + blocks * BLOCK_ROWS), buffer);
-            Ok(tile(plan, guide, weights, (block_bytes, bytes)))
+            if !can_store(encoding, weights) {
+                return Err(Stopped::Unstorable);
+            }
+            let mut outcome = tile(plan, guide, weights, (block_bytes, bytes));
+            if let Some((row, _)) = &mut outcome.beyond {
+                *row += first;
+            }
+            Ok(outcome)
         })
-        .collect::<Result<_, Cancelled>>()?;
+        .collect();
+    let tiles = match tiles {
+        Ok(tiles) => tiles,
+        Err(Stopped::Cancelled(cancelled)) => return Err(cancelled.into()),
+        Err(Stopped::Unstorable) => return Err(refusal(encoding, matrix).into()),
+    };
+    let mut beyond = tiles.iter().filter_map(|tile| tile.beyond);
+    if let Some((first, count)) = beyond.next() {
+        let all = beyond.fold(count, |all, (_, count)| all + count);
+        return Err(scale_refusal(encoding, matrix, (first, all)).into());
+    }
     let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
     let share = |(error, size): (f64, f64)| if size > 0.0 { error / size } else { 0.0 };
     let weights = tiles.iter().flat_map(|tile| tile.weights.iter().copied());
@@ -129,8 +162,9 @@ fn tile(
     guide: Option<Guide<'_>>,
     weights: &[f32],
     (block_bytes, bytes): (usize, &mut [u8]),
-) -> TileErrors {
+) -> TileOutcome {
     let Plan { encoding, cols, .. } = *plan;
+    let mut beyond = None;
     let factor = guide.and_then(|g| g.factor.map(|factor| (g.feedback, factor)));
     let solved = match factor {
         Some((feedback, factor)) => solve::tile(plan, feedback, factor, weights),
@@ -138,6 +172,7 @@ fn tile(
     };
     let values = match solved {
         Solved::Rows(rows) => {
+            beyond = first_beyond(&rows).map(|row| (row, rows_beyond(&rows)));
             write_rows(encoding, block_bytes, &rows, bytes);
             widest(Values {
                 encoding,
@@ -154,7 +189,8 @@ fn tile(
             halves
         }
     };
-    TileErrors {
+    TileOutcome {
+        beyond,
         weights: widest(Errors {
             cols,
             weights,
@@ -265,7 +301,7 @@ mod tests {
 
     fn error(encoding: Encoding, rows: usize, cols: usize, kept: usize) -> (f64, usize) {
         let weights = weights(rows, cols);
-        let bytes = encode(encoding, cols, kept, &weights);
+        let bytes = encode(encoding, cols, kept, &weights).unwrap();
         let matrix = Matrix::new(encoding, rows, cols, kept, &bytes).unwrap();
         let (mut error, mut size, mut zeros) = (0.0, 0.0, 0);
         let mut row = vec![0.0; cols];
@@ -319,12 +355,69 @@ mod tests {
     }
 
     #[test]
-    fn odd_values_do_not_panic() {
+    fn odd_values_are_stored_or_refused_and_never_panic() {
         for encoding in Encoding::ALL {
-            for value in [0.0, f32::NAN, f32::INFINITY, -1e30, 1e-40] {
-                let bytes = encode(encoding, 40, 40, &[value; 40]);
+            for value in [0.0, 1e-40, 0.5] {
+                let bytes = encode(encoding, 40, 40, &[value; 40]).unwrap();
                 assert_eq!(bytes.len(), encoding.bytes(1, 40, 40));
             }
+            // Twins are not made of floats.
+            if matches!(encoding, Encoding::Twin(_)) {
+                continue;
+            }
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut weights = [0.5; 80];
+                (weights[43], weights[50]) = (value, value);
+                let refused = encode(encoding, 40, 40, &weights).unwrap_err().to_string();
+                let expected = format!("2 of them, the first {value} in row 1, column 3");
+                assert!(refused.contains(&expected), "{encoding:?}: {refused}");
+            }
+            let refused = encode(encoding, 40, 40, &[-1e30; 40]);
+            assert_eq!(refused.is_err(), encoding != Encoding::F32, "{encoding:?}");
         }
+    }
+
+    #[test]
+    fn weights_beyond_sixteen_bits_or_their_scales_are_refused_with_their_place() {
+        let check = |encoding: Encoding, value: f32, expected: &str| {
+            let mut weights = [0.25; 120];
+            weights[87] = value;
+            match encode(encoding, 40, 40, &weights) {
+                Ok(bytes) => {
+                    assert_eq!(expected, "", "{encoding:?} stores {value}");
+                    let matrix = Matrix::new(encoding, 3, 40, 40, &bytes).unwrap();
+                    let mut row = [0.0; 40];
+                    matrix.dequantize_row(2, &mut row);
+                    let off = (row[7] - value).abs() / value.abs();
+                    assert!(off < 0.1, "{encoding:?} stores {value} as {}", row[7]);
+                }
+                Err(refused) => {
+                    let refused = refused.to_string();
+                    assert!(
+                        !expected.is_empty(),
+                        "{encoding:?} refuses {value}: {refused}"
+                    );
+                    assert!(refused.contains(expected), "{refused}");
+                }
+            }
+        };
+        check(Encoding::F16, 65_504.0, "");
+        check(Encoding::F16, 65_519.0, "");
+        check(
+            Encoding::F16,
+            65_520.0,
+            "within ±65504, which f16 holds, found 65520 in row 2, column 7",
+        );
+        check(Encoding::F16, -70_000.0, "-70000 in row 2, column 7");
+        check(Encoding::F32, 70_000.0, "");
+        // 127 steps of at most 65504 · 255 / 65536.
+        check(Encoding::Dense(Width::Eight), 32_000.0, "");
+        check(
+            Encoding::Dense(Width::Eight),
+            70_000.0,
+            "1 rows beyond them, the first with 70000 in row 2, column 7",
+        );
+        check(Encoding::Dense(Width::Four), -70_000.0, "the scales of");
+        check(Encoding::Sparse(Width::Eight), 70_000.0, "the scales of");
     }
 }

@@ -34,6 +34,14 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// What people call the tensor.
+    pub(super) fn name(&self) -> &'a str {
+        match self {
+            Self::Floats { .. } => "the matrix",
+            Self::Stored { tensor, .. } => &tensor.name,
+        }
+    }
+
     /// What they do in their model.
     pub(super) fn role(&self) -> Option<Role> {
         match self {

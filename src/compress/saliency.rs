@@ -1,6 +1,7 @@
 //! The weights of one matrix in the order of what they matter: sorted once, so that another sparsity is
 //! another place in a list.
 
+use super::CompressError;
 use super::feedback::Feedback;
 use super::tensor::{CompressedTensor, compress_values};
 use crate::model::{Model, Tensor};
@@ -86,24 +87,26 @@ impl Saliency {
 /// Compresses one matrix rounded to nearest, pruned by a stored order: the same bytes as without it,
 /// where it is of magnitudes, and no sort.
 ///
+/// # Errors
+/// When weights cannot be stored.
+///
 /// # Panics
 /// When the order is of another matrix.
-#[must_use]
 pub fn compress_tensor_sorted(
     model: &Model,
     tensor: &Tensor,
     setting: Setting,
     saliency: &Saliency,
-) -> CompressedTensor {
+) -> Result<CompressedTensor, CompressError> {
     let mut weights = model.values(tensor);
     assert_eq!(weights.len(), saliency.order.len(), "weights of the order");
     let (pruned, all) = saliency.keep(setting.kept(tensor.cols), &mut weights);
-    let mut compressed = compress_values(tensor, setting, &weights);
+    let mut compressed = compress_values(model, tensor, setting, &weights)?;
     if all > 0.0 {
         // The rounding was measured against what was kept.
         compressed.nmse = (compressed.nmse * (all - pruned).max(0.0) + pruned) / all;
     }
-    compressed
+    Ok(compressed)
 }
 
 #[cfg(test)]
@@ -121,10 +124,10 @@ mod tests {
         assert_eq!(saliency.bytes(), rows * cols * 4);
         for percent in [0, 1, 25, 50, 75, 95] {
             let setting = Setting::sparse(Precision::Four, f64::from(percent) / 100.0);
-            let expected = compress_weights(&weights, cols, setting, None);
+            let expected = compress_weights(&weights, cols, setting, None).unwrap();
             let mut kept = weights.clone();
             let (pruned, all) = saliency.keep(setting.kept(cols), &mut kept);
-            let bytes = encode(expected.encoding, cols, expected.kept, &kept);
+            let bytes = encode(expected.encoding, cols, expected.kept, &kept).unwrap();
             assert_eq!(bytes, expected.bytes, "{percent} %");
             assert!(pruned <= all);
         }

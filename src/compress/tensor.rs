@@ -2,14 +2,15 @@
 
 use super::feedback::Feedback;
 use super::plan::Plan;
-use super::quantize::{Guide, UNCANCELLED, encode_as};
+use super::quantize::{Guide, encode_as};
 use super::rows::Rows;
-use super::twin;
+use super::unstorable::refusal;
+use super::{CompressError, twin};
 use crate::calibrate::Hessian;
-use crate::job::{Cancelled, Job};
+use crate::job::Job;
 use crate::model::{Model, Tensor};
 use crate::recipe::{Pruner, Quantizer, Setting};
-use engine::encoding::Encoding;
+use engine::encoding::{Encoding, Twin};
 use engine::matrix::Matrix;
 use engine::shape::Role;
 
@@ -87,25 +88,25 @@ impl CompressedTensor {
 
 /// Compresses one tensor; what is not a matrix stays in 32-bit floats.
 ///
+/// # Errors
+/// When weights cannot be stored.
+///
 /// # Panics
 /// When the Hessian is not `[cols, cols]`.
-#[must_use]
 pub fn compress_tensor(
     model: &Model,
     tensor: &Tensor,
     setting: Setting,
     hessian: Option<&Hessian>,
-) -> CompressedTensor {
+) -> Result<CompressedTensor, CompressError> {
     let feedback = hessian.map(Feedback::new);
-    let compressed =
-        compress_tensor_with(model, tensor, setting, feedback.as_ref(), &Job::silent());
-    compressed.expect(UNCANCELLED)
+    compress_tensor_with(model, tensor, setting, feedback.as_ref(), &Job::silent())
 }
 
 /// Compresses one tensor with a Hessian that other tensors may share.
 ///
 /// # Errors
-/// When the job is cancelled.
+/// When weights cannot be stored, or the job is cancelled.
 ///
 /// # Panics
 /// When the Hessian is not `[cols, cols]`.
@@ -115,13 +116,13 @@ pub fn compress_tensor_with(
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
     job: &Job<'_>,
-) -> Result<CompressedTensor, Cancelled> {
+) -> Result<CompressedTensor, CompressError> {
     let (setting, encoding) = stored_as(tensor, setting);
     let compressed = match encoding {
         Encoding::Twin(kind) => CompressedWeights {
             encoding,
             kept: tensor.cols,
-            bytes: twin::repack(kind, tensor.cols, model.source_bytes(tensor)),
+            bytes: repacked(kind, model, tensor)?,
             nmse: 0.0,
             output_error: feedback.map(|_| 0.0),
             methods: Methods::default(),
@@ -157,18 +158,29 @@ fn stored_as(tensor: &Tensor, setting: Setting) -> (Setting, Encoding) {
     }
 }
 
+/// A tensor in llama.cpp's blocks, in the engine's order.
+fn repacked(kind: Twin, model: &Model, tensor: &Tensor) -> Result<Vec<u8>, CompressError> {
+    let source = model.source_bytes(tensor);
+    if !twin::has_finite_scales(kind, source) {
+        return Err(refusal(Encoding::Twin(kind), Rows::Stored { model, tensor }).into());
+    }
+    Ok(twin::repack(kind, tensor.cols, source))
+}
+
 /// Compresses the values of a tensor `[rows, cols]`, of which some may have been zeroed, without a
 /// calibration.
 pub(super) fn compress_values(
+    model: &Model,
     tensor: &Tensor,
     setting: Setting,
     values: &[f32],
-) -> CompressedTensor {
-    named(
-        tensor,
-        setting,
-        compress_weights(values, tensor.cols, setting, None),
-    )
+) -> Result<CompressedTensor, CompressError> {
+    match compress_weights(values, tensor.cols, setting, None) {
+        Ok(compressed) => Ok(named(tensor, setting, compressed)),
+        // The tensor itself says what is wrong, by its name.
+        Err(CompressError::Weights(_)) => compress_tensor(model, tensor, setting, None),
+        Err(error @ (CompressError::Calibrate(_) | CompressError::Cancelled(_))) => Err(error),
+    }
 }
 
 fn named(tensor: &Tensor, setting: Setting, compressed: CompressedWeights) -> CompressedTensor {
@@ -198,20 +210,22 @@ fn named(tensor: &Tensor, setting: Setting, compressed: CompressedWeights) -> Co
 
 /// Compresses a matrix `[rows, cols]`, row-major, of no model.
 ///
+/// # Errors
+/// When weights cannot be stored.
+///
 /// # Panics
 /// When `weights` is not whole rows, or the Hessian is not `[cols, cols]`.
-#[must_use]
 pub fn compress_weights(
     weights: &[f32],
     cols: usize,
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
-) -> CompressedWeights {
+) -> Result<CompressedWeights, CompressError> {
     assert!(weights.len().is_multiple_of(cols), "whole rows of {cols}");
     let encoding = setting.encoding(weights.len() / cols, cols, None);
     let values = weights;
     let rows = Rows::Floats { values, cols };
-    compress_as(encoding, rows, setting, feedback, &Job::silent()).expect(UNCANCELLED)
+    compress_as(encoding, rows, setting, feedback, &Job::silent())
 }
 
 fn compress_as(
@@ -220,7 +234,7 @@ fn compress_as(
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
     job: &Job<'_>,
-) -> Result<CompressedWeights, Cancelled> {
+) -> Result<CompressedWeights, CompressError> {
     let cols = rows.cols();
     if let Some(feedback) = feedback {
         let inputs = feedback.hessian().moments().nrows();
@@ -249,12 +263,15 @@ fn compress_as(
 }
 
 /// The rotary frequencies: a table that the engine reads like any other tensor.
-pub(super) fn frequencies(model: &Model) -> CompressedTensor {
+///
+/// # Errors
+/// When one is no finite number.
+pub(super) fn frequencies(model: &Model) -> Result<CompressedTensor, CompressError> {
     let cols = model.rope_frequencies.len();
     let plan = Plan::nearest(Encoding::F32, cols, cols);
     let values = &model.rope_frequencies;
     let frequencies = encode_as(&plan, None, Rows::Floats { values, cols }, &Job::silent());
-    CompressedTensor {
+    Ok(CompressedTensor {
         name: Role::RopeFrequencies.gguf_name().into(),
         role: Role::RopeFrequencies,
         layer: None,
@@ -263,11 +280,11 @@ pub(super) fn frequencies(model: &Model) -> CompressedTensor {
         setting: Setting::REFERENCE,
         encoding: Encoding::F32,
         kept: cols,
-        bytes: frequencies.expect(UNCANCELLED).bytes,
+        bytes: frequencies?.bytes,
         nmse: 0.0,
         output_error: None,
         methods: Methods::default(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -328,7 +345,8 @@ mod tests {
         for precision in QUANTIZED {
             let [nearest, search, gptq] = Quantizer::ALL.map(|method| {
                 let setting = with(method, Pruner::Magnitude, Setting::bits(precision));
-                let compressed = compress_weights(&weights, cols, setting, Some(&feedback));
+                let compressed =
+                    compress_weights(&weights, cols, setting, Some(&feedback)).unwrap();
                 assert_eq!(compressed.methods.quantizer, method);
                 let values = values(&compressed, rows, cols);
                 let own = weighted(&weights, &values, feedback.importance());
@@ -350,9 +368,9 @@ mod tests {
         for precision in QUANTIZED {
             for sparsity in [0.0, 0.2, 0.6] {
                 let setting = Setting::sparse(precision, sparsity);
-                let nearest = compress_weights(&weights, cols, setting, None);
+                let nearest = compress_weights(&weights, cols, setting, None).unwrap();
                 let setting = with(Quantizer::Search, Pruner::Magnitude, setting);
-                let search = compress_weights(&weights, cols, setting, None);
+                let search = compress_weights(&weights, cols, setting, None).unwrap();
                 assert!(
                     search.nmse <= nearest.nmse,
                     "{} {sparsity}",
@@ -366,7 +384,9 @@ mod tests {
     fn what_cannot_be_done_without_text_is_done_otherwise_and_said() {
         let weights = weights(16, 64, 7);
         let check = |setting: Setting, feedback: Option<&Feedback<'_>>, quantizer, pruner| {
-            let methods = compress_weights(&weights, 64, setting, feedback).methods;
+            let methods = compress_weights(&weights, 64, setting, feedback)
+                .unwrap()
+                .methods;
             assert_eq!(methods, Methods { quantizer, pruner }, "{setting:?}");
         };
         let three = Setting::sparse(Precision::Three, 0.5);
@@ -392,7 +412,7 @@ mod tests {
         let feedback = Feedback::new(&hessian);
         let half = Setting::sparse(Precision::Sixteen, 0.5);
         let setting = with(Quantizer::Nearest, Pruner::Wanda, half);
-        let pruned = compress_weights(&weights, cols, setting, Some(&feedback));
+        let pruned = compress_weights(&weights, cols, setting, Some(&feedback)).unwrap();
         let values = values(&pruned, rows, cols);
         for (values, weights) in values.chunks(cols).zip(weights.chunks(cols)) {
             let score = |col: usize| weights[col].abs() * feedback.importance()[col].sqrt();
@@ -427,7 +447,8 @@ mod tests {
         for (setting, encoding) in settings.into_iter().chain(patterns) {
             let errors = Pruner::ALL.map(|pruner| {
                 let setting = with(Quantizer::Search, pruner, setting);
-                let compressed = compress_weights(&weights, cols, setting, Some(&feedback));
+                let compressed =
+                    compress_weights(&weights, cols, setting, Some(&feedback)).unwrap();
                 assert_eq!(compressed.encoding.name(), encoding);
                 let values = values(&compressed, rows, cols);
                 let is_kept = |x: &&f32| **x != 0.0;
@@ -445,7 +466,7 @@ mod tests {
             assert!(errors[1] < 1.05 * errors[0], "{setting:?}: {errors:?}");
             assert!(errors[2] < errors[1], "{setting:?}: {errors:?}");
             let setting = with(Quantizer::Gptq, Pruner::SparseGpt, setting);
-            let best = compress_weights(&weights, cols, setting, Some(&feedback));
+            let best = compress_weights(&weights, cols, setting, Some(&feedback)).unwrap();
             assert!(best.output_error.unwrap() < errors[2], "{setting:?}");
         }
     }
@@ -460,6 +481,7 @@ mod tests {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 pool.build().unwrap().install(|| {
                     compress_weights(&weights, 160, setting, Some(&Feedback::new(&hessian)))
+                        .unwrap()
                 })
             };
             assert_eq!(on(1), on(3));
@@ -478,18 +500,18 @@ mod tests {
             Precision::Five,
         ] {
             let setting = Setting::bits(precision);
-            let rough = compress_weights(&weights(rows, cols, 18), cols, setting, None);
+            let rough = compress_weights(&weights(rows, cols, 18), cols, setting, None).unwrap();
             let values = values(&rough, rows, cols);
             for method in Quantizer::ALL {
                 let setting = with(method, Pruner::SparseGpt, setting);
-                let again = compress_weights(&values, cols, setting, Some(&feedback));
+                let again = compress_weights(&values, cols, setting, Some(&feedback)).unwrap();
                 assert_eq!(again.nmse, 0.0, "{setting:?}");
             }
         }
     }
 
     #[test]
-    fn odd_weights_and_odd_texts_do_not_panic() {
+    fn odd_weights_and_odd_texts_are_stored_or_refused_and_do_not_panic() {
         let cols = 70;
         let dead = Array2::zeros((cols, cols));
         let mut one = dead.clone();
@@ -524,6 +546,11 @@ mod tests {
                     let mut weights = weights(3, cols, 20);
                     weights[cols..].fill(value);
                     let compressed = compress_weights(&weights, cols, setting, Some(&feedback));
+                    let is_storable = value.abs() < 1.0;
+                    assert_eq!(compressed.is_ok(), is_storable, "{setting:?} {value}");
+                    let Ok(compressed) = compressed else {
+                        continue;
+                    };
                     let expected = compressed.encoding.bytes(3, cols, compressed.kept);
                     assert_eq!(compressed.bytes.len(), expected);
                     let first = &values(&compressed, 3, cols)[..cols];

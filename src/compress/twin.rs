@@ -40,6 +40,22 @@ pub(super) fn repack(twin: Twin, cols: usize, source: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Whether the 16-bit floats of all blocks are finite: all else in them is whole numbers.
+#[must_use]
+pub(super) fn has_finite_scales(twin: Twin, source: &[u8]) -> bool {
+    let (block_bytes, halves): (usize, &[usize]) = match twin {
+        Twin::Q8_0 => (34, &[0]),
+        Twin::Q4_1 => (20, &[0, 2]),
+        Twin::Q4K => (144, &[0, 2]),
+        Twin::Q6K => (210, &[208]),
+    };
+    // The upper byte of a half has its five bits of exponent, all of which are set in what is not finite.
+    let is_finite = |block: &[u8]| halves.iter().all(|at| block[at + 1] & 0x7c != 0x7c);
+    source
+        .par_chunks(block_bytes * 1024)
+        .all(|blocks| blocks.chunks_exact(block_bytes).all(is_finite))
+}
+
 /// Copies a 16-bit float to the place of a row in the `index`-th list of sixteen.
 fn put_half(half: &[u8], lane: usize, index: usize, header: &mut [u8]) {
     let at = 2 * (index * BLOCK_ROWS + lane);

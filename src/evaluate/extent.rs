@@ -1,6 +1,5 @@
 //! How much of a text is scored: all that is given, or what fits in a time.
 
-use super::WINDOW;
 use serde::Serialize;
 
 /// How many of the windows are scored.
@@ -48,8 +47,13 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// What fits in `budget` of `available` windows, if each takes as long as the first did.
-    pub(super) fn after(budget: Budget, seconds_per_window: f64, available: usize) -> Self {
+    /// What fits in `budget` of `available` windows of `window` tokens, if each takes as long as the
+    /// first did.
+    pub(super) fn after(
+        budget: Budget,
+        seconds_per_window: f64,
+        (available, window): (usize, usize),
+    ) -> Self {
         let fitting = budget.seconds() / seconds_per_window.max(1e-9);
         #[expect(
             clippy::cast_possible_truncation,
@@ -60,7 +64,7 @@ impl Chosen {
         let windows = fitting.min(available);
         Self {
             windows,
-            tokens: windows * WINDOW,
+            tokens: windows * window,
             seconds_per_window,
             budget_seconds: budget.seconds(),
             whole_text: fitting >= available,
@@ -95,7 +99,8 @@ mod tests {
     #[test]
     fn a_budget_is_filled_and_takes_one_window_at_least() {
         let after = |budget, seconds, available| {
-            let chosen = Chosen::after(budget, seconds, available);
+            let chosen = Chosen::after(budget, seconds, (available, 256));
+            assert_eq!(chosen.tokens, chosen.windows * 256);
             (chosen.windows, chosen.whole_text)
         };
         assert_eq!(after(Budget::Quick, 0.5, 100), (60, false));

@@ -3,7 +3,7 @@
 //! Figures and their names are those of llama.cpp's `perplexity` tool with `--kl-divergence`; errors
 //! are not: it takes positions as independent, and neighbours in a text are not.
 
-use super::Score;
+use super::{EvaluateError, Score, scored_positions};
 use serde::Serialize;
 
 /// What standard errors take as independent of each other.
@@ -25,6 +25,8 @@ pub struct Evaluation {
     pub tokens: usize,
     /// Windows that they are in.
     pub windows: usize,
+    /// Tokens of a window, whose second half is scored: 512, or the model's context.
+    pub window_tokens: usize,
     /// What the standard errors below take as independent.
     pub independent: Independent,
     /// e to the mean negative log-likelihood of the text: `PPL(Q)`.
@@ -71,12 +73,20 @@ pub struct Mean {
 }
 
 impl Evaluation {
-    /// Sums up the scores of windows, `per_window` of each, one after the other.
+    /// Sums up the scores of windows of `window_tokens` tokens, one after the other.
+    ///
+    /// # Errors
+    /// When a figure is no finite number, as the perplexity of a model that expects nothing of the text.
     ///
     /// # Panics
     /// When there is no score.
-    #[must_use]
-    pub fn new(scores: &[Score], per_window: usize) -> Self {
+    pub fn new(scores: &[Score], window_tokens: usize) -> Result<Self, EvaluateError> {
+        let evaluation = Self::of_scores(scores, window_tokens, scored_positions(window_tokens));
+        evaluation.require_finite()?;
+        Ok(evaluation)
+    }
+
+    fn of_scores(scores: &[Score], window_tokens: usize, per_window: usize) -> Self {
         let mean = |value: fn(&Score) -> f64| {
             mean(&scores.iter().map(value).collect::<Vec<_>>(), per_window)
         };
@@ -92,6 +102,7 @@ impl Evaluation {
         Self {
             tokens: scores.len(),
             windows,
+            window_tokens,
             independent: if windows > 1 {
                 Independent::Windows
             } else {
@@ -119,6 +130,44 @@ impl Evaluation {
             },
             same_top: same_top.mean,
             same_top_standard_error: same_top.standard_error,
+        }
+    }
+
+    /// Names the first figure that is no finite number: JSON would write `null` for it, and no limit
+    /// hold it.
+    fn require_finite(&self) -> Result<(), EvaluateError> {
+        let figures = [
+            ("perplexity", self.perplexity),
+            (
+                "standard error of the perplexity",
+                self.perplexity_standard_error,
+            ),
+            ("perplexity of the reference", self.reference_perplexity),
+            (
+                "standard error of the perplexity of the reference",
+                self.reference_perplexity_standard_error,
+            ),
+            ("ln of the ratio of perplexities", self.ln_perplexity_ratio),
+            (
+                "standard error of the ln of the ratio of perplexities",
+                self.ln_perplexity_ratio_standard_error,
+            ),
+            ("ratio of perplexities", self.perplexity_ratio()),
+            ("mean KL", self.kl_mean),
+            ("standard error of the mean KL", self.kl_mean_standard_error),
+            ("median KL", self.kl_median),
+            ("95th percentile of KL", self.kl_p95),
+            ("99th percentile of KL", self.kl_p99),
+            ("largest KL", self.kl_max),
+            ("RMS change of probability", self.delta_p_rms),
+            (
+                "standard error of the RMS change of probability",
+                self.delta_p_rms_standard_error,
+            ),
+        ];
+        match figures.into_iter().find(|(_, found)| !found.is_finite()) {
+            Some((figure, found)) => Err(EvaluateError::NotFinite { figure, found }),
+            None => Ok(()),
         }
     }
 
@@ -200,9 +249,32 @@ mod tests {
         (0..n).map(score).collect()
     }
 
+    /// Of windows of 202 tokens, which have 100 scored positions each.
+    fn summed(scores: &[Score]) -> Evaluation {
+        Evaluation::new(scores, 202).unwrap()
+    }
+
+    #[test]
+    fn a_figure_that_is_no_number_is_an_error_by_name() {
+        let mut all = scores(|_| 0.5, 100);
+        let of = |scores: &[Score]| Evaluation::new(scores, 202).unwrap_err().to_string();
+        all[7].nll = 1e5;
+        // e to the thousandth is no number of 64 bits.
+        assert!(
+            of(&all).starts_with("expected a finite perplexity, found inf"),
+            "{}",
+            of(&all)
+        );
+        all[7].nll = f64::NAN;
+        assert!(of(&all).starts_with("expected a finite perplexity, found NaN"));
+        all[7].nll = 1.0;
+        all[7].kl = f64::NAN;
+        assert!(of(&all).starts_with("expected a finite mean KL, found NaN"));
+    }
+
     #[test]
     fn a_summary_has_the_mean_its_error_and_the_tail() {
-        let e = Evaluation::new(&scores(f64::from, 100), 100);
+        let e = summed(&scores(f64::from, 100));
         assert_eq!((e.tokens, e.windows, e.same_top), (100, 1, 0.25));
         assert_eq!(e.independent, Independent::Positions);
         assert_eq!((e.kl_mean, e.kl_median, e.kl_max), (49.5, 49.5, 99.0));
@@ -220,13 +292,13 @@ mod tests {
     fn an_error_counts_what_the_positions_of_a_window_have_in_common() {
         // Four windows whose positions are all alike are four values, not 400.
         let alike = scores(|i| f64::from(i / 100), 400);
-        let e = Evaluation::new(&alike, 100);
+        let e = summed(&alike);
         assert_eq!((e.windows, e.independent), (4, Independent::Windows));
         assert_eq!(e.kl_mean, 1.5);
         assert!((e.kl_mean_standard_error - (5.0 / 3.0 / 4.0f64).sqrt()).abs() < 1e-12);
         // The same values in an order that makes every window alike leave no error between windows.
         let mixed = scores(|i| f64::from(i % 4), 400);
-        assert!(Evaluation::new(&mixed, 100).kl_mean_standard_error < 1e-12);
+        assert!(summed(&mixed).kl_mean_standard_error < 1e-12);
     }
 
     #[test]
@@ -235,6 +307,6 @@ mod tests {
         let (a, b) = (scores(|i| text(i) + 1.0, 1000), scores(text, 1000));
         let difference = kl_difference(&a, &b, 100);
         assert!((difference.mean - 1.0).abs() < 1e-9 && difference.standard_error < 1e-9);
-        assert!(Evaluation::new(&a, 100).kl_mean_standard_error > 0.1);
+        assert!(summed(&a).kl_mean_standard_error > 0.1);
     }
 }

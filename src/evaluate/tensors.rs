@@ -37,7 +37,8 @@ pub struct TensorError {
 /// The error of every tensor that `packed` has of `model`, the largest relative one first.
 ///
 /// # Errors
-/// When a tensor is not the model's, in name or shape, or the job is cancelled.
+/// When a tensor is not the model's, in name or shape, or has weights there or here that are no finite
+/// numbers, or the job is cancelled.
 pub fn tensor_errors(
     packed: &PackedModel,
     model: &Model,
@@ -65,6 +66,12 @@ pub fn tensor_errors(
             cols: matrix.cols(),
         })?;
         let (squared_error, size) = squares(matrix, model, source);
+        if !(squared_error.is_finite() && size.is_finite()) {
+            return Err(EvaluateError::TensorError {
+                tensor: source.name.clone(),
+                found: squared_error,
+            });
+        }
         let weights = matrix.rows() * matrix.cols();
         #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
         let bits_per_weight = matrix.bytes().len() as f64 * 8.0 / weights.max(1) as f64;

@@ -12,6 +12,7 @@ mod from_folder;
 mod from_gguf;
 mod gguf;
 mod map;
+mod misfit;
 mod rope;
 mod safetensors;
 mod tokenizer;
@@ -19,6 +20,7 @@ mod tokenizer;
 pub use chat::{ChatPieces, ChatTemplate, Generation, Message, TemplateSource};
 pub use dequantize::SourceType;
 pub use error::ModelError;
+pub use misfit::Misfit;
 pub use tokenizer::{
     BpeKind, BpeTables, Merge, Normalization, Pretokenizer, SpacePrefix, Specials, TokenKind,
     Tokenizer, WholeWords,

@@ -21,7 +21,7 @@ pub use text::TextSections;
 pub use write::Layout;
 
 use crate::calibrate::CalibrateError;
-use crate::compress::{CompressError, CompressedModel};
+use crate::compress::{CompressError, CompressedModel, Unstorable};
 use crate::job::{Cancelled, Job};
 use crate::model::{Bytes, Model, ModelError};
 use crate::recipe::Recipe;
@@ -98,6 +98,9 @@ pub enum PackError {
     /// The calibration cannot be read.
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    /// Weights of the model cannot be stored as the recipe asks.
+    #[error(transparent)]
+    Unstorable(#[from] Unstorable),
     /// The work was cancelled.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -107,6 +110,7 @@ impl From<CompressError> for PackError {
     fn from(error: CompressError) -> Self {
         match error {
             CompressError::Calibrate(error) => error.into(),
+            CompressError::Weights(error) => error.into(),
             CompressError::Cancelled(error) => error.into(),
         }
     }

@@ -190,8 +190,18 @@ impl Limits {
     #[must_use]
     pub fn findings(&self, report: &Report) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let quality = report.quality.as_ref().map(|q| &q.evaluation);
+        let windows = quality.map(|e| {
+            let (positions, windows, tokens) = (e.tokens, e.windows, e.window_tokens);
+            format!("{positions} positions in {windows} windows of {tokens} tokens")
+        });
         let mut add = |limit, allowed: Option<f64>, found: Option<(f64, Option<f64>)>, side| {
-            findings.extend(allowed.map(|allowed| finding(limit, allowed, found, side)));
+            // What has an error is a mean over the text.
+            let note = found.and_then(|(_, error)| error).and(windows.clone());
+            findings.extend(allowed.map(|allowed| Finding {
+                note,
+                ..finding(limit, allowed, found, side)
+            }));
         };
         let exact = |x: f64| Some((x, None));
         add(
@@ -207,7 +217,6 @@ impl Limits {
             bits,
             Side::AtMost,
         );
-        let quality = report.quality.as_ref().map(|q| &q.evaluation);
         let kl = quality.map(|e| (e.kl_mean, Some(e.kl_mean_standard_error)));
         add("max_kl", self.max_kl, kl, Side::AtMost);
         let same = quality.map(|e| (e.same_top, Some(e.same_top_standard_error)));

@@ -7,7 +7,7 @@ use crate::calibrate::CalibrateError;
 use crate::compress::{CompressError, compress};
 use crate::estimate::{Estimate, Options, estimate_file};
 use crate::evaluate::tasks::{self, TasksError};
-use crate::evaluate::{Basis, Candidate, Chosen, Evaluation, Extent, NamedText, SCORED, Score};
+use crate::evaluate::{Basis, Candidate, Chosen, Evaluation, Extent, NamedText, Score, Scored};
 use crate::evaluate::{EvaluateError, score_windows, windows};
 use crate::job::{Cancelled, Job};
 use crate::model::Model;
@@ -142,7 +142,8 @@ impl<'m> Against<'m> {
     /// Scores packed files on the same windows; each with its quality, in order.
     ///
     /// # Errors
-    /// When a file has another vocabulary, or the job is cancelled.
+    /// When a file has another vocabulary or a shorter context, computes what is no finite number, or the job
+    /// is cancelled.
     pub fn score(
         &self,
         files: &[&PackedModel],
@@ -158,12 +159,17 @@ impl<'m> Against<'m> {
             .collect();
         let host = run.processor.host();
         let (live, windows) = (&self.live, &self.windows);
-        let scored = score_windows(&candidates, live, windows, self.extent, &host, job)?;
+        let Scored {
+            scores,
+            window_tokens,
+            chosen,
+        } = score_windows(&candidates, live, windows, self.extent, &host, job)?;
         let quality = |(scores, file): (Vec<Score>, &&PackedModel)| {
-            let quality = self.quality(&scores, file, scored.chosen, run)?;
+            let evaluation = Evaluation::new(&scores, window_tokens)?;
+            let quality = self.quality(evaluation, file, chosen, run)?;
             Ok((scores, quality))
         };
-        scored.scores.into_iter().zip(files).map(quality).collect()
+        scores.into_iter().zip(files).map(quality).collect()
     }
 
     /// The quality of one packed file.
@@ -182,7 +188,7 @@ impl<'m> Against<'m> {
 
     fn quality(
         &self,
-        scores: &[Score],
+        evaluation: Evaluation,
         file: &PackedModel,
         chosen: Option<Chosen>,
         run: Run<'_>,
@@ -200,7 +206,7 @@ impl<'m> Against<'m> {
             run.processor,
         );
         Ok(Quality {
-            evaluation: Evaluation::new(scores, SCORED),
+            evaluation,
             basis,
             chosen,
         })

@@ -2,7 +2,7 @@
 
 use super::RewriteError;
 use crate::forward::{Block, Frame, Head, Values as _, log_softmax_rows};
-use crate::job::{Cancelled, Job};
+use crate::job::Job;
 use crate::model::{Model, Specials};
 use ndarray::s;
 
@@ -28,7 +28,8 @@ impl Cost {
     /// Runs both on the float path over the first `tokens` tokens (of the model before) of a text.
     ///
     /// # Errors
-    /// When the text has fewer than two tokens, or the job is cancelled.
+    /// When the text has fewer than two tokens, a model computes what is no finite number, or the job is
+    /// cancelled.
     pub fn measure(
         before: &Model,
         after: &Model,
@@ -61,7 +62,7 @@ fn bits_per_byte(
     model: &Model,
     tokens: &[u32],
     (stage, job): (&str, &Job<'_>),
-) -> Result<f64, Cancelled> {
+) -> Result<f64, RewriteError> {
     let h = &model.hyperparameters;
     let window = WINDOW.min(h.context as usize).min(tokens.len()).max(2);
     // Each token but the first is expected once. What fills up the last window comes after all that is read.
@@ -94,5 +95,11 @@ fn bits_per_byte(
         .iter()
         .map(|t| model.tokenizer.token_bytes(*t).len())
         .sum();
+    if !nats.is_finite() {
+        return Err(RewriteError::NotFinite {
+            model: model.name.clone(),
+            found: nats,
+        });
+    }
     Ok(nats / std::f64::consts::LN_2 / bytes.max(1) as f64)
 }

@@ -18,7 +18,7 @@ pub use trim::{Sample, Trimmed, trim};
 
 use crate::calibrate::CalibrateError;
 use crate::job::Cancelled;
-use crate::model::ModelError;
+use crate::model::{Misfit, ModelError};
 use crate::packed::export::ExportError;
 
 /// Why a model cannot be rewritten.
@@ -27,13 +27,33 @@ use crate::packed::export::ExportError;
 pub enum RewriteError {
     /// A value is beyond what 16-bit floats hold.
     #[error(
-        "{tensor} has the value {value}, 16-bit floats hold up to 65504: 32-bit floats are needed"
+        "expected weights of {tensor} within ±65504, which 16-bit floats hold, found {value} in row {row}, column {col} (from 0): 32-bit floats are needed"
     )]
     TooLarge {
         /// The tensor.
         tensor: String,
-        /// The value.
+        /// The first such value.
         value: f32,
+        /// Its row in the new file.
+        row: usize,
+        /// Its column.
+        col: usize,
+    },
+    /// Weights that are to be rewritten are no finite numbers.
+    #[error("expected finite weights in {tensor}, found {found}")]
+    Weights {
+        /// The tensor.
+        tensor: String,
+        /// How many, and where.
+        found: Misfit,
+    },
+    /// What a model makes of a text is no finite number.
+    #[error("expected finite bits a byte of {model}, found {found} nats in all")]
+    NotFinite {
+        /// Its name.
+        model: String,
+        /// What came out.
+        found: f64,
     },
     /// A text has nothing to learn from.
     #[error("expected a text of two tokens or more in {name}")]

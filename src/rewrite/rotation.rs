@@ -9,7 +9,7 @@ use super::orthogonal::{orthogonal, seed_of};
 use super::{FloatType, RewriteError};
 use crate::job::{Cancelled, Job};
 use crate::linear::times_transposed;
-use crate::model::{Model, SourceType, Tensor};
+use crate::model::{Misfit, Model, SourceType, Tensor};
 use crate::packed::export::{HeadOrder, Listed, of_model};
 use engine::float::f16_from_f32;
 use engine::shape::{Hyperparameters, Role};
@@ -280,15 +280,37 @@ impl<'a> Turns<'a> {
             // Only whole tensors have heads to put in order.
             for index in 0..values.nrows() {
                 let row = values.row(order.source(index));
-                put(row.iter().copied(), floats, &mut bytes).map_err(|value| {
-                    RewriteError::TooLarge {
-                        tensor: piece.name.to_owned(),
-                        value,
-                    }
-                })?;
+                put(row.iter().copied(), floats, &mut bytes)
+                    .map_err(|(col, value)| self.refusal(piece, (start + index, col, value)))?;
             }
         }
         Ok(bytes)
+    }
+
+    /// Why a value of a turned tensor cannot be written: a weight that was no number before, if there is
+    /// one, since a turn spreads it over whole rows.
+    fn refusal(&self, piece: &Piece<'_>, (row, col, value): (usize, usize, f32)) -> RewriteError {
+        // Gains go into the matrices behind them.
+        let goes_in = |t: &&Tensor| t.name == piece.tensor.name || !t.role.is_matrix();
+        let damaged = self
+            .model
+            .tensors
+            .iter()
+            .filter(goes_in)
+            .find_map(|tensor| {
+                let read = |row: usize, out: &mut [f32]| self.model.row(tensor, row, out);
+                let found = Misfit::find((tensor.rows, tensor.cols), read, |w| !w.is_finite())?;
+                Some((tensor.name.clone(), found))
+            });
+        match damaged {
+            Some((tensor, found)) => RewriteError::Weights { tensor, found },
+            None => RewriteError::TooLarge {
+                tensor: piece.name.to_owned(),
+                value,
+                row,
+                col,
+            },
+        }
     }
 
     /// Some rows of a tensor in the new basis.
@@ -381,15 +403,20 @@ fn each_head<'a>(
     }
 }
 
-/// Appends floats; the value that does not fit, if there is one.
-fn put(row: impl Iterator<Item = f32>, floats: FloatType, bytes: &mut Vec<u8>) -> Result<(), f32> {
-    match floats {
-        FloatType::F32 => bytes.extend(row.flat_map(f32::to_le_bytes)),
-        FloatType::F16 => {
-            for value in row {
+/// Appends floats; column and value of the first that is not finite there, if there is one.
+fn put(
+    row: impl Iterator<Item = f32>,
+    floats: FloatType,
+    bytes: &mut Vec<u8>,
+) -> Result<(), (usize, f32)> {
+    for (col, value) in row.enumerate() {
+        match floats {
+            FloatType::F32 if value.is_finite() => bytes.extend(value.to_le_bytes()),
+            FloatType::F32 => return Err((col, value)),
+            FloatType::F16 => {
                 let half = f16_from_f32(value);
                 if half & 0x7c00 == 0x7c00 {
-                    return Err(value);
+                    return Err((col, value));
                 }
                 bytes.extend(half.to_le_bytes());
             }

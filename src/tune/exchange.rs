@@ -8,7 +8,7 @@ use super::{TuneError, Tuner};
 use crate::compress::{CompressedModel, CompressedTensor, Feedback, compress_tensor_with};
 use crate::estimate::SECTOR_BYTES;
 use crate::forward::Values;
-use crate::job::{Cancelled, Job};
+use crate::job::Job;
 use crate::model::Model;
 use engine::shape::{Hyperparameters, Role};
 use ndarray::Array2;
@@ -213,11 +213,14 @@ fn replace(compressed: &mut CompressedModel, fresh: CompressedTensor) {
 }
 
 /// Mean divergence of a compressed model.
+///
+/// # Errors
+/// When it computes what is no finite number, or the job is cancelled.
 pub(super) fn measured(
     model: &Model,
     reference: &Reference<'_>,
     compressed: &CompressedModel,
     job: &Job<'_>,
-) -> Result<f64, Cancelled> {
+) -> Result<f64, TuneError> {
     reference.kl_of_model(&Played { model, compressed }, job)
 }

@@ -2,7 +2,7 @@
 
 use super::{Point, TuneError, Tuned, Tuner};
 use crate::board::Board;
-use crate::estimate::{Estimate, Options, RuntimeMemory, estimate, plan};
+use crate::estimate::{Estimate, ModelShape, Options, RuntimeMemory, estimate, plan};
 use crate::evaluate::tasks::{MAX_TOKENS, Task, evaluate_tasks};
 use crate::job::Job;
 use crate::packed::PackedModel;
@@ -23,7 +23,28 @@ pub struct BoardGoal {
     pub min_tokens_per_second: Option<f64>,
 }
 
+/// That no recipe keeps to a board: what its smallest one, of so many bytes, lacks.
+pub(super) fn board_refusal(goal: &BoardGoal, smallest: u64, estimate: &Estimate) -> TuneError {
+    let speed = || match &estimate.tokens_per_second {
+        Some(range) => format!("{:.3} tokens/s", range.mid),
+        None => "an unknown speed".to_owned(),
+    };
+    TuneError::Board {
+        board: goal.board.id.clone(),
+        smallest,
+        reason: estimate.limit.clone().unwrap_or_else(speed),
+    }
+}
+
 impl BoardGoal {
+    /// What `recipe` costs on the board.
+    pub(super) fn estimate(&self, shape: &ModelShape, recipe: &Recipe) -> Estimate {
+        let layers = shape.hyperparameters.layers;
+        let tensors = plan(shape, &|role, layer| recipe.setting(role, layer, layers));
+        let memory = RuntimeMemory::of(shape, self.options.context_tokens, self.options.cache);
+        estimate(shape, &tensors, memory, &self.board, &self.options)
+    }
+
     fn is_kept(&self, estimate: &Estimate) -> bool {
         let speed = estimate.tokens_per_second.as_ref().map(|range| range.mid);
         let is_fast = self
@@ -82,13 +103,7 @@ impl Tuner<'_> {
     /// What `recipe` costs on a board.
     #[must_use]
     pub fn estimate(&self, recipe: &Recipe, goal: &BoardGoal) -> Estimate {
-        let layers = self.shape.hyperparameters.layers;
-        let tensors = plan(&self.shape, &|role, layer| {
-            recipe.setting(role, layer, layers)
-        });
-        let memory =
-            RuntimeMemory::of(&self.shape, goal.options.context_tokens, goal.options.cache);
-        estimate(&self.shape, &tensors, memory, &goal.board, &goal.options)
+        goal.estimate(&self.shape, recipe)
     }
 
     /// The most bytes with which the board holds the model and is fast enough.
@@ -111,15 +126,7 @@ impl Tuner<'_> {
             });
         };
         let estimate = self.estimate(&smallest.recipe, goal);
-        let speed = |e: &Estimate| match &e.tokens_per_second {
-            Some(range) => format!("{:.3} tokens/s", range.mid),
-            None => "an unknown speed".to_owned(),
-        };
-        Err(TuneError::Board {
-            board: goal.board.id.clone(),
-            smallest: smallest.bytes,
-            reason: estimate.limit.clone().unwrap_or_else(|| speed(&estimate)),
-        })
+        Err(board_refusal(goal, smallest.bytes, &estimate))
     }
 
     /// The fewest bytes, at most `largest`, with which a share of at least `min_pass` of the tasks hold:

@@ -7,6 +7,7 @@
 //! packed file and is never exceeded.
 
 mod allocate;
+mod budget;
 mod candidate;
 mod exchange;
 mod goal;
@@ -17,6 +18,7 @@ mod recipe;
 mod reference;
 mod settings;
 
+pub use budget::Smallest;
 pub use candidate::{Candidate, Candidates};
 pub use goal::{BoardGoal, Passed};
 pub use predict::{Better, Evidence, LARGEST_KL, expected_error};
@@ -24,7 +26,8 @@ pub use settings::{default_settings, preview_settings, sparse_settings};
 
 use crate::calibrate::{CalibrateError, Calibration, sha256_of_tokens};
 use crate::compress::{CompressError, CompressedModel, compress_calibrated};
-use crate::estimate::{ModelShape, SECTOR_BYTES, TensorPlan, model_bytes, plan};
+use crate::estimate::{ModelShape, SECTOR_BYTES};
+use crate::evaluate::NotADivergence;
 use crate::evaluate::tasks::TasksError;
 use crate::job::{Cancelled, Job};
 use crate::model::{Model, Tensor};
@@ -32,6 +35,7 @@ use crate::packed::PackError;
 use crate::recipe::{Precision, Quantizer, Recipe, Setting};
 use crate::saved_format::NewerFormat;
 use allocate::{Choice, Front};
+use budget::fixed_bytes;
 use engine::arena::CachePrecision;
 use exchange::Exchanges;
 use journal::Journal;
@@ -61,6 +65,16 @@ pub enum TuneError {
         /// What was asked.
         found: u64,
     },
+    /// Not even the smallest settings have so few bits.
+    #[error(
+        "expected a budget of at least {smallest} bits for each weight, found {found}: that is every tensor in its smallest setting"
+    )]
+    TooFewBits {
+        /// The least that would do.
+        smallest: f64,
+        /// What was asked.
+        found: f64,
+    },
     /// Too few tokens are left to measure with.
     #[error("expected at least {expected} tokens to measure with, found {found}")]
     ShortText {
@@ -69,6 +83,17 @@ pub enum TuneError {
         /// Tokens there are.
         found: usize,
     },
+    /// Something measured is no finite number: a model that computes none is not the best one.
+    #[error("expected a finite number, found {found} for {of}")]
+    NotFinite {
+        /// What was measured.
+        of: String,
+        /// What came out.
+        found: f64,
+    },
+    /// A divergence that none can be.
+    #[error(transparent)]
+    Divergence(#[from] NotADivergence),
     /// The board does not hold the model, or is too slow, in its smallest settings.
     #[error(
         "no recipe keeps to {board}: with {smallest} bytes, every tensor in its smallest setting, it has {reason}"
@@ -170,6 +195,8 @@ pub struct Tuned {
     pub measured_kl: f64,
     /// Positions that were scored.
     pub positions: usize,
+    /// Tokens of a window: 256, or the model's context. All but its first quarter is scored.
+    pub window_tokens: usize,
     /// Exchanges tried and kept.
     pub exchanges: (usize, usize),
 }
@@ -302,6 +329,7 @@ impl<'a> Tuner<'a> {
             allocated_kl,
             measured_kl,
             positions: self.reference.positions(),
+            window_tokens: self.reference.frame.window(),
             exchanges: (self.options.exchanges, kept),
         })
     }
@@ -309,12 +337,12 @@ impl<'a> Tuner<'a> {
     /// Mean divergence of a compressed model from the original, on the tune's own windows.
     ///
     /// # Errors
-    /// When the job is cancelled.
+    /// When the model computes what is no finite number, or the job is cancelled.
     pub fn divergence(
         &self,
         compressed: &CompressedModel,
         job: &Job<'_>,
-    ) -> Result<f64, Cancelled> {
+    ) -> Result<f64, TuneError> {
         exchange::measured(self.model, &self.reference, compressed, job)
     }
 
@@ -349,18 +377,11 @@ impl<'a> Tuner<'a> {
         self.tensors.iter().zip(chosen).map(cost).sum()
     }
 
-    /// Bytes of a file without its matrices: text, norms, the opening of conversations, and the recipe at
-    /// its longest.
+    /// Bytes of a file without its matrices.
     fn fixed_bytes(&self) -> u64 {
-        let smallest = vec![0; self.tensors.len()];
-        let recipe = self.recipe(&smallest).to_toml().len() + 96 * self.tensors.len();
-        let plans = plan(&self.shape, &|_, _| Setting::REFERENCE);
-        let rest: Vec<TensorPlan> = plans.into_iter().filter(|t| !t.role.is_matrix()).collect();
-        let metadata = self.shape.metadata_bytes + recipe as u64;
-        model_bytes(
-            &rest,
-            metadata + self.shape.prefix_bytes(self.options.cache),
-        )
+        let setting = self.options.settings.first().copied();
+        let setting = setting.unwrap_or(Setting::REFERENCE);
+        fixed_bytes(self.model, &self.shape, setting, self.options.cache)
     }
 
     fn bytes(&self, chosen: &[usize]) -> u64 {
@@ -377,7 +398,7 @@ impl<'a> Tuner<'a> {
             .zip(chosen)
             .map(|(t, option)| (t.role, t.layer, t.options[*option].setting));
         recipe::compact(
-            format!("tuned-{}", self.model.name),
+            budget::recipe_name(self.model),
             &settings.collect::<Vec<_>>(),
         )
     }

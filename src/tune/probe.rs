@@ -92,18 +92,20 @@ fn try_settings(
     job: &Job<'_>,
 ) -> Result<(Vec<Candidate>, Change, f64), TuneError> {
     let sample = sampled_rows(model, tensor);
+    let probed = settings.iter().position(|s| *s == probe).unwrap_or(0);
+    // The whole tensor first: what is wrong with it is told with its place there.
+    let compressed = compress_tensor_with(model, tensor, settings[probed], feedback, job)?;
     let options: Vec<Candidate> = settings
         .par_iter()
         .map(|setting| candidate(tensor, &sample, *setting, feedback))
-        .collect();
+        .collect::<Result<_, TuneError>>()?;
     job.check()?;
-    let probed = settings.iter().position(|s| *s == probe).unwrap_or(0);
-    let compressed = compress_tensor_with(model, tensor, settings[probed], feedback, job)?;
     let change = Change {
         role: tensor.role,
         values: dequantize(&compressed),
     };
     let error = compressed.output_error.unwrap_or(compressed.nmse);
+    require_finite(error, &tensor.name)?;
     Ok((options, change, error))
 }
 
@@ -116,7 +118,7 @@ fn divergences(
     job: &Job<'_>,
 ) -> Result<Vec<f64>, TuneError> {
     match layer {
-        Some(layer) if !changes.is_empty() => Ok(reference.kl_of_changes(layer, changes, job)?),
+        Some(layer) if !changes.is_empty() => reference.kl_of_changes(layer, changes, job),
         Some(_) => Ok(Vec::new()),
         None => {
             let is_tied = model.tensor(Role::Output, None).is_none();
@@ -127,7 +129,7 @@ fn divergences(
                 }
                 _ => reference.kl_of_ends(Some(&change.values), None, job),
             };
-            Ok(changes.iter().map(of).collect::<Result<_, _>>()?)
+            changes.iter().map(of).collect()
         }
     }
 }
@@ -151,13 +153,27 @@ fn sampled_rows(model: &Model, tensor: &Tensor) -> Vec<f32> {
     weights
 }
 
+/// Checks what was measured of a tensor.
+fn require_finite(found: f64, tensor: &str) -> Result<(), TuneError> {
+    if found.is_finite() {
+        return Ok(());
+    }
+    Err(TuneError::NotFinite {
+        of: format!("an error of {tensor}"),
+        found,
+    })
+}
+
 /// The bytes of a setting, and its error on a sample of the rows.
+///
+/// # Errors
+/// When weights cannot be stored so, or the error is no number.
 fn candidate(
     tensor: &Tensor,
     sample: &[f32],
     setting: Setting,
     feedback: Option<&Feedback<'_>>,
-) -> Candidate {
+) -> Result<Candidate, TuneError> {
     let encoding = setting.encoding(tensor.rows, tensor.cols, Some(tensor.source));
     let kept = setting.kept(tensor.cols);
     let error = match encoding {
@@ -169,15 +185,16 @@ fn candidate(
         | Encoding::Ternary
         | Encoding::OneOfFour
         | Encoding::Sparse(_) => {
-            let found = compress_weights(sample, tensor.cols, setting, feedback);
+            let found = compress_weights(sample, tensor.cols, setting, feedback)?;
             found.output_error.unwrap_or(found.nmse)
         }
     };
-    Candidate {
+    require_finite(error, &tensor.name)?;
+    Ok(Candidate {
         setting,
         bytes: encoding.bytes(tensor.rows, tensor.cols, kept) as u64,
         error,
-    }
+    })
 }
 
 /// The values of a compressed tensor `[rows, cols]`.

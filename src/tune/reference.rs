@@ -1,8 +1,10 @@
 //! The original model on the windows that a tune measures with: what comes out, and the residual stream
 //! before every block, so that a changed tensor costs only what comes after it.
 
+use super::TuneError;
+use crate::evaluate::divergence_from;
 use crate::forward::{Block, Frame, Head, Values, divergence, log_softmax_rows};
-use crate::job::{Cancelled, Job};
+use crate::job::Job;
 use crate::model::Model;
 use engine::shape::Role;
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
@@ -15,6 +17,9 @@ pub(super) const WINDOW: usize = 256;
 const UNSCORED: usize = 64;
 /// Rows whose logits are held at a time.
 const ROWS: usize = 128;
+/// How far below zero rounding may leave a mean divergence, in nats: log-probabilities here are 32-bit
+/// floats, of which those around -20 are off by 1e-6.
+const ROUNDING: f64 = 1e-5;
 /// Bytes of blocks in floats that are kept; a larger model's are read anew each time.
 const KEPT_BLOCKS: u64 = 3 << 30;
 
@@ -44,13 +49,13 @@ impl<'a> Reference<'a> {
     /// Runs the original over `tokens`, whole windows of `window`.
     ///
     /// # Errors
-    /// When the job is cancelled.
+    /// When the original computes what is no finite number, or the job is cancelled.
     pub(super) fn compute(
         model: &'a Model,
         tokens: Vec<u32>,
         window: usize,
         job: &Job<'_>,
-    ) -> Result<Self, Cancelled> {
+    ) -> Result<Self, TuneError> {
         let frame = Frame::new(model, window);
         let layers = model.hyperparameters.layers;
         let is_kept = model.parameters() * 4 <= KEPT_BLOCKS;
@@ -82,6 +87,12 @@ impl<'a> Reference<'a> {
         let last = reference.scored_rows(&reference.streams[layers as usize]);
         let mut log_probs = reference.head.logits(&reference.frame, &last);
         log_softmax_rows(&mut log_probs);
+        if let Some(found) = log_probs.iter().find(|x| !x.is_finite()) {
+            return Err(TuneError::NotFinite {
+                of: "a log-probability of the original".to_owned(),
+                found: f64::from(*found),
+            });
+        }
         reference.log_probs = log_probs;
         Ok(reference)
     }
@@ -118,7 +129,7 @@ impl<'a> Reference<'a> {
         layer: u32,
         changes: Vec<Change>,
         job: &Job<'_>,
-    ) -> Result<Vec<f64>, Cancelled> {
+    ) -> Result<Vec<f64>, TuneError> {
         let mut block = self.block(layer).into_owned();
         let mut streams = Vec::with_capacity(changes.len());
         for mut change in changes {
@@ -155,7 +166,7 @@ impl<'a> Reference<'a> {
         embedding: Option<&Array2<f32>>,
         head: Option<&Array2<f32>>,
         job: &Job<'_>,
-    ) -> Result<f64, Cancelled> {
+    ) -> Result<f64, TuneError> {
         let layers = self.model.hyperparameters.layers;
         let changed = match embedding {
             None => None,
@@ -180,7 +191,7 @@ impl<'a> Reference<'a> {
     ///
     /// # Errors
     /// When the job is cancelled.
-    pub(super) fn kl_of_model(&self, values: &dyn Values, job: &Job<'_>) -> Result<f64, Cancelled> {
+    pub(super) fn kl_of_model(&self, values: &dyn Values, job: &Job<'_>) -> Result<f64, TuneError> {
         let mut x = values.embed(&self.tokens);
         for layer in 0..self.model.hyperparameters.layers {
             job.check()?;
@@ -190,7 +201,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Mean KL of what `head` makes of the residual stream `x` `[tokens, hidden]` after the last block.
-    fn kl(&self, head: &Head, x: &Array2<f32>, job: &Job<'_>) -> Result<f64, Cancelled> {
+    fn kl(&self, head: &Head, x: &Array2<f32>, job: &Job<'_>) -> Result<f64, TuneError> {
         let x = self.scored_rows(x);
         let mut sum = 0.0;
         for (index, part) in x.axis_chunks_iter(Axis(0), ROWS).enumerate() {
@@ -210,6 +221,14 @@ impl<'a> Reference<'a> {
                 .collect();
             sum += rows.iter().sum::<f64>();
         }
-        Ok((sum / self.scored.len().max(1) as f64).max(0.0))
+        let mean = sum / self.scored.len().max(1) as f64;
+        // Any log-probability that is no finite number makes the sum of its row one too.
+        if !mean.is_finite() {
+            return Err(TuneError::NotFinite {
+                of: "the mean divergence of a changed model".to_owned(),
+                found: mean,
+            });
+        }
+        Ok(divergence_from(mean, ROUNDING)?)
     }
 }

@@ -48,8 +48,8 @@ fn eval_compares_with_the_source() {
             "engine",
         ],
     );
-    assert_eq!(report["independent"], "positions");
-    assert_eq!(report["tokens"], 255);
+    assert_eq!(report["independent"], "windows");
+    assert_eq!(report["tokens"], 4 * 63);
     assert!(report["kl_mean"].as_f64().unwrap() < 0.01, "{report}");
 }
 

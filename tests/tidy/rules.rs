@@ -11,6 +11,7 @@ pub(crate) const ORDER: &[&str] = &[
     "job",
     "path_text",
     "renamed",
+    "warning",
     "signals",
     "source_file",
     "whole_file",

@@ -67,7 +67,8 @@ fn a_moving_slider_shows_the_expected_error_in_the_same_frame() {
     let loaded = window.state().state.loaded().expect("a model").clone();
     let source = loaded.model.tensor(running.role, running.layer);
     let source = source.expect("the tensor");
-    let alone = whittle::compress::compress_tensor(&loaded.model, source, running.setting, None);
+    let alone =
+        whittle::compress::compress_tensor(&loaded.model, source, running.setting, None).unwrap();
     assert_eq!(running.bytes, alone.bytes);
     assert!((running.nmse - alone.nmse).abs() < 1e-9);
 }
@@ -138,10 +139,17 @@ fn after_a_tune_every_slider_says_its_divergence_and_what_beats_it() {
     }
 }
 
+/// Of hearth the KL after a drag came never: its context is shorter than a window was.
 #[test]
-fn a_slider_that_rests_is_measured_on_a_few_tokens() {
+fn a_slider_that_rests_is_measured_on_a_window_within_the_context() {
+    for (context, tokens) in [(256, 256), (1024, 512)] {
+        rests(context, tokens);
+    }
+}
+
+fn rests(context: u32, tokens: usize) {
     let model = TinyModel {
-        context: 1024,
+        context,
         ..TinyModel::default()
     };
     let folder = tempfile::tempdir().expect("a folder");
@@ -160,6 +168,7 @@ fn a_slider_that_rests_is_measured_on_a_few_tokens() {
     let found = quick(&window).expect("a measurement");
     assert_eq!(found.recipe, window.state().state.project.a);
     assert!(found.mean > 0.0);
+    assert_eq!(found.tokens, tokens, "the window of a context of {context}");
     let label = format!("KL {:.4} quick", found.mean);
     assert!(window.query_by_label(&label).is_some(), "{label}");
 }

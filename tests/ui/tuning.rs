@@ -112,6 +112,38 @@ fn a_tune_replaces_the_recipe_and_one_undo_brings_the_old_one_back() {
 }
 
 #[test]
+fn a_goal_below_the_smallest_file_is_refused_before_any_work() {
+    let (folder, mut window) = tiny_window();
+    let before = window.state().state.project.clone();
+    click(&mut window, "Tune…");
+    let check = |window: &mut Harness<'_, Studio>, kind: GoalKind, expected: &str| {
+        let form = &mut window.state_mut().state.view.tune;
+        (form.kind, form.megabytes, form.bits_per_weight) = (kind, 0.01, 0.5);
+        window.run_steps(2);
+        click(window, "Start tune");
+        settle(window);
+        let notice = window.state().state.view.notices.last().expect("a notice");
+        assert_eq!(notice.severity, Severity::Error);
+        assert!(notice.text.contains(expected), "{}", notice.text);
+    };
+    check(
+        &mut window,
+        GoalKind::Megabytes,
+        " bytes, found 10000: that is every tensor",
+    );
+    check(
+        &mut window,
+        GoalKind::BitsPerWeight,
+        " bits for each weight, found 0.5: that is",
+    );
+    assert!(
+        !folder.path().join("calibrations").exists(),
+        "it was calibrated"
+    );
+    assert_eq!(window.state().state.project, before);
+}
+
+#[test]
 fn a_cancelled_calibration_changes_nothing() {
     let (_folder, mut window) = tiny_window();
     let before = window.state().state.project.clone();

@@ -141,10 +141,11 @@ fn kl(state: &State, bench: &Bench, candidate: Candidate) -> String {
     let quick = bench.quick.as_ref();
     match quick.filter(|quick| quick.recipe == *recipe && quick.cache == cache) {
         Some(quick) if !is_evaluated(state, bench, candidate) => {
-            format!("{:.4} on {} tokens", quick.mean, quick.tokens)
+            format!("{:.4} on a window of {} tokens", quick.mean, quick.tokens)
         }
         Some(_) | None => evaluated(state, bench, candidate, |e| {
-            format!("{:.4} ± {:.4}", e.kl_mean, e.kl_mean_standard_error)
+            let (mean, error) = (e.kl_mean, e.kl_mean_standard_error);
+            format!("{mean:.4} ± {error:.4}, windows of {}", e.window_tokens)
         }),
     }
 }

@@ -276,7 +276,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
     {
         let text = theme::mono(format!("KL {:.4} quick", quick.mean));
         right_ui(ui, 150.0, text).on_hover_text(format!(
-            "Measured on {} tokens after the recipe changed, nats per token; Evaluate measures on more and says its error",
+            "Measured on one window of {} tokens after the recipe changed, its second half scored, nats per token; Evaluate measures on more and says its error",
             quick.tokens
         ));
         return;
@@ -300,7 +300,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
          median {:.4}, 95th percentile {:.3}, 99th {:.3}\n\
          same top token {:.1} ± {:.1} %, RMS Δp {:.1} %\n\
          perplexity {:.2} ± {:.2}, source {:.2}, ln ratio {:.4} ± {:.4}\n\
-         {} tokens scored in {} windows of {}\n\
+         {} tokens scored in {} windows of {} tokens of {}\n\
          reference: {}, {}",
         result.kl_median,
         result.kl_p95,
@@ -328,6 +328,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
 /// What each part takes, to the scale of the larger candidate.
 fn parts(meter: &Meter) -> impl Iterator<Item = (&'static str, u64, Color32)> {
     let groups = Group::ALL.into_iter().zip(meter.groups);
+        result.window_tokens,
     groups
         .map(|(group, bytes)| (group.title(), bytes, theme::group(group)))
         .chain([("Vocabulary, norms, padding", meter.rest(), theme::REST)])

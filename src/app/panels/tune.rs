@@ -127,7 +127,7 @@ fn result_ui(ui: &mut Ui, tuned: &TuneFigures) {
     )));
     ui.label(theme::mono(tuned.text()));
     ui.label(theme::head(format!(
-        "On {} positions of the tune's own text; the first pick {:.4}, {kept} of {tried} exchanges kept",
-        tuned.positions, tuned.allocated_kl
+        "On {} positions of the tune's own text, in windows of {}; the first pick {:.4}, {kept} of {tried} exchanges kept",
+        tuned.positions, tuned.window_tokens, tuned.allocated_kl
     )));
 }

@@ -17,7 +17,7 @@ pub(crate) use values::HeadOrder;
 
 use super::{PackError, PackedModel, TextSections, WeightSource as _};
 use crate::job::{Cancelled, Job};
-use crate::model::{Model, ModelError};
+use crate::model::{Misfit, Model, ModelError};
 use crate::whole_file::{WholeFile, WholeFolder};
 use engine::format::Section;
 use engine::shape::{Hyperparameters, Role, RopePairs};
@@ -68,6 +68,18 @@ pub enum ExportError {
         found: String,
         /// What differs.
         what: &'static str,
+    },
+    /// Values that the file's floats do not hold, or that are no numbers.
+    #[error(
+        "expected values of {tensor} that {kind} holds, found {found}: a file of 32-bit floats holds all that are finite"
+    )]
+    Values {
+        /// GGUF name.
+        tensor: String,
+        /// What they were to be stored as.
+        kind: &'static str,
+        /// How many, and where.
+        found: Misfit,
     },
     /// The rotary frequencies cannot be written in the file's terms.
     #[error("the rotary frequencies follow no base, which {0} needs")]
@@ -185,7 +197,10 @@ fn outgoing(packed: &PackedModel, values: Values, pairs: RopePairs) -> Vec<Outgo
 }
 
 /// Writes all tensors through `take` and sums up what became of them.
-fn put_tensors<E: From<Cancelled>>(
+///
+/// # Errors
+/// Those of `take`, and when a value is not finite where it is written.
+fn put_tensors<E: From<Cancelled> + From<ExportError>>(
     tensors: &[Outgoing<'_>],
     job: &Job<'_>,
     mut take: impl FnMut(&Outgoing<'_>, &[u8]) -> Result<(), E>,
@@ -198,6 +213,13 @@ fn put_tensors<E: From<Cancelled>>(
             done += part.len() as u64;
             take(tensor, part)
         })?;
+        if let Some(found) = of_tensor.lost {
+            return Err(E::from(ExportError::Values {
+                tensor: tensor.name.to_owned(),
+                kind: tensor.stored.name(),
+                found,
+            }));
+        }
         rounding = rounding.and(of_tensor);
     }
     job.report("Exporting", total, total)?;

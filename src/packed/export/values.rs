@@ -2,6 +2,7 @@
 //! of its rows.
 
 use super::{FloatType, Values, twin};
+use crate::model::Misfit;
 use engine::encoding::{Encoding, Twin};
 use engine::float::{f16_from_f32, f32_from_f16};
 use engine::format::Entry;
@@ -141,6 +142,8 @@ pub(super) struct Rounding {
     pub(super) changed: u64,
     /// Largest change over the value, of values that 16-bit floats hold with all their digits.
     pub(super) largest: f64,
+    /// Values that are not finite where they are written, and the first of them.
+    pub(super) lost: Option<Misfit>,
 }
 
 impl Rounding {
@@ -148,7 +151,34 @@ impl Rounding {
         Self {
             changed: self.changed + other.changed,
             largest: self.largest.max(other.largest),
+            lost: match (self.lost, other.lost) {
+                (None, lost) | (lost, None) => lost,
+                (Some(a), Some(b)) => {
+                    let first = if (a.row, a.col) <= (b.row, b.col) {
+                        a
+                    } else {
+                        b
+                    };
+                    let count = a.count + b.count;
+                    Some(Misfit { count, ..first })
+                }
+            },
         }
+    }
+
+    /// One more value that is not finite where it is written.
+    fn lose(&mut self, row: usize, col: usize, value: f32) {
+        let one = Misfit {
+            count: 1,
+            row,
+            col,
+            value,
+        };
+        let lost = Some(one);
+        *self = self.and(Self {
+            lost,
+            ..Self::default()
+        });
     }
 }
 
@@ -223,8 +253,8 @@ impl<'a> Outgoing<'a> {
             }
         }
         match self.stored {
-            Stored::Float(FloatType::F32) => put_f32(row, out),
-            Stored::Float(FloatType::F16) => return put_f16(row, out),
+            Stored::Float(FloatType::F32) => return put_f32(index, row, out),
+            Stored::Float(FloatType::F16) => return put_f16(index, row, out),
             Stored::Tq2_0 => each_block(row, out, 256, 66, put_tq2_0),
             Stored::Q4_0 => each_block(row, out, 32, 18, put_q4_0),
             Stored::Twin(_) => {}
@@ -270,19 +300,26 @@ fn magnitude(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |most, x| x.abs().max(most))
 }
 
-fn put_f32(row: &[f32], out: &mut [u8]) {
-    for (x, out) in row.iter().zip(out.as_chunks_mut::<4>().0) {
+fn put_f32(index: usize, row: &[f32], out: &mut [u8]) -> Rounding {
+    let mut rounding = Rounding::default();
+    for (col, (x, out)) in row.iter().zip(out.as_chunks_mut::<4>().0).enumerate() {
         *out = x.to_le_bytes();
+        if !x.is_finite() {
+            rounding.lose(index, col, *x);
+        }
     }
+    rounding
 }
 
-fn put_f16(row: &[f32], out: &mut [u8]) -> Rounding {
+fn put_f16(index: usize, row: &[f32], out: &mut [u8]) -> Rounding {
     let mut rounding = Rounding::default();
-    for (x, out) in row.iter().zip(out.as_chunks_mut::<2>().0) {
+    for (col, (x, out)) in row.iter().zip(out.as_chunks_mut::<2>().0).enumerate() {
         let half = f16_from_f32(*x);
         *out = half.to_le_bytes();
         let error = f32_from_f16(half) - x;
-        if error != 0.0 {
+        if !error.is_finite() {
+            rounding.lose(index, col, *x);
+        } else if error != 0.0 {
             rounding.changed += 1;
             if x.abs() >= SMALLEST_NORMAL {
                 let relative = f64::from(error.abs()) / f64::from(x.abs());

@@ -4,7 +4,7 @@ use super::{BoardRow, Grid, Journal, Point, Row, SweepError, csv};
 use crate::board::Board;
 use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::compress::{CompressedTensor, compress_calibrated};
-use crate::evaluate::Extent;
+use crate::evaluate::{Extent, WINDOW, window_tokens};
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::{ENGINE_VERSION, PackedModel, PrefixChoice, PrefixText, sha256_hex};
@@ -185,7 +185,12 @@ impl Grid {
         let (tokens, kv_bits) = (self.tokens, self.kv_bits);
         let sha256 = model.sha256(job)?;
         let all = (ENGINE_VERSION, sha256, text, tokens, kv_bits, tasks, on);
-        serde_json::to_string(&all).map_err(|e| MeasureError::Asked(e.to_string()))
+        let all = serde_json::to_string(&all).map_err(|e| MeasureError::Asked(e.to_string()))?;
+        // Rows of before had windows of 512 whatever the context.
+        Ok(match window_tokens(model.hyperparameters.context) {
+            WINDOW => all,
+            window => format!("{all} in windows of {window}"),
+        })
     }
 }
 
