@@ -96,6 +96,8 @@ struct Runner {
         model_params.use_extra_bufts = importance == nullptr;
         model = llama_model_load_from_file(path, model_params);
         if (model == nullptr) fail(std::string("cannot load ") + path);
+        WINDOW = std::min(WINDOW, static_cast<int>(llama_model_n_ctx_train(model)));
+        SCORED = WINDOW - WINDOW / 2 - 1;
         auto params = llama_context_default_params();
         params.n_ctx = params.n_batch = params.n_ubatch = WINDOW;
         params.n_threads = params.n_threads_batch = threads;

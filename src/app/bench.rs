@@ -13,6 +13,7 @@ use crate::compress::CompressedTensor;
 use crate::estimate::{Estimate, Options, RuntimeMemory, TensorPlan, estimate, plan};
 use crate::packed::{Conversation, LiveModel, file_bytes};
 use crate::recipe::{Pruner, Quantizer, Recipe, Setting};
+use crate::warning::Warning;
 use engine::weights::{table_index, table_len};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Bench {
     pub meter: Meter,
     /// An estimate for each of [`Board::presets`].
     pub estimates: Vec<Estimate>,
+    /// What a person should know of the recipe.
+    pub warnings: Vec<Warning>,
     /// The running tensors; nothing before the candidate was compressed once.
     pub live: Option<Arc<LiveModel>>,
     /// What each matrix was last quantized to.
@@ -87,6 +90,8 @@ impl Bench {
             .iter()
             .map(|m| recipe.setting(m.role, m.layer, layers))
             .collect();
+        let matrices = loaded.matrices.iter().map(|m| (m.role, m.layer));
+        self.warnings = recipe.idle_rules(matrices, layers);
         let mut table = vec![Setting::REFERENCE; table_len(layers)];
         for (matrix, setting) in loaded.matrices.iter().zip(&self.settings) {
             table[table_index(matrix.role, matrix.layer.unwrap_or(0))] = *setting;

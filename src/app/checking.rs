@@ -12,9 +12,8 @@ use crate::calibrate::CalibrationText;
 use crate::job::Job;
 use crate::packed::PackedModel;
 use crate::recipe::Recipe;
-use crate::report::limits::Finding;
 use crate::report::sweep::{Grid, Step, Swept};
-use crate::report::{Check, MeasureError, Reproduced, Run, reproduce};
+use crate::report::{Check, Findings, MeasureError, Reproduced, Run, reproduce};
 use crate::workers::Processor;
 use eframe::egui::Context;
 use engine::arena::CachePrecision;
@@ -38,7 +37,8 @@ impl Studio {
                     Ok(Ended::Checked(Checked {
                         candidate,
                         recipe: recipe.name,
-                        findings,
+                        findings: findings.limits,
+                        warnings: findings.warnings,
                     }))
                 });
             }
@@ -73,6 +73,9 @@ impl Studio {
             swept.rows.display(),
             swept.csv.display()
         );
+        for warning in &swept.warnings {
+            sweep.ended += &format!("\nWarning: {warning}");
+        }
         sweep.rows = swept.table;
     }
 }
@@ -85,7 +88,7 @@ fn findings(
     (cache, processor): (CachePrecision, &Processor),
     limits: &Path,
     job: &Job<'_>,
-) -> Result<Vec<Finding>, Failure> {
+) -> Result<Findings, Failure> {
     let check = Check::open(limits)?;
     let packed = work::pack(loaded, recipe, ready, (cache, processor), job)?;
     let name = format!("{}, {}", loaded.model.name, recipe.name);

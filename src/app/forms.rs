@@ -7,6 +7,7 @@ use crate::report::limits::Finding;
 use crate::report::sweep::Row;
 use crate::rewrite::Basis;
 use crate::tune::TuneOptions;
+use crate::warning::Warning;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -138,6 +139,8 @@ pub struct Checked {
     pub recipe: String,
     /// Each limit and what was found.
     pub findings: Vec<Finding>,
+    /// What a person should know of it.
+    pub warnings: Vec<Warning>,
 }
 
 /// Rows of a sweep, and what is left of it.

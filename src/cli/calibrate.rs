@@ -6,6 +6,7 @@ use crate::calibrate::{Calibration, CalibrationText, DEFAULT_TOKENS};
 use crate::catalog::CalibrationFolder;
 use crate::model::Model;
 use crate::text_file::{self, PROSE_BYTES};
+use crate::warning::Warning;
 use anyhow::Context as _;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,7 @@ struct CalibrateReport {
     tokens: usize,
     bytes: u64,
     seconds: f64,
+    warnings: Vec<Warning>,
 }
 
 pub(super) fn run(args: &CalibrateArgs, output: &Output) -> anyhow::Result<()> {
@@ -109,7 +111,9 @@ pub(super) fn run(args: &CalibrateArgs, output: &Output) -> anyhow::Result<()> {
         tokens: calibration.origin.tokens,
         bytes: calibration.bytes_on_disk(),
         seconds: start.elapsed().as_secs_f64(),
+        warnings: calibration.origin.warning(&model).into_iter().collect(),
     };
+    output.warn(&report.warnings);
     output.emit(&report, |r| {
         format!(
             "{}: {} tokens of {}, {:.1} MB in the cache, {:.1} s",

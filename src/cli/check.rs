@@ -6,6 +6,7 @@ use super::measure::{open_packed, shown, stem};
 use super::open::open_model;
 use crate::report::limits::Finding;
 use crate::report::{Check, Run};
+use crate::warning::Warning;
 use crate::workers::Processor;
 use anyhow::bail;
 use engine::arena::CachePrecision;
@@ -34,6 +35,7 @@ struct Checked {
     file: String,
     held: bool,
     limits: Vec<Finding>,
+    warnings: Vec<Warning>,
 }
 
 pub(super) fn run(args: &CheckArgs, output: &Output) -> anyhow::Result<()> {
@@ -53,9 +55,11 @@ pub(super) fn run(args: &CheckArgs, output: &Output) -> anyhow::Result<()> {
         output.with_bar(|job| check.findings((&name, &packed), reference.as_ref(), run, job))?;
     let checked = Checked {
         file: name,
-        held: findings.iter().all(|f| f.held),
-        limits: findings,
+        held: findings.limits.iter().all(|f| f.held),
+        limits: findings.limits,
+        warnings: findings.warnings,
     };
+    output.warn(&checked.warnings);
     output.emit(&checked, |c| c.limits.iter().map(line).collect())?;
     let broken = checked.limits.iter().filter(|f| !f.held);
     let broken: Vec<String> = broken.map(Finding::name).collect();

@@ -8,7 +8,8 @@ use super::open::open_model;
 use crate::estimate::Estimate;
 use crate::evaluate::{Mean, TensorError, kl_difference, scored_positions, tensor_errors};
 use crate::packed::PackedModel;
-use crate::report::{Against, Quality, Run, TaskQuality, ask, estimate_packed};
+use crate::report::{Against, Quality, Run, TaskQuality, ask, estimate_packed, other_reference};
+use crate::warning::Warning;
 use crate::workers::Processor;
 use anyhow::ensure;
 use engine::arena::CachePrecision;
@@ -49,6 +50,7 @@ pub(super) struct CompareArgs {
 struct Comparison {
     files: Vec<File>,
     tensors: Vec<Tensor>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +109,9 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
             file: name,
         });
     }
+    let names: Vec<String> = args.files.iter().map(|path| stem(path)).collect();
+    let named: Vec<_> = names.iter().map(String::as_str).zip(&packed).collect();
+    let mut warnings = Vec::new();
     let mut errors: Vec<Option<Vec<TensorError>>> = packed.iter().map(|_| None).collect();
     if let Some(reference) = &args.reference {
         let model = open_model(reference, output)?;
@@ -114,18 +119,25 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
             let extent = args.extent.extent();
             let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
             let all: Vec<&PackedModel> = packed.iter().collect();
+            warnings = against.warnings(&named)?;
             let mut first = None;
             let scored = output.with_bar(|job| against.score(&all, run, job))?;
             remark_on(scored.first().map(|(_, quality)| quality), output);
             for (file, (scores, quality)) in files.iter_mut().zip(scored) {
+                let per_window = scored_positions(quality.evaluation.window_tokens);
                 file.quality = Some(quality);
                 match &first {
                     None => first = Some(scores),
                     Some(first) => {
                         file.kl_difference = Some(kl_difference(&scores, first, per_window));
                     }
-                let per_window = scored_positions(quality.evaluation.window_tokens);
                 }
+            }
+        }
+        if args.text.is_none() {
+            let sha256 = output.with_bar(|job| model.sha256(job))?;
+            for of in &named {
+                warnings.extend(other_reference(*of, (&model, &sha256))?);
             }
         }
         for (errors, packed) in errors.iter_mut().zip(&packed) {
@@ -135,7 +147,9 @@ pub(super) fn run(args: &CompareArgs, output: &Output) -> anyhow::Result<()> {
     let comparison = Comparison {
         files,
         tensors: tensors(&packed, &errors),
+        warnings,
     };
+    output.warn(&comparison.warnings);
     output.emit(&comparison, text)
 }
 
@@ -171,7 +185,7 @@ fn tensors(packed: &[PackedModel], errors: &[Option<Vec<TensorError>>]) -> Vec<T
 }
 
 fn text(comparison: &Comparison) -> String {
-    let Comparison { files, tensors } = comparison;
+    let Comparison { files, tensors, .. } = comparison;
     let mut text = table(&figures(files));
     let quality = files.first().and_then(|f| f.quality.as_ref());
     if let Some(quality) = quality {

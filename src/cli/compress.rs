@@ -5,8 +5,10 @@ use super::calibrate::{CalibrationArgs, folder};
 use super::files::Files;
 use super::open::open_model;
 use crate::compress::CompressedModel;
+use crate::model::Model;
 use crate::packed::{Draft, Layout, PackError, PrefixChoice, PrefixText};
 use crate::recipe::Recipe;
+use crate::warning::Warning;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use serde::Serialize;
@@ -58,6 +60,7 @@ struct CompressReport {
     seconds: f64,
     peak_rss_bytes: Option<u64>,
     tensors: Vec<TensorReport>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Serialize)]
@@ -134,47 +137,59 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
         draft.finish(&layout, job)?;
         Ok::<_, PackError>(layout)
     })?;
-    output.emit(&report(&compressed, &layout, start), |r| {
-        let bar = |nmse: f64| {
-            "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize)
-        };
-        let mut text = String::new();
-        for t in r.tensors.iter().filter(|t| t.encoding != "f32") {
-            let error = if t.nmse == 0.0 {
-                "exact".to_owned()
-            } else {
-                let outputs = t
-                    .output_error
-                    .map_or_else(String::new, |e| format!(", of outputs {e:.2e}"));
-                format!("error {:.2e} {}{outputs}", t.nmse, bar(t.nmse))
-            };
-            text += &format!(
-                "{:28} {:>8} {:>4.0} %  {:>11} B  {error}\n",
-                t.name,
-                t.encoding,
-                t.sparsity * 100.0,
-                t.bytes,
-            );
-        }
-        if r.prefix_tokens > 0 {
-            text += &format!(
-                "Conversations begin with {} tokens whose keys and values take {} bytes\n",
-                r.prefix_tokens, r.prefix_bytes
-            );
-        }
-        text + &format!(
-            "{}: {} bytes, {:.3} bits per weight, {} of {} matrices exact, {:.1} s",
-            args.out.display(),
-            r.bytes,
-            r.bits_per_weight,
-            r.exact_matrices,
-            r.matrices,
-            r.seconds
-        )
-    })
+    let report = report(&model, &compressed, &layout, start);
+    output.warn(&report.warnings);
+    output.emit(&report, |report| text(args, report))
 }
 
-fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> CompressReport {
+/// What people read: a line a tensor, then the file.
+fn text(args: &CompressArgs, r: &CompressReport) -> String {
+    let bar =
+        |nmse: f64| "▇".repeat(((nmse.max(1e-6).log10() + 6.0) * 2.0).clamp(0.0, 12.0) as usize);
+    let mut text = String::new();
+    for t in r.tensors.iter().filter(|t| t.encoding != "f32") {
+        let error = if t.nmse == 0.0 {
+            "exact".to_owned()
+        } else {
+            let outputs = t
+                .output_error
+                .map_or_else(String::new, |e| format!(", of outputs {e:.2e}"));
+            format!("error {:.2e} {}{outputs}", t.nmse, bar(t.nmse))
+        };
+        text += &format!(
+            "{:28} {:>8} {:>4.0} %  {:>11} B  {error}\n",
+            t.name,
+            t.encoding,
+            t.sparsity * 100.0,
+            t.bytes,
+        );
+    }
+    if r.prefix_tokens > 0 {
+        text += &format!(
+            "Conversations begin with {} tokens whose keys and values take {} bytes\n",
+            r.prefix_tokens, r.prefix_bytes
+        );
+    }
+    text + &format!(
+        "{}: {} bytes, {:.3} bits per weight, {} of {} matrices exact, {:.1} s",
+        args.out.display(),
+        r.bytes,
+        r.bits_per_weight,
+        r.exact_matrices,
+        r.matrices,
+        r.seconds
+    )
+}
+
+fn report(
+    model: &Model,
+    compressed: &CompressedModel,
+    layout: &Layout,
+    start: Instant,
+) -> CompressReport {
+    let mut warnings = compressed.recipe.warnings_for(model);
+    let fitted = compressed.calibration.as_ref();
+    warnings.extend(fitted.and_then(|origin| origin.warning(model)));
     let tensor = |t: &crate::compress::CompressedTensor| TensorReport {
         name: t.name.clone(),
         bits: if t.role.is_matrix() {
@@ -203,6 +218,7 @@ fn report(compressed: &CompressedModel, layout: &Layout, start: Instant) -> Comp
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
         tensors: compressed.tensors.iter().map(|t| tensor(t)).collect(),
+        warnings,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::estimate::{
     planned,
 };
 use crate::packed::{PackedModel, WeightSource as _};
+use crate::warning::Warning;
 use engine::arena::CachePrecision;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ const DEFAULT_RECIPE: &str = "balanced-4bit";
 
 pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
     let asked = args.options.kv_bits;
+    let mut warnings = Vec::new();
     let (shape, tensors, cache) = match (&args.shape, &args.model) {
         (None, Some(model)) if is_packed(model) => {
             anyhow::ensure!(
@@ -90,10 +92,13 @@ pub(super) fn run(args: &EstimateArgs, output: &Output) -> anyhow::Result<()> {
             let recipe = open_recipe(recipe.unwrap_or(Path::new(DEFAULT_RECIPE)), &args.set)?;
             let layers = shape.hyperparameters.layers;
             let tensors = plan(&shape, &|role, layer| recipe.setting(role, layer, layers));
+            let matrices = tensors.iter().filter(|t| t.role.is_matrix());
+            warnings = recipe.idle_rules(matrices.map(|t| (t.role, t.layer)), layers);
             (shape, tensors, asked.unwrap_or(Options::default().cache))
         }
     };
-    print(&shape, &tensors, cache, &args.options, output)
+    let told = (&args.options, &warnings[..]);
+    print((&shape, &tensors), cache, told, output)
 }
 
 pub(super) fn is_packed(path: &Path) -> bool {
@@ -102,10 +107,9 @@ pub(super) fn is_packed(path: &Path) -> bool {
 
 /// Estimates `tensors` on the boards that the options name and prints the table.
 pub(super) fn print(
-    shape: &ModelShape,
-    tensors: &[TensorPlan],
+    (shape, tensors): (&ModelShape, &[TensorPlan]),
     cache: CachePrecision,
-    args: &OptionArgs,
+    (args, warnings): (&OptionArgs, &[Warning]),
     output: &Output,
 ) -> anyhow::Result<()> {
     let options = Options {
@@ -131,7 +135,9 @@ pub(super) fn print(
         "prompt_tokens": args.prompt,
         "unspoken_tokens": args.unspoken,
         "boards": estimates,
+        "warnings": warnings,
     });
+    output.warn(warnings);
     output.emit(&object, |_| table(&estimates))
 }
 

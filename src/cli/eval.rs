@@ -5,10 +5,11 @@ mod tasks;
 use super::Output;
 use super::files::Files;
 use super::kv_bits;
-use super::measure::{ExtentArgs, open_packed, remark_on};
+use super::measure::{ExtentArgs, open_packed, remark_on, stem};
 use super::open::open_model;
 use crate::evaluate::{Independent, TensorError, tensor_errors};
-use crate::report::{Against, Quality, Run};
+use crate::report::{Against, Quality, Run, other_reference};
+use crate::warning::Warning;
 use crate::workers::Processor;
 use clap::ArgGroup;
 use engine::arena::CachePrecision;
@@ -53,6 +54,7 @@ struct EvalReport {
     quality: Option<Quality>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<TensorError>>,
+    warnings: Vec<Warning>,
 }
 
 impl EvalArgs {
@@ -77,7 +79,9 @@ fn compare(args: &EvalArgs, reference: &Path, output: &Output) -> anyhow::Result
     let mut report = EvalReport {
         quality: None,
         layers: None,
+        warnings: Vec::new(),
     };
+    let name = stem(&args.file);
     let model = open_model(reference, output)?;
     if let Some(text) = &args.text {
         let processor = Processor::new(args.threads)?;
@@ -89,10 +93,16 @@ fn compare(args: &EvalArgs, reference: &Path, output: &Output) -> anyhow::Result
         let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
         report.quality = output.with_bar(|job| against.quality_of(&packed, run, job))?;
         remark_on(report.quality.as_ref(), output);
+        report.warnings = against.warnings(&[(&name, &packed)])?;
+    } else {
+        let sha256 = output.with_bar(|job| model.sha256(job))?;
+        let other = other_reference((&name, &packed), (&model, &sha256))?;
+        report.warnings.extend(other);
     }
     if args.layers {
         report.layers = Some(output.with_bar(|job| tensor_errors(&packed, &model, job))?);
     }
+    output.warn(&report.warnings);
     output.emit(&report, |report| {
         let mut text = report.layers.as_deref().map_or_else(String::new, layers);
         text += &report.quality.as_ref().map_or_else(String::new, quality);
@@ -116,6 +126,7 @@ pub(super) fn quality(quality: &Quality) -> String {
          text: {} ({}), computed by {} {}\n",
         e.tokens,
         e.windows,
+        e.window_tokens,
         e.perplexity,
         e.perplexity_standard_error,
         e.reference_perplexity,
@@ -126,7 +137,6 @@ pub(super) fn quality(quality: &Quality) -> String {
         e.kl_mean_standard_error,
         e.kl_median,
         e.kl_p95,
-        e.window_tokens,
         e.kl_p99,
         e.kl_max,
         e.same_top * 100.0,

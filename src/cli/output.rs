@@ -4,6 +4,7 @@ use super::interrupt::{INTERRUPTED, Interrupt};
 use crate::job::{Job, Progress};
 use crate::signals;
 use crate::source_file;
+use crate::warning::Warning;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::Write as _;
@@ -93,6 +94,15 @@ impl Output {
     pub fn remark(&self, text: &str) {
         // A closed standard error must not turn a finished command into a failure.
         drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+
+    /// Tells warnings on standard error; with `--json` they stand in the object.
+    pub fn warn(&self, warnings: &[Warning]) {
+        if !self.json {
+            for warning in warnings {
+                self.remark(&format!("Warning: {warning}"));
+            }
+        }
     }
 
     pub(super) fn finish(&self, result: anyhow::Result<()>) -> ExitCode {

@@ -6,7 +6,7 @@ use super::kv_bits;
 use super::measure::{ExtentArgs, open_packed, remark_on, shown, stem, write_whole};
 use super::open::open_model;
 use crate::evaluate::tensor_errors;
-use crate::report::{Against, Report, Run, ask, estimate_packed, html};
+use crate::report::{Against, Report, Run, ask, estimate_packed, html, other_reference};
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::PathBuf;
@@ -70,6 +70,11 @@ pub(super) fn run(args: &ReportArgs, output: &Output) -> anyhow::Result<()> {
         let against = output.with_bar(|job| Against::open(&model, text, extent, job))?;
         report.quality = output.with_bar(|job| against.quality_of(&packed, run, job))?;
         remark_on(report.quality.as_ref(), output);
+        report.warnings = against.warnings(&[(&name, &packed)])?;
+    } else {
+        let sha256 = output.with_bar(|job| model.sha256(job))?;
+        let other = other_reference((&name, &packed), (&model, &sha256))?;
+        report.warnings.extend(other);
     }
     if let Some(tasks) = &args.tasks {
         report.tasks = Some(output.with_bar(|job| ask(&packed, tasks, run, job))?);
@@ -77,6 +82,7 @@ pub(super) fn run(args: &ReportArgs, output: &Output) -> anyhow::Result<()> {
     if let Some(path) = &args.out {
         write_whole(path, &html(&report)?)?;
     }
+    output.warn(&report.warnings);
     output.emit(&report, |report| {
         let path = args.out.as_deref().map(shown).unwrap_or_default();
         format!("{path}: report on {}, {} bytes", report.file, report.bytes)

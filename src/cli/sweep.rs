@@ -47,6 +47,7 @@ pub(super) fn run(args: &SweepArgs, output: &Output) -> anyhow::Result<()> {
     let folder = Some(calibrations.path.as_path());
     let swept =
         output.with_bar(|job| grid.run(&model, &stem, folder, &processor, &mut on_row, job))?;
+    output.warn(&swept.warnings);
     output.emit(&swept, |s| {
         format!(
             "{} points, {} of them from before, {:.1} s: {} and {}",

@@ -16,8 +16,9 @@ use crate::packed::{Layout, PrefixChoice, PrefixText};
 use crate::path_text;
 use crate::rewrite::{Sample, Trimmed, trim};
 use crate::tune::{
-    BoardGoal, Passed, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
+    BoardGoal, Passed, Smallest, TuneOptions, Tuned, Tuner, default_settings, sparse_settings,
 };
+use crate::warning::Warning;
 use crate::workers::Processor;
 use clap::ArgGroup;
 use serde::Serialize;
@@ -125,6 +126,7 @@ struct TuneReport {
     allocated_kl: f64,
     measured_kl: f64,
     positions: usize,
+    window_tokens: usize,
     exchanges_tried: usize,
     exchanges_kept: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +134,7 @@ struct TuneReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     budgets_tried: Option<usize>,
     seconds: f64,
+    warnings: Vec<Warning>,
 }
 
 impl TuneArgs {
@@ -169,6 +172,9 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         _ => None,
     };
     let (model, trimmed) = model(args, output)?;
+    let options = options(args);
+    let goal = board.map(|board| board_goal(args, board));
+    refuse_early(args, &Smallest::of(&model, &options)?, goal.as_ref())?;
     let start = Instant::now();
     let folder = folder(output)?;
     let calibration = args.calibration.compute(&model, &folder.path, output)?;
@@ -178,16 +184,6 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
     let text = args.calibration.text(&model, more)?;
     let mut tokens = calibration.unseen(&text);
     tokens.truncate(args.measure_tokens);
-    let mut settings = default_settings();
-    if args.sparse {
-        settings.extend(sparse_settings());
-    }
-    let options = TuneOptions {
-        settings,
-        exchanges: args.exchanges,
-        seed: args.seed,
-        ..TuneOptions::default()
-    };
     let tuner =
         output.with_bar(|job| Tuner::measure(&model, &calibration, &tokens, &options, job))?;
     if let Some(path) = &args.front {
@@ -196,7 +192,7 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
         let table: String = rows.iter().map(line).collect();
         write_whole(path, &format!("bytes,predicted_kl\n{table}"))?;
     }
-    let largest = largest(args, board, &tuner)?;
+    let largest = largest(args, goal.as_ref(), &tuner)?;
     let (tuned, passed) = match tasks {
         Some((tasks, min_pass)) => {
             let processor = Processor::new(None)?;
@@ -218,7 +214,49 @@ pub(super) fn run(args: &TuneArgs, output: &Output) -> anyhow::Result<()> {
             Layout::new(&model, &tuned.compressed, choice, &processor.host(), job)?.save(path, job)
         })?;
     }
-    print(args, trimmed, &tuned, passed, start, output)
+    let warnings = calibration.origin.warning(&model).into_iter().collect();
+    let told = (trimmed, warnings);
+    print(args, told, &tuned, passed, start, output)
+}
+
+/// What the tune may do.
+fn options(args: &TuneArgs) -> TuneOptions {
+    let mut settings = default_settings();
+    if args.sparse {
+        settings.extend(sparse_settings());
+    }
+    TuneOptions {
+        settings,
+        exchanges: args.exchanges,
+        seed: args.seed,
+        ..TuneOptions::default()
+    }
+}
+
+fn board_goal(args: &TuneArgs, board: Board) -> BoardGoal {
+    BoardGoal {
+        board,
+        options: Options::default(),
+        min_tokens_per_second: args.min_tokens_per_second,
+    }
+}
+
+/// Refuses what no recipe can keep to, before anything is measured.
+fn refuse_early(
+    args: &TuneArgs,
+    smallest: &Smallest,
+    goal: Option<&BoardGoal>,
+) -> anyhow::Result<()> {
+    if let Some(bytes) = args.bytes {
+        smallest.require_bytes(bytes)?;
+    }
+    if let Some(bits) = args.bits_per_weight {
+        smallest.require_bits_per_weight(bits)?;
+    }
+    if let Some(goal) = goal {
+        smallest.require_board(goal)?;
+    }
+    Ok(())
 }
 
 /// The model to tune: the one that is named, or what trimming makes of it.
@@ -238,28 +276,23 @@ fn model(args: &TuneArgs, output: &Output) -> anyhow::Result<(Model, Option<Trim
 }
 
 /// The most bytes that all limits allow.
-fn largest(args: &TuneArgs, board: Option<Board>, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
+fn largest(args: &TuneArgs, goal: Option<&BoardGoal>, tuner: &Tuner<'_>) -> anyhow::Result<u64> {
     let mut largest = tuner.range().1;
     if let Some(bytes) = args.bytes {
         largest = largest.min(bytes);
     }
     if let Some(bits) = args.bits_per_weight {
-        anyhow::ensure!(bits > 0.0, "expected bits per weight above 0, found {bits}");
         largest = largest.min(tuner.bytes_at(bits));
     }
-    if let Some(board) = board {
-        largest = largest.min(tuner.bytes_for(&BoardGoal {
-            board,
-            options: Options::default(),
-            min_tokens_per_second: args.min_tokens_per_second,
-        })?);
+    if let Some(goal) = goal {
+        largest = largest.min(tuner.bytes_for(goal)?);
     }
     Ok(largest)
 }
 
 fn print(
     args: &TuneArgs,
-    trimmed_model: Option<TrimmedModel>,
+    (trimmed_model, warnings): (Option<TrimmedModel>, Vec<Warning>),
     tuned: &Tuned,
     passed: Option<Passed>,
     start: Instant,
@@ -273,18 +306,22 @@ fn print(
         allocated_kl: tuned.allocated_kl,
         measured_kl: tuned.measured_kl,
         positions: tuned.positions,
+        window_tokens: tuned.window_tokens,
         exchanges_tried: tuned.exchanges.0,
         exchanges_kept: tuned.exchanges.1,
         task_share: passed.map(|p| p.share),
         budgets_tried: passed.map(|p| p.tried),
         seconds: start.elapsed().as_secs_f64(),
+        warnings,
     };
+    output.warn(&report.warnings);
     output.emit(&report, |r| {
         let mut text = format!(
-            "{}: at most {} bytes packed\nKL on {} positions of the tune's own text: predicted {:.4}, measured {:.4}; of smaller picks and exchanges, {} of {} kept, the best {:.4}\n",
+            "{}: at most {} bytes packed\nKL on {} positions of the tune's own text, in windows of {}: predicted {:.4}, measured {:.4}; of smaller picks and exchanges, {} of {} kept, the best {:.4}\n",
             r.recipe.display(),
             r.bytes,
             r.positions,
+            r.window_tokens,
             r.predicted_kl,
             r.allocated_kl,
             r.exchanges_kept,

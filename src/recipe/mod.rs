@@ -11,10 +11,12 @@ pub use method::{NOfM, Pruner, Quantizer};
 pub use pattern::{Layers, Pattern, role_name};
 pub use setting::{MAX_SPARSITY, Precision, Setting};
 
+use crate::model::Model;
 use crate::number;
 use crate::renamed::{Named, today};
 use crate::saved_format::{Format, NewerFormat};
 use crate::text_file;
+use crate::warning::Warning;
 use engine::shape::Role;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -347,6 +349,39 @@ impl Recipe {
         rule.map_or(Setting::REFERENCE, Rule::setting)
     }
 
+    /// A warning for each rule that matches none of `matrices`, those of a model of `layers` layers. The
+    /// rules of a preset are for models of every kind: theirs are passed over.
+    #[must_use]
+    pub fn idle_rules(
+        &self,
+        matrices: impl Iterator<Item = (Role, Option<u32>)> + Clone,
+        layers: u32,
+    ) -> Vec<Warning> {
+        let presets = Self::presets();
+        let preset = presets
+            .iter()
+            .find(|p| self.rules.starts_with(&p.rules) && p.name == self.name);
+        let own = &self.rules[preset.map_or(0, |p| p.rules.len())..];
+        let is_idle = |rule: &&Rule| {
+            let mut all = matrices.clone();
+            !all.any(|(role, layer)| rule.tensors.matches(role, layer, layers))
+        };
+        let warning = |rule: &Rule| Warning::IdleRule {
+            tensors: rule.tensors.to_string(),
+            layers,
+            why: rule.tensors.why_idle(),
+        };
+        own.iter().filter(is_idle).map(warning).collect()
+    }
+
+    /// [`Self::idle_rules`] of a model.
+    #[must_use]
+    pub fn warnings_for(&self, model: &Model) -> Vec<Warning> {
+        let matrices = model.tensors.iter().filter(|t| t.role.is_matrix());
+        let matrices = matrices.map(|t| (t.role, t.layer));
+        self.idle_rules(matrices, model.hyperparameters.layers)
+    }
+
     /// Whether a rule weighs errors by what a calibration knows of the inputs.
     #[must_use]
     pub fn is_calibrated(&self) -> bool {
@@ -464,6 +499,39 @@ mod tests {
         let rules = recipe.rules.len();
         recipe.except(Role::Down, Some(1), Setting::REFERENCE);
         assert_eq!(recipe.rules.len(), rules);
+    }
+
+    #[test]
+    fn rules_that_match_no_tensor_are_told_and_those_of_presets_are_not() {
+        let tied = [Role::Embedding].into_iter().map(|role| (role, None));
+        let layers = (0..30).flat_map(|l| [(Role::Down, Some(l)), (Role::Query, Some(l))]);
+        let all = tied.chain(layers);
+        let mut recipe = Recipe::open("balanced-4bit").unwrap();
+        assert!(recipe.idle_rules(all.clone(), 30).is_empty());
+        for set in [
+            "feed-forward.down@0..4=bits:6",
+            "blk.99.*=bits:2",
+            "attention.*@90..99=bits:2",
+            "attention.*@-2..=bits:6",
+            "output=bits:8",
+            "embedding@0..2=bits:8",
+        ] {
+            recipe.set(set).unwrap();
+        }
+        let told: Vec<String> = recipe
+            .idle_rules(all.clone(), 30)
+            .iter()
+            .map(Warning::to_string)
+            .collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        let starts = ["blk.99.*", "attention.*@90..99", "output", "embedding@0..2"];
+        for (told, name) in told.iter().zip(starts) {
+            let start = format!("the rule for {name} matches no tensor: ");
+            assert!(told.starts_with(&start), "{told}");
+        }
+        assert!(told[0].contains("30 layers") && told[2].contains("is its embedding"));
+        let with_head = all.chain([(Role::Output, None)]);
+        assert_eq!(recipe.idle_rules(with_head, 30).len(), 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which tensors a rule means: `attention.*`, `feed-forward.down@0..4`, `blk.3.attn_q.weight`.
 
 use super::RecipeError;
+use crate::warning::IdleWhy;
 use engine::shape::Role;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,6 +97,18 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, role: Role, layer: Option<u32>, layers: u32) -> bool {
         self.roles.contains(&role) && self.layers.contains(layer, layers)
+    }
+}
+
+impl Pattern {
+    /// Why it matches no tensor, if it is one that matches none.
+    pub(super) fn why_idle(&self) -> IdleWhy {
+        let are_all = |what: fn(&Role) -> bool| self.roles.iter().all(what);
+        match self.layers {
+            Layers::All if are_all(|role| *role == Role::Output) => IdleWhy::TiedHead,
+            Layers::Range(..) if are_all(|role| !role.is_per_layer()) => IdleWhy::OfNoLayer,
+            Layers::All | Layers::Range(..) => IdleWhy::NoSuchLayer,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::evaluate::Extent;
 use crate::job::Job;
 use crate::model::Model;
 use crate::packed::PackedModel;
+use crate::warning::Warning;
 use std::path::{Path, PathBuf};
 
 /// Tokens of the text where the limits do not say.
@@ -18,6 +19,15 @@ const TOKENS: usize = 4096;
 pub struct Check<'a> {
     path: &'a Path,
     limits: Limits,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// Each limit and what was found.
+    pub limits: Vec<Finding>,
+    /// What a person should know of what was found.
+    pub warnings: Vec<Warning>,
 }
 
 impl<'a> Check<'a> {
@@ -54,7 +64,7 @@ impl<'a> Check<'a> {
         reference: Option<&Model>,
         run: Run<'_>,
         job: &Job<'_>,
-    ) -> Result<Vec<Finding>, MeasureError> {
+    ) -> Result<Findings, MeasureError> {
         let limits = &self.limits;
         let beside = |spec: &Path| beside(self.path, spec);
         let mut report = Report::new(name, packed)?;
@@ -66,11 +76,15 @@ impl<'a> Check<'a> {
             let extent = (limits.tokens.unwrap_or(TOKENS), Extent::All);
             let against = Against::open(model, &text, extent, job)?;
             report.quality = against.quality_of(packed, run, job)?;
+            report.warnings = against.warnings(&[(name, packed)])?;
         }
         if let (Some(_), Some(tasks)) = (limits.min_task_pass, &limits.tasks) {
             report.tasks = Some(ask(packed, &beside(Path::new(tasks)), run, job)?);
         }
-        Ok(limits.findings(&report))
+        Ok(Findings {
+            limits: limits.findings(&report),
+            warnings: report.warnings,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::packed::{
 };
 use crate::recipe::Recipe;
 use crate::text_file;
+use crate::warning::Warning;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
 use std::path::Path;
@@ -107,6 +108,8 @@ pub struct Against<'m> {
     text: String,
     windows: Vec<Vec<u32>>,
     extent: Extent,
+    /// Tokens of the text that were asked for.
+    asked_tokens: usize,
 }
 
 impl<'m> Against<'m> {
@@ -136,7 +139,23 @@ impl<'m> Against<'m> {
             text,
             windows,
             extent,
+            asked_tokens: tokens,
         })
+    }
+
+    /// What a person should know of the figures of `files`, each with its name.
+    ///
+    /// # Errors
+    /// When a file does not say what it was made of.
+    pub fn warnings(&self, files: &[(&str, &PackedModel)]) -> Result<Vec<Warning>, PackError> {
+        let window = self.windows.first().map_or(0, Vec::len);
+        let asked = self.asked_tokens;
+        let few = (asked < window).then_some(Warning::FewTokens { asked, window });
+        let mut warnings: Vec<Warning> = few.into_iter().collect();
+        for (name, packed) in files {
+            warnings.extend(other_reference((name, packed), (self.model, &self.sha256))?);
+        }
+        Ok(warnings)
     }
 
     /// Scores packed files on the same windows; each with its quality, in order.
@@ -211,6 +230,22 @@ impl<'m> Against<'m> {
             chosen,
         })
     }
+}
+
+/// A warning where a packed file was made of another model than the reference, which has this SHA-256.
+///
+/// # Errors
+/// When the file does not say what it was made of.
+pub fn other_reference(
+    (file, packed): (&str, &PackedModel),
+    (reference, sha256): (&Model, &str),
+) -> Result<Option<Warning>, PackError> {
+    let source = packed.provenance()?;
+    Ok((source.sha256 != sha256).then(|| Warning::OtherReference {
+        file: file.to_owned(),
+        made_of: (source.name, source.sha256),
+        reference: (reference.name.clone(), sha256.to_owned()),
+    }))
 }
 
 /// Asks a packed file the tasks of a set or file.

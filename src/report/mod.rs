@@ -14,9 +14,9 @@ mod reproduce;
 mod sizes;
 pub mod sweep;
 
-pub use check::Check;
+pub use check::{Check, Findings};
 pub use html::{HtmlError, html};
-pub use measure::{Against, MeasureError, Run, ask, estimate_packed};
+pub use measure::{Against, MeasureError, Run, ask, estimate_packed, other_reference};
 pub use reproduce::{Reproduced, reproduce};
 pub use sizes::{SectionSize, SizePart, section_sizes, sizes};
 
@@ -25,6 +25,7 @@ use crate::evaluate::tasks::TaskReport;
 use crate::evaluate::{Basis, Chosen, Evaluation, TensorError};
 use crate::packed::{ENGINE_VERSION, PackError, PackedModel, Provenance, WeightSource, sha256_hex};
 use crate::recipe::Recipe;
+use crate::warning::Warning;
 use serde::Serialize;
 
 /// An evaluation and what it was computed from.
@@ -101,6 +102,8 @@ pub struct Report {
     pub tasks: Option<TaskQuality>,
     /// What it costs on boards.
     pub estimates: Vec<Estimate>,
+    /// What a person should know of these figures.
+    pub warnings: Vec<Warning>,
 }
 
 impl Report {
@@ -137,6 +140,7 @@ impl Report {
             quality: None,
             tasks: None,
             estimates: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 }

@@ -14,6 +14,7 @@ mod format;
 mod formats;
 mod json;
 mod measured;
+mod numbers;
 mod paths;
 mod rewritten;
 #[path = "../support/tiny_model.rs"]

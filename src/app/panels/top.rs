@@ -205,6 +205,7 @@ fn candidate_ui(
         preset_ui(ui, state, candidate);
         if state.loaded().is_some() {
             let bench = state.derived.bench(candidate);
+            warnings_ui(ui, bench);
             sizes_ui(ui, &bench.meter);
             let project = &state.project;
             predicted_ui(ui, bench);
@@ -239,6 +240,18 @@ fn preset_ui(ui: &mut Ui, state: &mut State, candidate: Candidate) {
     chosen
         .response
         .accessible_name(format!("Recipe of {}", candidate.name()));
+}
+
+/// What is wrong with the recipe for this model, if anything is.
+fn warnings_ui(ui: &mut Ui, bench: &Bench) {
+    let count = match bench.warnings.len() {
+        0 => return,
+        1 => "1 rule matches nothing".to_owned(),
+        more => format!("{more} rules match nothing"),
+    };
+    let sentences: Vec<String> = bench.warnings.iter().map(ToString::to_string).collect();
+    ui.label(RichText::new(count).small().color(theme::BAD))
+        .on_hover_text(sentences.join("\n"));
 }
 
 fn sizes_ui(ui: &mut Ui, meter: &Meter) {
@@ -315,6 +328,7 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
         result.ln_perplexity_ratio_standard_error,
         result.tokens,
         result.windows,
+        result.window_tokens,
         evaluated.basis.text,
         evaluated.basis.reference,
         evaluated.basis.reference_precision
@@ -328,7 +342,6 @@ fn quality_ui(ui: &mut Ui, bench: &Bench, recipe: &Recipe, cache: CachePrecision
 /// What each part takes, to the scale of the larger candidate.
 fn parts(meter: &Meter) -> impl Iterator<Item = (&'static str, u64, Color32)> {
     let groups = Group::ALL.into_iter().zip(meter.groups);
-        result.window_tokens,
     groups
         .map(|(group, bytes)| (group.title(), bytes, theme::group(group)))
         .chain([("Vocabulary, norms, padding", meter.rest(), theme::REST)])

@@ -77,6 +77,9 @@ fn checked_ui(ui: &mut Ui, checked: &Checked, active: Candidate) {
     if checked.candidate != active {
         ui.label(theme::weak("of the other candidate: check again"));
     }
+    for warning in &checked.warnings {
+        ui.label(RichText::new(format!("Warning: {warning}")).color(theme::BAD));
+    }
     ScrollArea::vertical()
         .id_salt("findings")
         .max_height(LIST)

@@ -11,6 +11,7 @@ use crate::packed::{ENGINE_VERSION, PackedModel, PrefixChoice, PrefixText, sha25
 use crate::path_text;
 use crate::report::measure::{Against, MeasureError, Run, ask, estimate_packed};
 use crate::saved_format::Format;
+use crate::warning::Warning;
 use crate::whole_file;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
@@ -47,6 +48,8 @@ pub struct Swept {
     pub csv: PathBuf,
     /// What it took.
     pub seconds: f64,
+    /// What a person should know of the rows.
+    pub warnings: Vec<Warning>,
     /// The rows of this grid, in its order.
     #[serde(skip)]
     pub table: Vec<Row>,
@@ -108,6 +111,7 @@ impl Grid {
             }
         };
         let hashes: Vec<String> = points.iter().map(hash).collect();
+        let warnings = warnings_of(&points, model, against.as_ref())?;
         let bench = Bench {
             grid: self,
             model,
@@ -143,6 +147,7 @@ impl Grid {
         Ok(Swept {
             points: points.len(),
             skipped: points.len() - done,
+            warnings,
             table: of_grid(&journal, &hashes).into_iter().cloned().collect(),
             rows,
             csv: table,
@@ -205,6 +210,25 @@ fn calibrated(
     })?;
     let text = CalibrationText::default_of(model, DEFAULT_TOKENS)?;
     Ok(Calibration::compute(model, &text, folder, job)?)
+}
+
+/// What a person should know of all rows together.
+fn warnings_of(
+    points: &[Point],
+    model: &Model,
+    against: Option<&Against<'_>>,
+) -> Result<Vec<Warning>, MeasureError> {
+    let mut warnings = match against {
+        Some(against) => against.warnings(&[])?,
+        None => Vec::new(),
+    };
+    for warning in points.iter().flat_map(|p| p.recipe.warnings_for(model)) {
+        // Points have rules in common.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    Ok(warnings)
 }
 
 /// Where the rows of a sweep go, as JSON lines and as a table; what looks like an ending in `stem` stays.
