@@ -273,7 +273,8 @@ fn figures(files: &[File]) -> Vec<(String, Vec<String>)> {
             let e = &f.boards[index];
             let fits = if e.fits { "fits" } else { "does not fit" };
             Some(format!(
-                "{fits}, {} /s",
+                "{fits}, {} {} /s",
+                e.validation.name(),
                 range(e.tokens_per_second.as_ref())
             ))
         });

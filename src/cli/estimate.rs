@@ -141,20 +141,30 @@ pub(super) fn print(
     output.emit(&object, |_| table(&estimates))
 }
 
-/// One line a board: expected value with its bounds, `?` where a board's number is unknown.
+/// One line a board: expected value with its bounds, `?` where a board's number is unknown, and what
+/// times and energies were held against.
 pub(super) fn table(estimates: &[Estimate]) -> String {
     let mut text = format!(
-        "{:<16} {:<4} {:>12} {:>12} {:>20} {:>20} {:>20} {:>22}\n",
-        "board", "fits", "flash", "RAM", "tokens/s", "first token s", "reply s", "J/token"
+        "{:<16} {:<4} {:>12} {:>12} {:<12} {:>20} {:>20} {:>20} {:>22}\n",
+        "board",
+        "fits",
+        "flash",
+        "RAM",
+        "figures",
+        "tokens/s",
+        "first token s",
+        "reply s",
+        "J/token"
     );
     for estimate in estimates {
         let fits = if estimate.fits { "yes" } else { "no" };
         writeln!(
             text,
-            "{:<16} {fits:<4} {:>9} kB {:>9} kB {:>20} {:>20} {:>20} {:>22}",
+            "{:<16} {fits:<4} {:>9} kB {:>9} kB {:<12} {:>20} {:>20} {:>20} {:>22}",
             estimate.id,
             estimate.flash_bytes.div_ceil(1000),
             estimate.ram_bytes.div_ceil(1000),
+            estimate.validation.name(),
             range(estimate.tokens_per_second.as_ref()),
             range(estimate.first_token_seconds.as_ref()),
             range(estimate.reply_seconds.as_ref()),

@@ -2,9 +2,11 @@
 //!
 //! [`plan`] lists the tensors that a recipe makes of a [`ModelShape`]; [`estimate`] weighs them
 //! against a [`Board`]. Sizes come from the encodings themselves; times from a roofline that the
-//! tests hold against published measurements. Where a board's number is unknown the answer is
-//! nothing, and the number's name.
+//! tests hold against published measurements, bounded by the instructions that this engine takes.
+//! Where a board's number is unknown the answer is nothing, and the number's name. No time was
+//! measured on a board yet: [`Validation`] says so beside every one.
 
+mod instructions;
 mod memory;
 mod of_file;
 mod roofline;
@@ -61,6 +63,24 @@ impl Default for Options {
     }
 }
 
+/// What an estimate's times and energies were held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validation {
+    /// Nothing: no board has reported its own yet.
+    Unvalidated,
+}
+
+impl Validation {
+    /// As people read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unvalidated => "unvalidated",
+        }
+    }
+}
+
 /// What a model costs on one board.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
@@ -86,6 +106,8 @@ pub struct Estimate {
     pub prefix_bytes: u64,
     /// Where the weights are read from.
     pub store: Store,
+    /// What the times and energies below were held against.
+    pub validation: Validation,
     /// Tokens a second with the context half full.
     pub tokens_per_second: Option<Range>,
     /// Seconds from the prompt's first token to the answer's first.
@@ -166,6 +188,7 @@ pub fn estimate(
         kv_bytes: memory.kv_bytes,
         prefix_bytes,
         store,
+        validation: Validation::Unvalidated,
         tokens_per_second: seconds.as_ref().map(Range::inverse),
         first_token_seconds,
         reply_seconds,

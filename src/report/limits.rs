@@ -255,7 +255,11 @@ impl BoardLimits {
         add("fits", wanted, fits, Side::AtLeast, estimate.limit.clone());
         let speed = estimate.tokens_per_second.as_ref();
         let note = match speed {
-            Some(range) => format!("expected value of {:.2} to {:.2}", range.low, range.high),
+            Some(range) => {
+                let (low, high) = (range.low, range.high);
+                let validation = estimate.validation.name();
+                format!("{validation}, expected value of {low:.2} to {high:.2}")
+            }
             None => format!("unknown: {}", estimate.missing.join(", ")),
         };
         let found = speed.map(|range| (range.mid, None));

@@ -213,6 +213,9 @@ pub struct Row {
     pub bytes: usize,
     pub bits_per_weight: f64,
     pub tokens: Option<usize>,
+    /// Rows of before do not say.
+    #[serde(default)]
+    pub window_tokens: Option<usize>,
     pub kl_mean: Option<f64>,
     pub kl_mean_standard_error: Option<f64>,
     pub kl_p99: Option<f64>,
@@ -249,6 +252,13 @@ pub struct BoardRow {
     pub flash_bytes: u64,
     pub ram_bytes: u64,
     pub tokens_per_second: Option<f64>,
+    /// Rows of before do not say.
+    #[serde(default)]
+    pub tokens_per_second_low: Option<f64>,
+    #[serde(default)]
+    pub tokens_per_second_high: Option<f64>,
+    #[serde(default)]
+    pub validation: Option<String>,
 }
 
 impl Grid {

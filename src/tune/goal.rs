@@ -26,7 +26,7 @@ pub struct BoardGoal {
 /// That no recipe keeps to a board: what its smallest one, of so many bytes, lacks.
 pub(super) fn board_refusal(goal: &BoardGoal, smallest: u64, estimate: &Estimate) -> TuneError {
     let speed = || match &estimate.tokens_per_second {
-        Some(range) => format!("{:.3} tokens/s", range.mid),
+        Some(range) => format!("{:.3} tokens/s, {}", range.mid, estimate.validation.name()),
         None => "an unknown speed".to_owned(),
     };
     TuneError::Board {

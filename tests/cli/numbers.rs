@@ -535,3 +535,54 @@ fn a_budget_below_the_smallest_file_is_refused_before_any_work_in_its_unit() {
         bench.json(&[&["tune", "tiny.gguf"], &few[..], &goal].concat());
     }
 }
+
+#[test]
+fn what_is_only_estimated_is_never_shown_without_saying_so() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    let boards = ["--board", "all"];
+    let estimate = [&["estimate", "tiny.whittle"][..], &boards].concat();
+    let report = bench.json(&estimate);
+    let of_boards = report["boards"].as_array().unwrap();
+    for board in of_boards {
+        assert_eq!(board["validation"], "unvalidated", "{board}");
+        has_keys(board, &["tokens_per_second", "reply_seconds"]);
+    }
+    let said = |arguments: &[&str]| String::from_utf8(bench.run(arguments).stdout).unwrap();
+    // In the very line of each board.
+    let lines = said(&estimate);
+    for board in of_boards {
+        let id = board["id"].as_str().unwrap();
+        let mut lines = lines.lines();
+        let line = lines.find(|l| l.split(' ').next() == Some(id)).unwrap();
+        assert!(line.contains("unvalidated"), "{line}");
+    }
+    let compare = [&["compare", "tiny.whittle", "tiny.whittle"][..], &boards].concat();
+    let table = said(&compare);
+    assert_eq!(
+        table.matches("unvalidated").count(),
+        2 * of_boards.len(),
+        "{table}"
+    );
+    assert!(said(&["boards"]).contains("unvalidated"));
+    let report = [
+        "report",
+        "tiny.whittle",
+        "--reference",
+        "tiny.gguf",
+        "--out",
+        "r.html",
+    ];
+    assert!(bench.run(&[&report[..], &boards].concat()).status.success());
+    let page = std::fs::read_to_string(bench.path("r.html")).unwrap();
+    assert_eq!(page.matches(">unvalidated<").count(), of_boards.len());
+    let limits = "[[board]]\nid = 'esp32-c3'\nmin_tokens_per_second = 0.001\n";
+    std::fs::write(bench.path("l.toml"), limits).unwrap();
+    let told = said(&["check", "tiny.whittle", "--limits", "l.toml"]);
+    assert!(told.contains("(unvalidated, expected value of"), "{told}");
+    let grid = "model = 'tiny.gguf'\nrecipe = 'balanced-4bit'\nboards = ['esp32-c3', 'ek-ra8m1']\n";
+    std::fs::write(bench.path("g.toml"), grid).unwrap();
+    bench.json(&["sweep", "g.toml"]);
+    let table = std::fs::read_to_string(bench.path("g.csv")).unwrap();
+    assert_eq!(table.matches(",unvalidated").count(), 2, "{table}");
+}

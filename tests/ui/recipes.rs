@@ -129,3 +129,66 @@ fn coarser_keys_and_values_take_less_ram_and_speak_otherwise() {
     click(&mut window, "New conversation");
     assert_ne!(hash(&mut window), before);
 }
+
+#[test]
+fn a_rule_that_matches_no_tensor_is_told_beside_the_recipe() {
+    let (_folder, mut window) = tiny_window();
+    let none = |window: &Harness<'_, Studio>, text: &str| window.query_by_label(text).is_none();
+    assert!(none(&window, "1 rule matches nothing"));
+    let recipe = &mut window.state_mut().state.project.a;
+    recipe.set("blk.99.*=bits:2").unwrap();
+    settle(&mut window);
+    assert!(!none(&window, "1 rule matches nothing"));
+    let warning = &window.state().state.derived.bench(Candidate::A).warnings[0];
+    assert!(warning.to_string().contains("blk.99.*"), "{warning}");
+    // The tiny model's head is its embedding.
+    let recipe = &mut window.state_mut().state.project.a;
+    recipe.set("output=bits:8").unwrap();
+    settle(&mut window);
+    assert!(!none(&window, "2 rules match nothing"));
+    window.check_accessibility();
+}
+
+#[test]
+fn what_boards_would_take_is_shown_as_unvalidated() {
+    let (_folder, mut window) = tiny_window();
+    assert!(
+        window
+            .query_by_label("estimated for A, unvalidated")
+            .is_some()
+    );
+    window.state_mut().state.project.board = "ek-ra8m1".into();
+    window.run_steps(2);
+    let shown = |window: &Harness<'_, Studio>, end: &str| {
+        window
+            .query_all_by(|node| node.label().is_some_and(|l| l.ends_with(end)))
+            .count()
+    };
+    // First token, reply and speed; its power is unknown.
+    assert_eq!(shown(&window, "s, unvalidated"), 3);
+    window.state_mut().state.view.popup = whittle::app::Popup::Compare;
+    window.run_steps(2);
+    let boards = window.query_all_by_label_contains("), unvalidated").count();
+    assert!(boards > 2, "{boards}");
+}
+
+#[test]
+fn weights_that_cannot_be_stored_become_a_notice_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = TinyModel::default();
+    let name = "blk.0.attn_q.weight";
+    let (_, rows, cols) = tiny.tensors().into_iter().find(|t| t.0 == name).unwrap();
+    let mut values = vec![0.01f32; (rows * cols) as usize];
+    values[5 * cols as usize + 3] = f32::NAN;
+    let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut file = tiny.writer();
+    let file = file.tensor(name, &[cols, rows], tiny_model::F32, bytes);
+    std::fs::write(folder.path().join("tiny.gguf"), file.bytes()).unwrap();
+    let window = window_on(folder.path());
+    let notices = &window.state().state.view.notices;
+    let expected = format!("expected finite weights in {name}, found NaN in row 5, column 3");
+    assert!(
+        notices.iter().any(|n| n.text.contains(&expected)),
+        "{notices:?}"
+    );
+}

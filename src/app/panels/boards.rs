@@ -68,8 +68,10 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ),
             None => format!("a turn of {} tokens", Options::default().prompt_tokens),
         };
-        ui.label(theme::weak(format!("estimated for {active}")))
-            .on_hover_text(format!("Times are those of {turn}"));
+        ui.label(theme::weak(format!("estimated for {active}, unvalidated")))
+            .on_hover_text(format!(
+                "Times are those of {turn}. Unvalidated: no board has reported its own times yet"
+            ));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let value = DragValue::new(&mut state.project.context_tokens)
                 .range(16..=MAX_CONTEXT)
@@ -201,8 +203,9 @@ fn range_ui(ui: &mut Ui, range: Option<&Range>, quantity: Quantity, estimate: &E
         Some(range) => {
             let text = theme::mono(units::short(range.mid));
             end_ui(ui, text).on_hover_text(format!(
-                "{}\n{}",
+                "{}, {}\n{}",
                 units::range(range.low, range.high),
+                estimate.validation.name(),
                 range.source
             ));
         }
@@ -272,7 +275,8 @@ fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
     for (name, range, quantity, unit) in times {
         match range {
             Some(range) => {
-                let text = format!("{} {unit}", units::range(range.low, range.high));
+                let around = units::range(range.low, range.high);
+                let text = format!("{around} {unit}, {}", estimate.validation.name());
                 line_ui(ui, name, &text, &range.source);
             }
             None => {

@@ -98,7 +98,7 @@ fn figures_ui(ui: &mut Ui, state: &State) {
 /// Speed on each board.
 fn boards_ui(ui: &mut Ui, state: &State) {
     ui.label(theme::head(
-        "Boards: estimated tokens a second, and their range",
+        "Boards: estimated tokens a second, and their range; unvalidated",
     ));
     Grid::new("boards")
         .num_columns(3)
@@ -127,7 +127,7 @@ fn estimate(estimate: &Estimate) -> String {
     let speed = estimate.tokens_per_second.as_ref();
     let speed = speed.map_or("unknown".to_owned(), |range| {
         let (mid, around) = (units::short(range.mid), units::range(range.low, range.high));
-        format!("{mid} ({around})")
+        format!("{mid} ({around}), {}", estimate.validation.name())
     });
     match estimate.fits {
         true => speed,

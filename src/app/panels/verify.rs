@@ -137,7 +137,9 @@ fn rows_ui(ui: &mut Ui, words: &str, sweep: &SweepRows) {
                 .num_columns(5)
                 .striped(true)
                 .show(ui, |ui| {
-                    for heading in ["recipe", "bytes", "bits/w", "KL", "tasks"] {
+                    let window = sweep.rows.iter().find_map(|row| row.window_tokens);
+                    let kl = window.map_or("KL".into(), |w| format!("KL, windows of {w}"));
+                    for heading in ["recipe", "bytes", "bits/w", &kl, "tasks"] {
                         ui.label(theme::head(heading));
                     }
                     ui.end_row();

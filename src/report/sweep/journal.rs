@@ -94,7 +94,18 @@ impl Journal {
     }
 }
 
-/// The rows as CSV (RFC 4180): a line of names, then a row a line; four columns for each board that
+/// What a board has a column for.
+const BOARD_COLUMNS: [&str; 7] = [
+    "fits",
+    "flash_bytes",
+    "ram_bytes",
+    "tokens_per_second",
+    "tokens_per_second_low",
+    "tokens_per_second_high",
+    "validation",
+];
+
+/// The rows as CSV (RFC 4180): a line of names, then a row a line; seven columns for each board that
 /// any row has.
 #[must_use]
 pub fn csv<'a>(rows: impl IntoIterator<Item = &'a Row> + Clone) -> String {
@@ -107,10 +118,10 @@ pub fn csv<'a>(rows: impl IntoIterator<Item = &'a Row> + Clone) -> String {
     let mut text = String::from(
         "point,model,recipe,set,bytes,bits_per_weight,tokens,kl_mean,kl_mean_standard_error,kl_p99,\
          same_top,perplexity,reference_perplexity,ln_perplexity_ratio,\
-         ln_perplexity_ratio_standard_error,tasks_held,tasks_low,tasks_high,seconds",
+         ln_perplexity_ratio_standard_error,tasks_held,tasks_low,tasks_high,seconds,window_tokens",
     );
     for board in &boards {
-        for name in ["fits", "flash_bytes", "ram_bytes", "tokens_per_second"] {
+        for name in BOARD_COLUMNS {
             text += &format!(",{}", field(&format!("{board} {name}")));
         }
     }
@@ -147,20 +158,27 @@ fn line(text: &mut String, row: &Row, boards: &[&str]) {
         text.push(',');
         text.push_str(&figure.map_or(String::new(), |x| x.to_string()));
     }
+    let window = row.window_tokens.map_or(String::new(), |w| w.to_string());
+    text.push_str(&format!(",{window}"));
     for id in boards {
         let Some(board) = row.boards.iter().find(|b| b.id == *id) else {
-            text.push_str(",,,,");
+            text.push_str(&",".repeat(BOARD_COLUMNS.len()));
             continue;
         };
-        let speed = board
-            .tokens_per_second
-            .map_or(String::new(), |x| x.to_string());
-        write!(
-            text,
-            ",{},{},{},{speed}",
-            board.fits, board.flash_bytes, board.ram_bytes
-        )
-        .expect("writing to a string cannot fail");
+        let figure = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+        let columns = [
+            board.fits.to_string(),
+            board.flash_bytes.to_string(),
+            board.ram_bytes.to_string(),
+            figure(board.tokens_per_second),
+            figure(board.tokens_per_second_low),
+            figure(board.tokens_per_second_high),
+            field(board.validation.as_deref().unwrap_or_default()),
+        ];
+        for column in columns {
+            text.push(',');
+            text.push_str(&column);
+        }
     }
     text.push('\n');
 }
@@ -189,6 +207,7 @@ mod tests {
             bytes: 10,
             bits_per_weight: 4.5,
             tokens: None,
+            window_tokens: Some(256),
             kl_mean: Some(0.25),
             kl_mean_standard_error: None,
             kl_p99: None,
@@ -206,6 +225,9 @@ mod tests {
                 flash_bytes: 1,
                 ram_bytes: 2,
                 tokens_per_second: None,
+                tokens_per_second_low: None,
+                tokens_per_second_high: None,
+                validation: Some("unvalidated".into()),
             }],
             seconds: 0.5,
         }
@@ -237,16 +259,19 @@ mod tests {
         let rows = [row("a", "x"), row("b", "y")];
         let text = csv(&rows);
         let lines: Vec<_> = text.lines().collect();
-        assert!(
-            lines[0].ends_with(
-                "x tokens_per_second,y fits,y flash_bytes,y ram_bytes,y tokens_per_second"
-            )
-        );
+        assert!(lines[0].ends_with(
+            "x validation,y fits,y flash_bytes,y ram_bytes,y tokens_per_second,\
+                 y tokens_per_second_low,y tokens_per_second_high,y validation"
+        ));
         assert_eq!(
             lines[1],
-            "a,\"m, \"\"n\"\"\",r,\"*=bits:4,sparsity:0\",10,4.5,,0.25,,,,,,,,,,,0.5,true,1,2,,,,,"
+            "a,\"m, \"\"n\"\"\",r,\"*=bits:4,sparsity:0\",10,4.5,,0.25,,,,,,,,,,,0.5,256,true,1,2,,,,unvalidated,,,,,,,"
         );
-        assert!(lines[2].ends_with("0.5,,,,,true,1,2,"), "{}", lines[2]);
+        assert!(
+            lines[2].ends_with("0.5,256,,,,,,,,true,1,2,,,,unvalidated"),
+            "{}",
+            lines[2]
+        );
         let commas = |line: &str| line.matches(',').count();
         // Three commas stand inside of quotes.
         assert!(
