@@ -29,8 +29,11 @@ class Peer(NamedTuple):
     """A model, how many windows of each text judge it, and llama.cpp's types."""
 
     name: str
+    # Of each evaluation text.
     windows: int
-    # Windows of the calibration text that its importance matrix is made of; the text has 60.
+    # Tokens of one: 512, or the model's context where that is shorter.
+    window: int
+    # Windows of the calibration text that its importance matrix is made of; the text has 60 of 512.
     calibration: int
     # Floats in which its values are run.
     floats: str
@@ -41,10 +44,10 @@ class Peer(NamedTuple):
 
 SMALL = ["Q8_0", "Q6_K", "Q4_K_M", "Q3_K_M", "Q4_0", "Q2_K", "IQ2_XXS", "IQ1_M", "IQ1_S"]
 PEERS = [
-    Peer("smollm2", 8, 60, "F32", SMALL, ["balanced-4bit"]),
-    Peer("twin", 8, 60, "F32", SMALL, []),
-    Peer("hearth", 8, 60, "F32", ["Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K"], ["balanced-4bit"]),
-    Peer("qwen", 3, 16, "F16", ["Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M"], []),
+    Peer("smollm2", 8, 512, 60, "F32", SMALL, ["balanced-4bit"]),
+    Peer("twin", 8, 512, 60, "F32", SMALL, []),
+    Peer("hearth", 16, 256, 120, "F32", ["Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K"], ["balanced-4bit"]),
+    Peer("qwen", 3, 512, 16, "F16", ["Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M"], []),
 ]
 
 
@@ -160,7 +163,7 @@ class Bench:
         weights = self.compare(floats)
         floats.unlink()
         # Each text alone, cut as llama.cpp's windows are.
-        tokens = self.peer.windows * 512
+        tokens = self.peer.windows * self.peer.window
         texts = [run(self.whittle, "eval", packed, "--reference", model, "--text", text, "--tokens", tokens, "--json") for text in EVALUATION]
         played = {"texts": texts, "all": {key: sum(t[key] for t in texts) / len(texts) for key in ("kl_mean", "same_top")}}
         self.write("whittle", Path(kind).stem, file_bytes=packed.stat().st_size, weights_only=weights, as_played=played)
