@@ -18,8 +18,9 @@ use formats::{version_1, with_section};
 use std::fmt::Arguments;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use tiny_model::TinyModel;
-use whittle::compress::compress;
+use whittle::compress::{CompressedTensor, compress};
 use whittle::job::Job;
 use whittle::model::Model;
 use whittle::packed::{Conversation, PackedModel, PrefixChoice, PrefixText, Question};
@@ -161,4 +162,83 @@ fn a_command_is_understood_on_the_board_however_it_is_typed() {
         found
     });
     assert_eq!(answers[0], answers[1]);
+}
+
+/// The tiny model with a weight of one tensor that is no number, which no packer makes.
+fn packed_nan(model: &Model, recipe: &str, tensor: &str, cache: CachePrecision) -> PackedModel {
+    let job = Job::silent();
+    let mut compressed = compress(model, &Recipe::open(recipe).unwrap(), &job).unwrap();
+    let mut tensors = compressed.tensors.iter_mut();
+    let found = tensors.find(|t| t.name == tensor).unwrap();
+    let mut bytes = found.bytes.clone();
+    bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    *found = Arc::new(CompressedTensor {
+        bytes,
+        ..CompressedTensor::clone(found)
+    });
+    let text = PrefixText::None;
+    let choice = PrefixChoice { text, cache };
+    PackedModel::pack_with_prefix(model, &compressed, choice, &Host::serial(), &job).unwrap()
+}
+
+#[test]
+fn a_model_that_computes_no_number_draws_no_token_on_board_and_desktop() {
+    let model = Model::from_gguf("tiny.gguf", TinyModel::default().gguf(), &Job::silent()).unwrap();
+    let prompt = "turn on the light";
+    let logit = "expected a finite logit of every token, found NaN for token 0";
+    // Activations in floats and in 8 bits; behind the head, before it, and before keys and values.
+    for recipe in ["original", "balanced-4bit"] {
+        for tensor in [
+            "output_norm.weight",
+            "blk.1.ffn_norm.weight",
+            "blk.0.attn_norm.weight",
+        ] {
+            for cache in CachePrecision::ALL {
+                let packed = packed_nan(&model, recipe, tensor, cache);
+                let mut conversation = Conversation::new(&packed, CONTEXT);
+                let question = Question {
+                    system: None,
+                    user: prompt,
+                    max_tokens: MAX_TOKENS,
+                    sampling: Sampling::GREEDY,
+                    stop: &[],
+                };
+                let mut shown = String::new();
+                let asked = conversation.ask(&packed, &Host::serial(), &question, &mut |text| {
+                    shown += text;
+                    ControlFlow::Continue(())
+                });
+                let name = format!("{recipe}, {tensor}, {cache:?}");
+                let said = asked.expect_err(&name).to_string();
+                assert_eq!(
+                    said,
+                    format!("the answer ends after 0 tokens: {logit}"),
+                    "{name}"
+                );
+                assert_eq!(shown, "", "{name}");
+
+                let mut console = Console::default();
+                let mut table = vec![None; TABLE];
+                let on_board = OnBoard::open(&mut console, packed.bytes(), &mut table).unwrap();
+                let limits = Limits {
+                    context: CONTEXT,
+                    batch: 4,
+                    cache,
+                };
+                let request = Request {
+                    prompt,
+                    max_tokens: MAX_TOKENS,
+                    limits,
+                };
+                let mut memory = vec![0; on_board.words(prompt.len(), limits)];
+                let refused = answer(&mut console, &on_board, &request, &mut memory);
+                let said = refused.expect_err(&name).to_string();
+                assert_eq!(said, format!("the answer ends: {logit}"), "{name}");
+                assert!(
+                    !console.0.iter().any(|line| line.starts_with("token ")),
+                    "{name}"
+                );
+            }
+        }
+    }
 }

@@ -141,13 +141,18 @@ pub(super) fn encode_as(
         return Err(scale_refusal(encoding, matrix, (first, all)).into());
     }
     let sum = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1 + b.1);
-    let share = |(error, size): (f64, f64)| if size > 0.0 { error / size } else { 0.0 };
+    let share = |(error, size): (f64, f64)| match size {
+        size if size > 0.0 || size.is_nan() => error / size,
+        _ => 0.0,
+    };
     let weights = tiles.iter().flat_map(|tile| tile.weights.iter().copied());
     let nmse = share(weights.fold((0.0, 0.0), sum));
     let output_error = guide.map(|guide| {
         let found = tiles.iter().map(|tile| tile.outputs);
         let (error, size) = found.fold((0.0, 0.0), sum);
-        share((error.max(0.0), guide.output_squares.unwrap_or(size)))
+        // What is no number stays none: a caller that took it for 0 would take it for the best.
+        let error = if error < 0.0 { 0.0 } else { error };
+        share((error, guide.output_squares.unwrap_or(size)))
     });
     Ok(Encoded {
         bytes,

@@ -191,13 +191,17 @@ fn quantize_group<V: Lanes>(group: &[f32; GROUP], values: &mut [i8; GROUP]) -> (
 
 /// [`quantize_group`] where all are 0, or something is no number, infinite, or so small that 127 over
 /// it is.
+///
+/// A group with something that is not finite gets a scale that is no number: int8 has no such value, and
+/// what comes of it shall not look like one.
 #[cold]
 #[inline(never)]
 fn quantize_strange(group: &[f32; GROUP], values: &mut [i8; GROUP]) -> (f32, i32) {
-    let largest = group
-        .iter()
-        .fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
     values.fill(0);
+    if group.iter().any(|x| !x.is_finite()) {
+        return (f32::NAN, 0);
+    }
+    let largest = group.iter().fold(0.0f32, |m, x| x.abs().max(m));
     if largest == 0.0 {
         return (0.0, 0);
     }
@@ -206,7 +210,7 @@ fn quantize_strange(group: &[f32; GROUP], values: &mut [i8; GROUP]) -> (f32, i32
     for (value, x) in values.iter_mut().zip(group) {
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "rounded; a conversion keeps to the range and makes 0 of what is no number"
+            reason = "rounded; a conversion keeps to the range"
         )]
         let rounded = round_half_even(x * inverse) as i8;
         *value = rounded.max(-127);

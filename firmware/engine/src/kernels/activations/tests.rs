@@ -68,6 +68,23 @@ fn every_level_equals_the_definition_to_the_bit() {
 }
 
 #[test]
+fn what_is_not_finite_leaves_a_scale_that_is_no_number_in_its_group_alone() {
+    for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut floats = [0.5; 3 * GROUP];
+        floats[GROUP + 7] = strange;
+        let host = Host {
+            level: SimdLevel::available().next().unwrap(),
+            workers: &Serial,
+        };
+        let (values, scales, _) = quantized(&host, 3 * GROUP, &floats);
+        let is_number = |bits: &u32| !f32::from_bits(*bits).is_nan();
+        let found: Vec<bool> = scales.iter().map(is_number).collect();
+        assert_eq!(found, [true, false, true], "{strange}");
+        assert_eq!(values[GROUP..2 * GROUP], [0; GROUP]);
+    }
+}
+
+#[test]
 fn strange_floats_are_quantized_alike() {
     let strange = [
         0.0,

@@ -51,22 +51,32 @@ pub(super) const FOUR_GROUP: usize = 32;
 
 /// Largest 16-bit float: the scale of a group whose own would be past it.
 const LARGEST_SCALE: u16 = 0x7bff;
+/// A 16-bit float that is no number: codes times it are none either, so that nothing is lost in silence.
+const NO_NUMBER: u16 = 0x7e00;
 
-/// `bound` as the scale of a group.
+/// `bound` as the scale of a group; of one with an element that is not finite, what is no number.
 #[inline(always)]
-fn finite_scale(bound: f32) -> u16 {
+fn scale_of(bound: f32) -> u16 {
+    if !bound.is_finite() {
+        return NO_NUMBER;
+    }
     match f16_from_f32(bound) {
         half if half & 0x7fff >= 0x7c00 => half & 0x8000 | LARGEST_SCALE,
         half => half,
     }
 }
 
-/// The element of largest magnitude, 0 if all are 0 or not numbers.
+/// The element of largest magnitude, 0 if all are 0; what is no number if one is.
 #[inline(always)]
 fn largest(group: &[f32]) -> f32 {
-    group
-        .iter()
-        .fold(0.0f32, |m, x| if x.abs() > m.abs() { *x } else { m })
+    let larger = |m: f32, x: &f32| {
+        if x.abs() > m.abs() || x.is_nan() {
+            *x
+        } else {
+            m
+        }
+    };
+    group.iter().fold(0.0, larger)
 }
 
 leveled! {
@@ -171,7 +181,7 @@ impl Codec for Eight {
 
     #[inline(always)]
     fn scale(group: &[f32]) -> u16 {
-        finite_scale(largest(group).abs() / 127.0)
+        scale_of(largest(group).abs() / 127.0)
     }
 
     #[inline(always)]
@@ -230,7 +240,7 @@ impl Codec for Four {
     /// The element of largest magnitude becomes -8, so that all 16 codes serve (as in ggml's `Q4_0`).
     #[inline(always)]
     fn scale(group: &[f32]) -> u16 {
-        finite_scale(largest(group) / -8.0)
+        scale_of(largest(group) / -8.0)
     }
 
     #[inline(always)]
