@@ -5,10 +5,12 @@ pub mod autosave;
 use crate::path_text;
 use crate::recipe::Recipe;
 use crate::saved_format::{Format, NewerFormat};
+use crate::text_file;
 use crate::whole_file;
 use engine::arena::CachePrecision;
 use engine::sampler::Sampling;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A tuning project: small, comparable, cheap to clone, saved as TOML.
@@ -195,7 +197,7 @@ impl Project {
             path: path.into(),
             source,
         };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = text_file::read(path, text_file::WRITTEN_BYTES).map_err(failed)?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -231,7 +233,10 @@ impl Project {
             path: path.into(),
             source,
         };
-        whole_file::write(path, self.to_toml().as_bytes()).map_err(failed)
+        // The path of the firmware need not be text, and TOML is.
+        let text = toml::to_string(self)
+            .map_err(|error| failed(std::io::Error::new(ErrorKind::InvalidData, error)))?;
+        whole_file::write(path, text.as_bytes()).map_err(failed)
     }
 }
 
@@ -267,6 +272,15 @@ mod tests {
                 "{message}"
             );
         };
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+            let name = std::ffi::OsStr::from_bytes(b"k\xfcche.elf");
+            project.firmware = Some(name.into());
+            let message = project.save(&path).unwrap_err().to_string();
+            assert!(message.contains("invalid UTF-8"), "{message}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
         check("board", "bored", "bored");
         check("kv_bits = 4", "kv_bits = 5", "kv_bits is 5: expected");
         let expected = "temperature is out of range: expected a number from 0 up";

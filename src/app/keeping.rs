@@ -94,7 +94,7 @@ impl Studio {
                 self.closing = Closing::Now;
                 ctx.send_viewport_cmd(ViewportCommand::Close);
             }
-            Leaving::Project(opened) => self.take_project(opened, ctx),
+            Leaving::Project(opened) => self.take_project(*opened, ctx),
         }
     }
 

@@ -21,9 +21,9 @@ pub enum Opened {
     /// The open model in another form, of which the open recipes mean the same.
     OtherForm(Arc<Loaded>),
     /// A project.
-    Project(OpenedProject),
+    Project(Box<OpenedProject>),
     /// A project whose model cannot be opened.
-    MissingModel(MissingModel),
+    MissingModel(Box<MissingModel>),
     /// A recipe file.
     Recipe(Recipe),
     /// A project of the history, and its model.
@@ -56,7 +56,7 @@ pub enum Leaving {
     /// It closes.
     Window,
     /// To another project.
-    Project(OpenedProject),
+    Project(Box<OpenedProject>),
 }
 
 /// A project that waits for its model.
@@ -126,11 +126,11 @@ pub(super) fn with_model(
     job: &Job<'_>,
 ) -> Result<Opened, Failure> {
     let opened = |project, origin, loaded| {
-        Opened::Project(OpenedProject {
+        Opened::Project(Box::new(OpenedProject {
             project,
             origin,
             loaded,
-        })
+        }))
     };
     let Some(spec) = project.model.clone() else {
         return Ok(opened(project, origin, None));
@@ -143,12 +143,12 @@ pub(super) fn with_model(
     job.check()?;
     Ok(match loaded {
         Ok(loaded) => opened(project, origin, Some(loaded)),
-        Err(error) => Opened::MissingModel(MissingModel {
+        Err(error) => Opened::MissingModel(Box::new(MissingModel {
             project,
             origin,
             spec,
             reason: sentence(&*error),
-        }),
+        })),
     })
 }
 

@@ -63,14 +63,12 @@ impl Studio {
         let origin = Origin { saved, left };
         if project.model.is_none() {
             let loaded = None;
-            return self.on_project(
-                OpenedProject {
-                    project,
-                    origin,
-                    loaded,
-                },
-                ctx,
-            );
+            let opened = OpenedProject {
+                project,
+                origin,
+                loaded,
+            };
+            return self.on_project(Box::new(opened), ctx);
         }
         let current = self.state.loaded().cloned();
         self.start_opening("Restore".to_owned(), ctx, move |job| {
@@ -118,7 +116,7 @@ impl Studio {
                 *self.state.view.active.recipe_mut(&mut self.state.project) = recipe;
             }
             Opened::Project(opened) => self.on_project(opened, ctx),
-            Opened::MissingModel(missing) => self.ask_for_model(missing),
+            Opened::MissingModel(missing) => self.ask_for_model(*missing),
             Opened::Past(way, project, loaded) => {
                 // Not if the project was changed while its model was read.
                 if self.peek(way).is_some_and(|past| past == *project) {
@@ -130,11 +128,11 @@ impl Studio {
     }
 
     /// Takes over a project, unless that would lose what is unsaved of the one before: then it is asked.
-    fn on_project(&mut self, opened: OpenedProject, ctx: &Context) {
+    fn on_project(&mut self, opened: Box<OpenedProject>, ctx: &Context) {
         if self.state.saved.is_behind(&self.state.project) {
             self.ask_to_leave(Leaving::Project(opened));
         } else {
-            self.take_project(opened, ctx);
+            self.take_project(*opened, ctx);
         }
     }
 
