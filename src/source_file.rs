@@ -182,8 +182,8 @@ fn held() -> Vec<Arc<SourceFile>> {
 /// # Errors
 /// With the first that is not.
 pub fn unchanged() -> Result<(), SourceChanged> {
-    let in_place = held().into_iter().filter(|s| s.watch.get().is_some());
-    in_place.map(|source| source.unchanged()).collect()
+    let mut in_place = held().into_iter().filter(|s| s.watch.get().is_some());
+    in_place.try_for_each(|source| source.unchanged())
 }
 
 /// The file that changed while this process read it, if one did: what a command that fails gives as reason.

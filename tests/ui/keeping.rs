@@ -11,7 +11,7 @@ use whittle::project::autosave;
 fn keeping(folder: &Path, path: Option<PathBuf>) -> Harness<'static, Studio> {
     let model = folder.join("tiny.gguf");
     if !model.exists() {
-        fs::write(&model, TinyModel::default().gguf()).unwrap();
+        fs::write(&model, TinyModel::default().gguf()).expect("a folder of its own");
     }
     let start = Start {
         model: Some(model.display().to_string()),
@@ -76,10 +76,12 @@ fn autosaved(window: &mut Harness<'_, Studio>, folder: &Path) {
         let files = folders
             .iter()
             .filter_map(|folder| fs::read_dir(folder).ok());
-        let mut paths = files.flatten().map(|entry| entry.unwrap().path());
+        let mut paths = files.flatten().flatten().map(|entry| entry.path());
         let is_autosave = |path: &Path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            name.ends_with(".autosave") || path.parent().unwrap().ends_with("unsaved")
+            path.to_string_lossy().ends_with(".autosave")
+                || path
+                    .parent()
+                    .is_some_and(|folder| folder.ends_with("unsaved"))
         };
         if paths.any(|path| is_autosave(&path) && is_there(&path)) {
             return;
