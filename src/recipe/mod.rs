@@ -316,6 +316,10 @@ impl Recipe {
     pub fn set(&mut self, text: &str) -> Result<(), RecipeError> {
         let wrong = || RecipeError::Set(text.into());
         let (pattern, settings) = text.split_once('=').ok_or_else(wrong)?;
+        // A part without a colon is what a decimal comma leaves: the number before it is not what was meant.
+        if !settings.split(',').all(|setting| setting.contains(':')) {
+            return Err(wrong());
+        }
         let mut rule = Rule::new(pattern.parse()?, Setting::REFERENCE);
         for setting in settings.split(',') {
             let (key, value) = setting.split_once(':').ok_or_else(wrong)?;

@@ -46,12 +46,32 @@ fn a_packed_file_says_what_it_was_made_from_and_is_made_again_to_the_byte() {
     assert!(text.contains("vocabulary"), "{text}");
 }
 
-/// Writes `text` over the start of a packed file's provenance, the rest of which becomes a comment.
+/// Writes `text` over the first place of `find`, with the checksums that belong to it.
 fn edit(bytes: &mut [u8], find: &str, text: &str) {
     let at = bytes.windows(find.len()).position(|w| w == find.as_bytes());
     bytes[at.unwrap()..][..text.len()].copy_from_slice(text.as_bytes());
-    let metadata = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
-    let crc = engine::format::crc32(&bytes[24..metadata]);
+    seal(bytes);
+}
+
+/// The entries of the table of sections: where each stands, and which bytes it leads to.
+fn sections(bytes: &[u8]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let count = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let entries = (0..count).map(|index| 32 + 40 * index);
+    entries
+        .map(|entry| (entry, long(entry + 24)..long(entry + 24) + long(entry + 32)))
+        .collect()
+}
+
+/// Makes the checksums of sections and table those of the bytes that are there.
+fn seal(bytes: &mut [u8]) {
+    let sections = sections(bytes);
+    let end = 32 + 40 * sections.len();
+    for (entry, section) in sections {
+        let crc = engine::format::crc32(&bytes[section]);
+        bytes[entry + 20..entry + 24].copy_from_slice(&crc.to_le_bytes());
+    }
+    let crc = engine::format::crc32(&bytes[20..end]);
     bytes[16..20].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -101,14 +121,17 @@ fn what_is_not_the_same_is_named() {
 
     // A weight that another engine rounded otherwise: in the last tensor but one, with its checksums.
     let mut weight = whole.clone();
-    let directory = u32::from_le_bytes(weight[72..76].try_into().unwrap()) as usize;
-    let entry = directory + 80;
+    let is_directory = |entry: usize| weight[entry..].starts_with(b"tensors\0");
+    let directory = sections(&weight)
+        .into_iter()
+        .find(|(entry, _)| is_directory(*entry));
+    let entry = directory.unwrap().1.start + 80;
     let offset = u64::from_le_bytes(weight[entry + 60..entry + 68].try_into().unwrap()) as usize;
     let long = u64::from_le_bytes(weight[entry + 68..entry + 76].try_into().unwrap()) as usize;
     weight[offset + long - 1] ^= 1;
     let crc = engine::format::crc32(&weight[offset..offset + long]);
     weight[entry + 76..entry + 80].copy_from_slice(&crc.to_le_bytes());
-    edit(&mut weight, "WHITTLE", "WHITTLE");
+    seal(&mut weight);
     let name = String::from_utf8(weight[entry..entry + 40].to_vec()).unwrap();
     let name = format!(
         "tensor {} differs in 1 bytes of {long}",
