@@ -43,7 +43,7 @@ fn text_that_is_shown_can_be_selected_and_copied() {
     let words = "what you ask is answered by the candidate above, while you tune it";
     let label = window.get_by(|node| {
         let text = node.value().or(node.label()).unwrap_or_default();
-        text.to_lowercase() == words
+        node.role() == Role::Label && text.to_lowercase() == words
     });
     let rect = label.rect();
     window.drag_at(rect.left_center() + vec2(1.0, 0.0));

@@ -161,7 +161,10 @@ fn what_boards_would_take_is_shown_as_unvalidated() {
     window.run_steps(2);
     let shown = |window: &Harness<'_, Studio>, end: &str| {
         window
-            .query_all_by(|node| node.label().is_some_and(|l| l.ends_with(end)))
+            .query_all_by(|node| {
+                let text = node.value().or(node.label());
+                node.role() == Role::Label && text.is_some_and(|text| text.ends_with(end))
+            })
             .count()
     };
     // First token, reply and speed; its power is unknown.

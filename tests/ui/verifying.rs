@@ -42,7 +42,11 @@ fn the_candidates_stand_side_by_side_with_the_matrices_that_differ() {
         result.same_top * 100.0,
         result.same_top_standard_error * 100.0
     );
-    for text in [counted, format!("{mean:.4} ± {error:.4}"), top] {
+    let kl = format!(
+        "{mean:.4} ± {error:.4}, windows of {}",
+        result.window_tokens
+    );
+    for text in [counted, kl, top] {
         assert!(window.query_by_label(&text).is_some(), "no {text}");
     }
     assert!(window.query_all_by_label("not measured").count() >= 2, "B");
