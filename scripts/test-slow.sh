@@ -8,7 +8,7 @@ trap 'rm -f "$log" "$log.passed"' EXIT
 
 # What measures time or waits for a picture to stand still has the machine for itself: a slider's delay, the window, a
 # conversation through a microphone.
-alone="preview:: window:: voice::a_conversation_through_microphone_and_loudspeaker"
+alone="preview:: window:: kept:: voice::a_conversation_through_microphone_and_loudspeaker"
 
 # A core for an emulator, which has one, beside a core for whatever else runs.
 # shellcheck disable=SC2046,SC2086
