@@ -84,7 +84,8 @@ fn a_spoken_question_gets_a_spoken_answer_that_its_own_recognizer_understands() 
         assert!(turn[key].as_f64().expect("milliseconds") > 0.0, "{key}");
     }
     // The answer as a question: what is heard is what was said.
-    let echo = run(&["talk", &packed, "--in", &answer, "--out", &answer]);
+    let echo = in_folder(folder.path(), "echo.wav");
+    let echo = run(&["talk", &packed, "--in", &answer, "--out", &echo]);
     let heard = echo["heard"].as_str().expect("a text");
     let mut errors = WordErrors::default();
     errors.add(&text("said"), heard);
@@ -125,7 +126,8 @@ fn hearth_hears_a_command_and_speaks_only_the_reply() {
     assert_eq!(intent.intent, "HassTurnOn");
     assert_eq!(intent.slots["area"], "kitchen");
     // The answer as a question: what is heard is the reply.
-    let echo = run(&["talk", &packed, "--in", &answer, "--out", &answer]);
+    let echo = in_folder(folder.path(), "echo.wav");
+    let echo = run(&["talk", &packed, "--in", &answer, "--out", &echo]);
     let heard = echo["heard"].as_str().expect("a text");
     let mut errors = WordErrors::default();
     errors.add(reply, heard);
