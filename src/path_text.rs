@@ -34,7 +34,7 @@ pub fn write<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::
     exact.serialize(serializer)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// When it is neither a string nor bytes that this system has in paths.

@@ -1,7 +1,7 @@
 //! Names that were given up: what somebody wrote down goes on to mean the same.
 //!
 //! Recipes, boards, sets of tasks and models are named in projects, limits, grids and scripts. Who gives one of
-//! them another name adds a line to [`RENAMED`]; `tests/old-files/names.txt` has every name that there ever was,
+//! them another name adds a line to `RENAMED`; `tests/old-files/names.txt` has every name that there ever was,
 //! and a test opens them all.
 
 /// What a name is of.

@@ -147,7 +147,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes a whole file of what was computed from files that are open.
 ///
 /// # Errors
-/// As [`write`], and when one of those changed meanwhile.
+/// As [`write()`], and when one of those changed meanwhile.
 pub fn write_result(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = WholeFile::create(path)?;
     file.write_all(bytes)?;

@@ -2,7 +2,7 @@
 //! [`synthesize::Synthesizer`] says what is written.
 //!
 //! Neither knows of conversations, devices or threads; `voice` is the loop around them. What both
-//! need stands beside them: how [`numbers`] are spelled, where [`sentences`] end, and
+//! need stands beside them: how `numbers` are spelled, where [`sentences`] end, and
 //! [`resample`] from one rate to another.
 
 mod heard_tasks;
