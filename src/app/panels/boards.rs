@@ -68,7 +68,7 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ),
             None => format!("a turn of {} tokens", Options::default().prompt_tokens),
         };
-        ui.label(theme::weak(format!("estimated for {active}, unvalidated")))
+        ui.label(theme::weak(format!("for {active}, unvalidated")))
             .on_hover_text(format!(
                 "Times are those of {turn}. Unvalidated: no board has reported its own times yet"
             ));
