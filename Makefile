@@ -9,10 +9,10 @@ CLIPPY_PART := cargo clippy --no-default-features --lib --bins --test tidy
 # What `make lint` and `make test` are made of. `.ci/run` goes through the same steps, BESIDE next to the others: those
 # have folders of their own and leave a core idle.
 LINT := lint-format lint-code lint-features lint-docs lint-tools
-BESIDE := test-neon firmware test-training
+BESIDE := test-neon test-loom firmware test-training
 TEST := test-fast $(BESIDE) test-slow
 
-.PHONY: run test lint $(LINT) $(TEST) test-large test-mutated install-test fmt golden snapshots ci-steps ci-beside ci-last
+.PHONY: run test lint $(LINT) $(TEST) test-large test-mutated install-test fmt mutants golden snapshots ci-steps ci-beside ci-last
 
 run:
 	sh scripts/install-run.sh
@@ -43,6 +43,16 @@ test-fast:
 test-neon:
 	@echo "== NEON =="
 	sh scripts/test-neon.sh
+
+# The threads of the engine in every order that the memory model allows. In a folder of its own: the flag is every
+# package's.
+test-loom:
+	@echo "== loom =="
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom cargo test --package whittle-engine --lib pool::
+
+# Bugs put into what differs from main, and which of them no test notices; 40 minutes at most, then once more to go on.
+mutants:
+	sh scripts/mutants.sh
 
 # Writes the golden files anew: the tiny models, their packed bytes, what they answer (docs/testing.md). A line in
 # CHANGELOG.md says why they changed.
@@ -108,9 +118,14 @@ lint-tools:
 fmt:
 	cargo fmt --all
 
-# Writes anew what tests compare with what was reviewed.
+# Writes anew what tests compare with what was reviewed: pictures of panels, what commands print, the commands of the
+# pages, the list of slow tests. What changed is then to be read.
 snapshots:
 	UPDATE_SNAPSHOTS=1 cargo test --test tidy the_list_of_slow_tests
+	UPDATE_SNAPSHOTS=1 cargo test --test ui pictures::the_panels
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test --test printed
+	TRYCMD=overwrite cargo test --test commands what_the_pages_show
+	git status --short
 
 # Speed beside llama.cpp, built once from its source package.
 .PHONY: bench-peers

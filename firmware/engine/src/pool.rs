@@ -19,20 +19,21 @@
     reason = "threads that outlive a call borrow what the call borrows; see SAFETY"
 )]
 
+mod sync;
+
 use crate::workers::Workers;
 use core::any::Any;
-use core::cell::UnsafeCell;
-use core::hint::spin_loop;
 use core::mem::{forget, transmute};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{JoinHandle, Thread, current, park, yield_now};
-use std::time::Instant;
+use std::sync::PoisonError;
 use std::vec::Vec;
+use sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Builder, JoinHandle, Mutex, MutexGuard, Ordering,
+    Place, Thread, current, park,
+};
 
 /// How long an idle worker looks for the next region before it sleeps: longer than the serial parts
 /// between two products of a token, shorter than anything a person or a power meter notices.
@@ -41,6 +42,7 @@ const SPIN: Duration = Duration::from_micros(60);
 /// A core that idles takes over a worker that waits for another core; one that spins does not.
 const JOIN_SPIN: Duration = Duration::from_micros(30);
 /// Looks at the word between two looks at the clock, which costs as much as several.
+#[cfg(not(all(test, loom)))]
 const LOOKS: usize = 16;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
@@ -79,7 +81,7 @@ struct Shared {
     lanes: Vec<Line<AtomicU64>>,
     pending: Line<AtomicUsize>,
     entered: Line<AtomicBool>,
-    region: UnsafeCell<Region>,
+    region: Place<Region>,
     /// Workers that sleep or are about to.
     sleepers: Line<AtomicUsize>,
     /// For each worker, whether it sleeps or is about to.
@@ -167,7 +169,7 @@ impl Pool {
             lanes: (0..=count).map(|_| Line::default()).collect(),
             pending: Line::default(),
             entered: Line::default(),
-            region: UnsafeCell::new(Region {
+            region: Place::new(Region {
                 task: NonNull::from(nothing),
             }),
             sleepers: Line::default(),
@@ -184,7 +186,7 @@ impl Pool {
         for number in 0..count {
             let shared = Arc::clone(&pool.shared);
             let name = std::format!("engine {}", number + 1);
-            let thread = std::thread::Builder::new().name(name);
+            let thread = Builder::new().name(name);
             // On an error the workers so far end with the pool.
             pool.workers
                 .push(thread.spawn(move || shared.serve(number))?);
@@ -243,7 +245,7 @@ impl Shared {
         };
         // SAFETY: `pending` is 0 since the last region ended, which the caller before saw before it
         // gave up `entered`; so no claim is open and nobody reads. Every lane is empty, so nobody claims.
-        unsafe { *self.region.get() = region };
+        self.region.write(|place| unsafe { *place = region });
         self.pending.0.store(tasks as usize, Ordering::Relaxed);
         // Each publishes both stores, to whoever claims from it. SeqCst against `sleep`: either a worker
         // sees the tasks before it sleeps or this thread sees that it sleeps.
@@ -301,7 +303,7 @@ impl Shared {
         while let Some(number) = self.claim(own) {
             // SAFETY: this thread has claimed a task and has not yet taken it off `pending`, so the
             // region cannot end: it was written before the claim and is not written until its end.
-            let Region { task } = unsafe { *self.region.get() };
+            let Region { task } = self.region.read(|place| unsafe { *place });
             // SAFETY: as above; the borrow that the pointer was made from ends after the region.
             let task = unsafe { task.as_ref() };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(number))) {
@@ -372,6 +374,7 @@ impl Shared {
 }
 
 /// Looks until `is_over` or for at most `limit`; whether it is over.
+#[cfg(not(all(test, loom)))]
 fn spin(limit: Duration, is_over: impl Fn() -> bool) -> bool {
     let mut start = None;
     loop {
@@ -379,16 +382,23 @@ fn spin(limit: Duration, is_over: impl Fn() -> bool) -> bool {
             if is_over() {
                 return true;
             }
-            spin_loop();
+            core::hint::spin_loop();
         }
-        if start.get_or_insert_with(Instant::now).elapsed() > limit {
+        let start = start.get_or_insert_with(std::time::Instant::now);
+        if start.elapsed() > limit {
             return false;
         }
         // At once back where nobody else wants the core; elsewhere it may be the very thread that is
         // waited for. Without, decode beside two compilers took 1.3 times as long as on one thread,
         // with it 1.05 times.
-        yield_now();
+        sync::yield_now();
     }
+}
+
+/// One look: loom has no clock, and tries on its own what happens before the look and after it.
+#[cfg(all(test, loom))]
+fn spin(_limit: Duration, is_over: impl Fn() -> bool) -> bool {
+    is_over()
 }
 
 /// Locks what is only ever exchanged as a whole, so that a panic elsewhere leaves it whole.
@@ -396,5 +406,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod every_order;
+#[cfg(all(test, not(loom)))]
 mod tests;

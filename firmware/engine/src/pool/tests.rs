@@ -1,5 +1,6 @@
 //! Every task runs once, whoever sleeps, panics or forks again.
 
+use super::sync::yield_now;
 use super::*;
 use std::sync::Barrier;
 use std::vec;
