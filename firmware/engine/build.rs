@@ -1,9 +1,17 @@
-//! Tells the engine whether its target computes floats in software: rustc names the feature `f` of RISC-V targets on
-//! nightly only, so their name must do.
+//! Tells the engine what it was built from, and whether its target computes floats in software: rustc names the
+//! feature `f` of RISC-V targets on nightly only, so their name must do.
+
+mod digest;
+
+use std::path::Path;
 
 fn main() {
+    let sources = digest::of(Path::new("src"));
+    println!("cargo::rustc-env=WHITTLE_ENGINE_SOURCES={sources:016x}");
     println!("cargo::rustc-check-cfg=cfg(soft_float)");
+    println!("cargo::rustc-check-cfg=cfg(loom)");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=digest.rs");
     let target = std::env::var("TARGET").unwrap_or_default();
     let architecture = target.split('-').next().unwrap_or_default();
     let is_soft = match architecture.strip_prefix("riscv32") {

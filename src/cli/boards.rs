@@ -9,8 +9,44 @@ use std::fmt::Write as _;
 pub(super) struct BoardsArgs {}
 
 pub(super) fn run(_args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
-    let boards = serde_json::json!({ "boards": Board::presets() });
-    output.emit(&boards, |_| table(Board::presets()))
+    let boards = serde_json::json!({
+        "boards": Board::presets(),
+        "firmware": firmware().collect::<serde_json::Map<_, _>>(),
+    });
+    output.emit(&boards, |_| {
+        let lines = firmware_lines();
+        table(Board::presets()) + &lines
+    })
+}
+
+/// Id of each board that firmware comes along for, and what that says of itself.
+#[cfg(feature = "flash")]
+fn firmware() -> impl Iterator<Item = (String, serde_json::Value)> {
+    let known = Board::presets().iter();
+    known.filter_map(|board| {
+        let firmware = crate::link::Firmware::prebuilt(board)?;
+        Some((board.id.clone(), serde_json::json!(firmware)))
+    })
+}
+
+#[cfg(not(feature = "flash"))]
+fn firmware() -> impl Iterator<Item = (String, serde_json::Value)> {
+    std::iter::empty()
+}
+
+/// A line for each board that firmware comes along for.
+fn firmware_lines() -> String {
+    #[cfg(feature = "flash")]
+    let lines = Board::presets().iter().filter_map(|board| {
+        let firmware = crate::link::Firmware::prebuilt(board)?;
+        Some(format!(
+            "\nThe firmware that comes along for {} {firmware}",
+            board.id
+        ))
+    });
+    #[cfg(not(feature = "flash"))]
+    let lines = std::iter::empty::<String>();
+    lines.collect()
 }
 
 /// One line a board; `?` where a number is unknown.

@@ -2,7 +2,9 @@
 
 use super::Output;
 use crate::board::Board;
-use crate::link::{Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt};
+use crate::link::{
+    Firmware, Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt,
+};
 use crate::packed::PackedModel;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -39,6 +41,7 @@ struct FlashReport {
     port: String,
     model_bytes: u64,
     image_bytes: u64,
+    firmware: Firmware,
     #[serde(flatten)]
     flashed: Flashed,
 }
@@ -58,15 +61,17 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         port: args.port.clone(),
         model_bytes: packed.bytes().len() as u64,
         image_bytes: image.bytes(),
+        firmware: image.firmware,
         flashed,
     };
     output.emit(&report, |report| {
         format!(
-            "{} on {}: wrote {} kB, {} kB were there already, all verified",
+            "{} on {}: wrote {} kB, {} kB were there already, all verified\nThe firmware {}",
             report.flashed.chip,
             report.port,
             report.flashed.written_bytes.div_ceil(1000),
             report.flashed.unchanged_bytes / 1000,
+            report.firmware,
         )
     })
 }

@@ -3,9 +3,10 @@
 //! The model has a partition of its own, aligned to the pages of the flash mapping, that takes the
 //! rest of the flash: a larger model later leaves the partition table as it is.
 
-use super::elf;
+use super::{Firmware, elf};
 use crate::board::{Board, FlashMethod};
 use crate::estimate::{APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, MODEL_ALIGNMENT_BYTES};
+use engine::format::MAGIC;
 use espflash::flasher::{FlashData, FlashMode, FlashSettings, FlashSize};
 use espflash::image_format::idf::{IdfBootloaderFormat, check_idf_bootloader};
 use espflash::target::Chip;
@@ -52,6 +53,8 @@ pub struct Image {
     pub segments: Vec<Segment>,
     /// Flash that the image was laid out for.
     pub flash_bytes: u64,
+    /// What the firmware says of its engine.
+    pub firmware: Firmware,
 }
 
 /// Why an image could not be made.
@@ -77,6 +80,16 @@ pub enum ImageError {
     /// The firmware is not a program for this board.
     #[error("the firmware is not an ELF file for this board: {0}")]
     Firmware(String),
+    /// The firmware would refuse the model.
+    #[error(
+        "the firmware reads packed files up to version {reads}, the model is of version {found}: take a newer firmware"
+    )]
+    Format {
+        /// The newest version that the firmware reads.
+        reads: u32,
+        /// Version of the packed model.
+        found: u32,
+    },
     /// Something is larger than its place.
     #[error("{what} needs {needs_bytes} bytes, the board has {has_bytes} for it: {} too many", needs_bytes - has_bytes)]
     DoesNotFit {
@@ -96,8 +109,8 @@ impl Image {
     /// Lays out an image for `board` from a firmware ELF file and a packed model.
     ///
     /// # Errors
-    /// When the board is not flashed over a serial port, the firmware is not an ELF file for it, or
-    /// something does not fit.
+    /// When the board is not flashed over a serial port, the firmware is not an ELF file for it or says that it
+    /// cannot read the model, or something does not fit.
     pub fn new(board: &Board, firmware: &[u8], model: &[u8]) -> Result<Self, ImageError> {
         let chip = chip(board)?;
         let flash_bytes = board
@@ -106,6 +119,12 @@ impl Image {
             .map_or(0, |memory| memory.bytes.value);
         let size = flash_size(flash_bytes)?;
         elf::check(firmware, board.isa).map_err(ImageError::Firmware)?;
+        let facts = Firmware::of(firmware);
+        if let (Some(reads), Some(found)) = (facts.format, packed_version(model))
+            && found > reads
+        {
+            return Err(ImageError::Format { reads, found });
+        }
 
         // Once to learn the size of the firmware, once more with the partitions that follow from it.
         let roomy = flash_bytes
@@ -136,6 +155,7 @@ impl Image {
             chip,
             segments,
             flash_bytes,
+            firmware: facts,
         })
     }
 
@@ -155,6 +175,12 @@ impl Image {
             u64::from(segment.address) + segment.bytes.len() as u64
         })
     }
+}
+
+/// The version of a packed model; nothing for other bytes.
+fn packed_version(model: &[u8]) -> Option<u32> {
+    let version = model.strip_prefix(&MAGIC)?.first_chunk()?;
+    Some(u32::from_le_bytes(*version))
 }
 
 fn chip(board: &Board) -> Result<Chip, ImageError> {

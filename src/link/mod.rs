@@ -15,7 +15,7 @@ mod image;
 
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
-pub use firmware::prebuilt;
+pub use firmware::{Firmware, Kinship, prebuilt};
 pub use image::{Image, ImageError, Part, Segment};
 
 use crate::job::{Cancelled, Job};

@@ -13,6 +13,7 @@ use engine::arena::CachePrecision;
 use engine::encoding::Encoding;
 use engine::sampler::{LogitsHash, Sampling};
 use engine::shape::Role;
+use engine::stamp::Stamp;
 use engine::workers::{Host, SimdLevel};
 use std::collections::BTreeSet;
 use std::fs;
@@ -335,6 +336,20 @@ fn the_board_answers_as_the_desktop_does_in_every_encoding() {
     }
     let every: BTreeSet<Encoding> = Encoding::ALL.into_iter().collect();
     assert_eq!(encodings, every);
+}
+
+/// What it prints stands in its image too, where a host finds it without running it.
+#[test]
+fn the_board_says_which_engine_it_runs() {
+    let Some(board) = required(Board::new(Core::Integer)) else {
+        return;
+    };
+    let image = fs::read(&board.firmware).expect("the firmware");
+    let stamp = Stamp::find(&image).expect("a stamp in the image");
+    assert_eq!(stamp, Stamp::of_this_engine(stamp.app));
+    let packed = pack(&load(&TinyModel::default()), &Recipe::original());
+    let run = board.run(packed.bytes(), &QUESTION, Duration::from_secs(60));
+    assert_eq!(run.all("firmware:"), [stamp.to_string()], "{}", run.console);
 }
 
 /// The files that the fast tests hold every desktop level to, and the same table.

@@ -98,6 +98,9 @@ fn a_board_is_flashed_and_verified() {
     settle(&mut window);
     window.state_mut().state.view.port = "fake".into();
     window.run_steps(2);
+    // What comes along says how its engine compares with this one.
+    let prebuilt = window.query_by_label_contains("A firmware that gives this program's answers");
+    assert!(prebuilt.is_some());
     window.check_accessibility();
     click(&mut window, "Flash the board");
     settle(&mut window);

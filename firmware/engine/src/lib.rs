@@ -23,6 +23,7 @@ pub mod pool;
 pub mod sampler;
 pub mod session;
 pub mod shape;
+pub mod stamp;
 pub mod tokenizer;
 pub mod weights;
 pub mod workers;

@@ -6,6 +6,7 @@ use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
+use crate::link::Firmware;
 use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 
@@ -90,6 +91,12 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         }
     });
     ui.end_row();
+
+    if let Some(firmware) = chosen.and_then(Firmware::prebuilt) {
+        ui.label(theme::weak("Comes along"));
+        ui.label(theme::weak(format!("A firmware that {firmware}")));
+        ui.end_row();
+    }
 }
 
 fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {

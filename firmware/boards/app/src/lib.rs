@@ -12,12 +12,18 @@ pub use engine::matrix::Matrix;
 pub use refusal::Refusal;
 
 use core::fmt::Arguments;
+use core::hint::black_box;
 use engine::arena::ArenaLayout;
 use engine::format::{Packed, Prefix, Text, tokens};
 use engine::sampler::{LogitsHash, Sampler, Sampling};
 use engine::session::Session;
+use engine::stamp::{Stamp, number};
 use engine::weights::{Weights, table_len};
 use engine::workers::Host;
+
+/// What the program says of itself: hosts look for it in the image.
+static STAMP: [u8; Stamp::BYTES] =
+    Stamp::of_this_engine(number(env!("WHITTLE_APP_SOURCES"))).to_bytes();
 
 /// What a board brings.
 pub trait Board {
@@ -70,6 +76,10 @@ impl<'m> Model<'m> {
         bytes: &'b [u8],
         table: &'m mut [Option<Matrix<'b>>],
     ) -> Result<Self, Refusal> {
+        // Read from where hosts look for it, so that the linker keeps it.
+        if let Some(stamp) = Stamp::find(black_box(&STAMP)) {
+            board.line(format_args!("firmware: {stamp}"));
+        }
         let packed = Packed::parse(bytes)?;
         for index in 0..packed.tensors() {
             packed.verify(index)?;
