@@ -42,7 +42,7 @@ pub use output::Output;
 pub use studio::StudioArgs;
 
 use crate::signals;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use engine::arena::CachePrecision;
 use files::Files;
 use std::process::ExitCode;
@@ -134,6 +134,12 @@ impl Command {
             Self::Flash(_) | Self::Ports(_) => Files::default(),
         }
     }
+}
+
+/// The commands and options that [`main`] takes.
+#[must_use]
+pub fn arguments() -> clap::Command {
+    Cli::command()
 }
 
 /// Bits of an element of the KV cache, as `--kv-bits` takes them.

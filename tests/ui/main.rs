@@ -11,8 +11,11 @@ mod keeping;
 mod measured;
 mod numbers;
 mod opening;
+mod pictures;
 mod preview;
 mod recipes;
+#[path = "../support/required.rs"]
+mod required;
 mod rewriting;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
@@ -92,7 +95,7 @@ fn tiny_window() -> (TempDir, Harness<'static, Studio>) {
 /// A window on the tiny model of this folder, which is also where it keeps calibrations.
 fn window_on(folder: &Path) -> Harness<'static, Studio> {
     let start = Start {
-        model: Some(folder.join("tiny.gguf").display().to_string()),
+        model: Some(folder.join("tiny.gguf")),
         calibrations: Some(folder.join("calibrations")),
         ..Start::default()
     };
@@ -152,7 +155,7 @@ fn drag_to_end(window: &mut Harness<'_, Studio>, label: &str) {
 
 fn open_spec(path: &Path) -> Harness<'static, Studio> {
     let start = Start {
-        model: Some(path.display().to_string()),
+        model: Some(path.to_owned()),
         calibrations: path.parent().map(|folder| folder.join("calibrations")),
         ..Start::default()
     };
