@@ -26,7 +26,7 @@ fn studio(args: cli::StudioArgs) -> ExitCode {
         evaluate: args.evaluate,
         screenshot: args.screenshot,
         calibrations: None,
-        unsaved: whittle::project::autosave::folder(),
+        unsaved: whittle::app::KeepUnsaved::of_this_account(),
     };
     match whittle::app::run(start) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,8 +3,10 @@
 //! A decimal comma is a decimal point. What may be meant in two ways (`1,200`) is refused: a wrong number would
 //! go unnoticed.
 
+use std::ops::RangeInclusive;
+
 /// Why a text is no number.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NumberError {
     /// It is none in any country.
@@ -26,6 +28,16 @@ pub enum NumberError {
     /// Not one of digits alone.
     #[error("expected a whole number such as 1200, of digits alone, found `{0}`")]
     Whole(String),
+    /// A number that cannot be taken here.
+    #[error("expected a number from {least} to {most}, found {found}")]
+    Range {
+        /// The least that can be.
+        least: f64,
+        /// The most that can be.
+        most: f64,
+        /// What was typed.
+        found: f64,
+    },
     /// Not a part of a whole.
     #[error("expected a share such as 95% or 0.95, found `{0}`")]
     Share(String),
@@ -71,6 +83,21 @@ pub fn whole(text: &str) -> Result<u64, NumberError> {
     let is_plain = typed.chars().all(|c| c.is_ascii_digit());
     let number = typed.parse().ok().filter(|_| is_plain);
     number.ok_or_else(|| NumberError::Whole(typed.to_owned()))
+}
+
+/// The number, if it lies in this range.
+///
+/// # Errors
+/// When it does not: the nearest that does is not what was asked for.
+pub fn within(number: f64, range: RangeInclusive<f64>) -> Result<f64, NumberError> {
+    match range.contains(&number) {
+        true => Ok(number),
+        false => Err(NumberError::Range {
+            least: *range.start(),
+            most: *range.end(),
+            found: number,
+        }),
+    }
 }
 
 /// Reads a part of a whole: `95%`, `95 %`, `0.95`; from 0 to 1 where nothing else is said later.
@@ -162,6 +189,18 @@ mod tests {
                 format!("expected a whole number such as 1200, of digits alone, found `{text}`");
             assert_eq!(whole(text).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_not_the_nearest_in_it() {
+        assert_eq!(within(16.0, 16.0..=1024.0), Ok(16.0));
+        assert_eq!(within(1024.0, 16.0..=1024.0), Ok(1024.0));
+        let error = within(1025.0, 16.0..=1024.0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected a number from 16 to 1024, found 1025"
+        );
+        assert!(within(0.015, 0.5..=16.0).is_err());
     }
 
     #[test]

@@ -20,8 +20,13 @@ pub struct Project {
     #[serde(default)]
     pub format: Format<1>,
     /// Name of the catalog or path of the source model; nothing before one was opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "path_text::write",
+        deserialize_with = "path_text::read"
+    )]
+    pub model: Option<PathBuf>,
     /// Id of the board that is looked at.
     pub board: String,
     /// Tokens that the board's cache of keys and values shall hold.

@@ -188,7 +188,7 @@ impl Studio {
         });
     }
 
-    fn ask_tasks(&mut self, set: String, ctx: &Context) {
+    fn ask_tasks(&mut self, set: PathBuf, ctx: &Context) {
         let active = self.state.view.active;
         let Some((loaded, recipe, ready)) = self.candidate(active) else {
             return;
@@ -238,7 +238,7 @@ impl Studio {
                 chosen: None,
             }),
             tasks: tasks.map(|t| TaskQuality {
-                tasks: t.set.clone(),
+                tasks: t.set.display().to_string(),
                 report: t.report.clone(),
             }),
             estimates: bench.estimates.clone(),

@@ -93,7 +93,7 @@ fn findings(
     let packed = work::pack(loaded, recipe, ready, (cache, processor), job)?;
     let name = format!("{}, {}", loaded.model.name, recipe.name);
     let other = match check.reference() {
-        Some(spec) if spec != Path::new(&loaded.spec) => Some(open_model(&spec, job)?),
+        Some(spec) if spec != loaded.spec => Some(open_model(&spec, job)?),
         Some(_) | None => None,
     };
     let reference = other.as_ref().unwrap_or(&loaded.model);
@@ -113,7 +113,7 @@ fn sweep(
     job: &Job<'_>,
 ) -> Result<Swept, Failure> {
     let grid = Grid::load(path)?;
-    let other = match grid.model == Path::new(&loaded.spec) {
+    let other = match grid.model == loaded.spec {
         true => None,
         false => Some(open_model(&grid.model, job)?),
     };

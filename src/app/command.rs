@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Opens a model, project or recipe.
-    Open(String),
+    Open(PathBuf),
     /// Brings a model of the catalog and opens it.
     Fetch(String),
     /// Asks the system for a path.
@@ -23,7 +23,7 @@ pub enum Command {
     /// Opens the model that waits for this answer.
     Onto(NumberedRules),
     /// Opens the project that waits for its model with this one.
-    Locate(String),
+    Locate(PathBuf),
     /// Takes back the last change of the project.
     Undo,
     /// Does it again.
@@ -39,7 +39,7 @@ pub enum Command {
     /// Holds limits, a grid or a packed file against what is open.
     Verify(Verification),
     /// Asks the active candidate the tasks of this set or file.
-    Tasks(String),
+    Tasks(PathBuf),
     /// Writes the active candidate as a packed model.
     Export(PathBuf),
     /// Writes the active candidate as a GGUF file.

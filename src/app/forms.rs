@@ -50,7 +50,7 @@ impl Default for TuneForm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewriteForm {
     /// Text that a trimmed vocabulary is for.
-    pub text_path: String,
+    pub text_path: PathField,
     /// Most tokens to keep; 0 for all that occur.
     pub tokens: usize,
     /// Where the trimmed model goes.
@@ -64,7 +64,7 @@ pub struct RewriteForm {
 impl Default for RewriteForm {
     fn default() -> Self {
         Self {
-            text_path: String::new(),
+            text_path: PathField::default(),
             tokens: 0,
             trimmed_path: PathField::default(),
             basis: Basis::Both,
@@ -117,15 +117,15 @@ pub struct Rewritten {
 #[derive(Debug, Default)]
 pub struct Verify {
     /// Limits to hold the active candidate against.
-    pub limits_path: String,
+    pub limits_path: PathField,
     /// What came of it last.
     pub checked: Option<Checked>,
     /// Grid of recipes.
-    pub grid_path: String,
+    pub grid_path: PathField,
     /// Rows of the sweep that runs, or ran last.
     pub sweep: Arc<Mutex<SweepRows>>,
     /// Packed file to make again.
-    pub packed_path: String,
+    pub packed_path: PathField,
     /// What came of it last.
     pub reproduced: Option<(String, Reproduced)>,
 }

@@ -4,13 +4,14 @@ use super::table::{Matrix, Row, rows};
 use crate::estimate::ModelShape;
 use crate::model::Model;
 use crate::packed::{PackError, TextSections};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A model that was opened, and what follows from it alone.
 #[derive(Debug)]
 pub struct Loaded {
     /// Name of the catalog or path.
-    pub spec: String,
+    pub spec: PathBuf,
     /// The model.
     pub model: Model,
     /// Its shape.
@@ -28,7 +29,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When the chat template cannot be rendered.
-    pub fn new(spec: String, model: Model) -> Result<Self, PackError> {
+    pub fn new(spec: PathBuf, model: Model) -> Result<Self, PackError> {
         let shape = ModelShape::of(&model)?;
         let text = Arc::new(TextSections::new(&model)?);
         let mut matrices: Vec<Matrix> = model

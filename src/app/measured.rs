@@ -5,6 +5,7 @@ use crate::evaluate::{Basis, Evaluation};
 use crate::recipe::{Recipe, Setting};
 use crate::tune::{LARGEST_KL, Tuned};
 use engine::arena::CachePrecision;
+use std::path::PathBuf;
 
 /// Bytes of a packed file, by what takes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -74,7 +75,7 @@ impl Evaluated {
 #[derive(Debug, Clone)]
 pub struct Tasked {
     /// Name of the set, or path of the file.
-    pub set: String,
+    pub set: PathBuf,
     /// The recipe then.
     pub recipe: Recipe,
     /// How keys and values were kept then.

@@ -66,7 +66,7 @@ pub use saved::Saved;
 pub use state::{
     Ask, Facts, Listed, Memory, Notice, Popup, Replacing, Severity, Speaker, State, Utterance, View,
 };
-pub use studio::{Start, Studio, WindowError};
+pub use studio::{KeepUnsaved, Start, Studio, WindowError};
 pub use table::{Group, Kind, Matrix, Row};
 pub use tuning::{Calibrated, TuneOutcome};
 pub use work::{BuiltModel, Quick};

@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
 use crate::text_file;
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 /// What was behind a path.
@@ -67,7 +67,7 @@ pub struct MissingModel {
     /// Where it comes from.
     pub origin: Origin,
     /// The model that it names.
-    pub spec: String,
+    pub spec: PathBuf,
     /// Why that cannot be opened.
     pub reason: String,
 }
@@ -84,11 +84,11 @@ pub enum Way {
 /// Opens a model of the catalog, a GGUF file, a folder, or a project or recipe in TOML. `current` is the
 /// model that is open already.
 pub(super) fn open(
-    spec: &str,
+    path: &Path,
     current: Option<Arc<Loaded>>,
     job: &Job<'_>,
 ) -> Result<Opened, Failure> {
-    let path = Path::new(spec);
+    let spec = &*path.to_string_lossy();
     match path.extension().and_then(|e| e.to_str()) {
         Some("toml") => {
             let text = text_file::read(path, text_file::WRITTEN_BYTES)
@@ -115,7 +115,7 @@ pub(super) fn open(
         }
         Some(_) | None => {}
     }
-    Ok(Opened::Model(load(spec, job)?))
+    Ok(Opened::Model(load(path, job)?))
 }
 
 /// Opens the model of a project.
@@ -153,8 +153,8 @@ pub(super) fn with_model(
 }
 
 /// Opens a model and prepares it for the window.
-pub(super) fn load(spec: &str, job: &Job<'_>) -> Result<Arc<Loaded>, Failure> {
-    let model = open_model(Path::new(spec), job)?;
+pub(super) fn load(spec: &Path, job: &Job<'_>) -> Result<Arc<Loaded>, Failure> {
+    let model = open_model(spec, job)?;
     Ok(Arc::new(Loaded::new(spec.into(), model)?))
 }
 

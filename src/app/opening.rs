@@ -17,33 +17,34 @@ use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
 use eframe::egui::{Context, util::undoer::Undoer};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 impl Studio {
     /// Opens what is behind a path or a name.
-    pub(super) fn open(&mut self, spec: String, ctx: &Context) {
+    pub(super) fn open(&mut self, spec: PathBuf, ctx: &Context) {
         self.state.view.missing = None;
         let current = self.state.loaded().cloned();
-        let title = format!("Open {spec}");
+        let title = format!("Open {}", spec.display());
         self.start_opening(title, ctx, move |job| opened::open(&spec, current, job));
     }
 
     /// Opens a file that holds the open model in another form.
-    pub(super) fn open_other_form(&mut self, spec: String, ctx: &Context) {
-        let title = format!("Open {spec}");
+    pub(super) fn open_other_form(&mut self, spec: PathBuf, ctx: &Context) {
+        let title = format!("Open {}", spec.display());
         self.start_opening(title, ctx, move |job| {
             Ok(Opened::OtherForm(opened::load(&spec, job)?))
         });
     }
 
     /// Opens the project that waits for its model with this one.
-    pub(super) fn locate(&mut self, spec: String, ctx: &Context) {
+    pub(super) fn locate(&mut self, spec: PathBuf, ctx: &Context) {
         let Some(missing) = self.state.view.missing.clone() else {
             return;
         };
         let current = self.state.loaded().cloned();
         let mut project = missing.project;
-        let title = format!("Open {spec}");
+        let title = format!("Open {}", spec.display());
         project.model = Some(spec);
         self.start_opening(title, ctx, move |job| {
             opened::with_model(project, missing.origin, current, job)
@@ -99,9 +100,10 @@ impl Studio {
     /// A model of the catalog has come: it is opened, in the project that waits for it if one does.
     pub(super) fn on_fetched(&mut self, name: String, ctx: &Context) {
         self.state.view.listed = super::state::listed();
+        let spec = PathBuf::from(name);
         match &self.state.view.missing {
-            Some(missing) if missing.spec == name => self.locate(name, ctx),
-            Some(_) | None => self.open(name, ctx),
+            Some(missing) if missing.spec == spec => self.locate(spec, ctx),
+            Some(_) | None => self.open(spec, ctx),
         }
     }
 
@@ -169,7 +171,7 @@ impl Studio {
     /// A project cannot be opened without its model; until there is one, nothing has happened.
     fn ask_for_model(&mut self, missing: MissingModel) {
         self.state.fail(missing.reason.clone());
-        self.state.view.model_path.clone_from(&missing.spec);
+        self.state.view.model_path.show(missing.spec.clone());
         self.state.view.missing = Some(missing);
         self.state.view.popup = Popup::MissingModel;
     }
@@ -276,7 +278,7 @@ impl Studio {
                 self.change_project(project);
             }
             Some(spec) => {
-                let title = format!("Open {spec}");
+                let title = format!("Open {}", spec.display());
                 let past = Box::new(project);
                 self.start_opening(title, ctx, move |job| {
                     Ok(Opened::Past(way, past, opened::load(&spec, job)?))

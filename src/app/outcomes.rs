@@ -35,7 +35,7 @@ impl Studio {
         self.collect_matrices();
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
         if let Some(file) = dropped.first() {
-            self.apply(Command::Open(file.path().display().to_string()), ctx);
+            self.apply(Command::Open(file.path().to_owned()), ctx);
         }
     }
 
@@ -130,22 +130,21 @@ impl Studio {
     }
 
     fn on_path(&mut self, purpose: Purpose, path: PathBuf, ctx: &Context) {
-        let text = path.display().to_string();
         match purpose {
-            Purpose::Open => self.apply(Command::Open(text), ctx),
-            Purpose::Model => self.state.view.model_path = text,
+            Purpose::Open => self.apply(Command::Open(path), ctx),
+            Purpose::Model => self.state.view.model_path.set(path),
             Purpose::Export => self.state.view.export_path.set(path),
             Purpose::ExportGguf => self.state.view.gguf_path.set(path),
             Purpose::Report => self.state.view.report_path.set(path),
             Purpose::SaveProject => self.state.view.project_path.set(path),
             Purpose::Firmware => self.state.project.firmware = Some(path),
-            Purpose::TrimText => self.state.view.rewrite.text_path = text,
-            Purpose::Limits => self.state.view.verify.limits_path = text,
-            Purpose::Grid => self.state.view.verify.grid_path = text,
-            Purpose::Packed => self.state.view.verify.packed_path = text,
+            Purpose::TrimText => self.state.view.rewrite.text_path.set(path),
+            Purpose::Limits => self.state.view.verify.limits_path.set(path),
+            Purpose::Grid => self.state.view.verify.grid_path.set(path),
+            Purpose::Packed => self.state.view.verify.packed_path.set(path),
             Purpose::Trimmed => self.state.view.rewrite.trimmed_path.set(path),
             Purpose::Rotated => self.state.view.rewrite.rotated_path.set(path),
-            Purpose::Tasks => self.apply(Command::Tasks(text), ctx),
+            Purpose::Tasks => self.apply(Command::Tasks(path), ctx),
         }
     }
 

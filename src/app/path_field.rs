@@ -20,10 +20,22 @@ impl PathField {
     /// The path, from the root on.
     #[must_use]
     pub fn path(&self) -> PathBuf {
+        from_root(&self.as_typed())
+    }
+
+    /// As it is written there, which may be a name that is no path.
+    #[must_use]
+    pub fn as_typed(&self) -> PathBuf {
         match &self.exact {
             Some(path) if path.display().to_string() == self.text => path.clone(),
-            Some(_) | None => from_root(Path::new(self.text.trim())),
+            Some(_) | None => self.text.trim().into(),
         }
+    }
+
+    /// Shows a path, or a name that is none.
+    pub(super) fn show(&mut self, spec: PathBuf) {
+        self.text = spec.display().to_string();
+        self.exact = Some(spec);
     }
 
     /// Whether nothing is typed.

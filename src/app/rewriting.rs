@@ -32,8 +32,8 @@ impl Studio {
 
     /// Says what was written, and opens it.
     pub(super) fn on_rewritten(&mut self, rewritten: Rewritten, ctx: &Context) {
-        let path = rewritten.path.display().to_string();
-        self.state.inform(format!("{path}: {}", rewritten.figures));
+        let Rewritten { path, figures } = rewritten;
+        self.state.inform(format!("{}: {figures}", path.display()));
         self.open_other_form(path, ctx);
     }
 }

@@ -223,13 +223,13 @@ pub struct View {
     /// The dialog over the window.
     pub popup: Popup,
     /// Path field of the open dialog.
-    pub open_path: String,
+    pub open_path: PathField,
     /// The model that is opened once it is said what becomes of the rules of the old one.
     pub arriving: Option<Arc<Loaded>>,
     /// A project that waits for its model.
     pub missing: Option<MissingModel>,
     /// Path field for that model.
-    pub model_path: String,
+    pub model_path: PathField,
     /// Where to write the packed model.
     pub export_path: PathField,
     /// Where to export a GGUF file.
@@ -301,10 +301,10 @@ impl State {
                 active: Candidate::A,
                 open_layers: BTreeSet::from([0]),
                 popup: Popup::Closed,
-                open_path: String::new(),
+                open_path: PathField::default(),
                 arriving: None,
                 missing: None,
-                model_path: String::new(),
+                model_path: PathField::default(),
                 export_path: PathField::default(),
                 gguf_path: PathField::default(),
                 report_path: PathField::default(),

@@ -14,7 +14,7 @@ use super::theme;
 #[cfg(feature = "voice")]
 use super::voices::{Talk, Voices};
 use crate::catalog::{CalibrationFolder, DEFAULT_MODEL};
-use crate::project::Project;
+use crate::project::{Project, autosave};
 use crate::recipe::{Recipe, RecipeError};
 use crate::workers::{Processor, WorkersError};
 use eframe::egui::{self, Context, util::undoer::Undoer};
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// Name of the catalog, or path of a model, project or recipe; else the model that is built in.
-    pub model: Option<String>,
+    pub model: Option<PathBuf>,
     /// Preset or path of candidate A's recipe.
     pub recipe: Option<String>,
     /// What both candidates are asked once the model is ready.
@@ -37,8 +37,28 @@ pub struct Start {
     pub screenshot: Option<PathBuf>,
     /// Folder in which calibrations are kept; else the one in the cache of this account.
     pub calibrations: Option<PathBuf>,
-    /// Folder that leads to what is unsaved, as [`crate::project::autosave`] tells; without one, nothing unsaved is kept.
-    pub unsaved: Option<PathBuf>,
+    /// Where what is unsaved is kept.
+    pub unsaved: KeepUnsaved,
+}
+
+/// Where a window keeps what is unsaved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum KeepUnsaved {
+    /// Nowhere, by intent.
+    #[default]
+    No,
+    /// In a folder, as [`autosave`] tells.
+    In(PathBuf),
+    /// The account has no home for it, which the person is told.
+    NoHome,
+}
+
+impl KeepUnsaved {
+    /// In the folder of this account.
+    #[must_use]
+    pub fn of_this_account() -> Self {
+        autosave::folder().map_or(Self::NoHome, Self::In)
+    }
 }
 
 /// Why there is no window, or no picture of it.
@@ -176,13 +196,23 @@ impl Studio {
             title: String::new(),
         };
         let model = start.model.clone();
-        let model = model.unwrap_or_else(|| DEFAULT_MODEL.to_owned());
+        let model = model.unwrap_or_else(|| DEFAULT_MODEL.into());
         studio.apply(Command::Open(model), ctx);
         // A picture is taken of what was asked for, without questions.
-        if let (Some(folder), None) = (&start.unsaved, &start.screenshot) {
-            let autosaver = Autosaver::start(folder.clone(), ctx);
-            studio.autosaver = Some(autosaver.map_err(WindowError::Window)?);
-            studio.offer_left(folder);
+        let unsaved = match start.screenshot {
+            Some(_) => &KeepUnsaved::No,
+            None => &start.unsaved,
+        };
+        match unsaved {
+            KeepUnsaved::No => {}
+            KeepUnsaved::In(folder) => {
+                let autosaver = Autosaver::start(folder.clone(), ctx);
+                studio.autosaver = Some(autosaver.map_err(WindowError::Window)?);
+                studio.offer_left(folder);
+            }
+            KeepUnsaved::NoHome => studio
+                .state
+                .fail("unsaved changes are not kept: this account has no home folder".to_owned()),
         }
         Ok(studio)
     }

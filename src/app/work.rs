@@ -177,7 +177,7 @@ pub(super) fn ask_tasks(
     recipe: Recipe,
     cache: CachePrecision,
     ready: &Ready,
-    set: String,
+    set: PathBuf,
     processor: &Processor,
     job: &Job<'_>,
 ) -> Result<Tasked, Failure> {

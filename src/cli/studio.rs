@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Default, clap::Args)]
 pub struct StudioArgs {
     /// Path or catalog name of a model, or path of a project; else hearth, which is built in
-    pub model: Option<String>,
+    pub model: Option<PathBuf>,
     /// Preset or path of the recipe of candidate A
     #[arg(long, value_name = "R")]
     pub recipe: Option<String>,
@@ -25,7 +25,8 @@ pub struct StudioArgs {
 impl StudioArgs {
     pub(super) fn files(&self) -> Files {
         Files::default()
-            .reads(self.model.iter().chain(&self.recipe))
+            .reads(&self.model)
+            .reads(&self.recipe)
             .writes(&self.screenshot)
     }
 }

@@ -79,7 +79,7 @@ fn a_slider_over_a_large_matrix_is_heard_at_once() {
     let path = folder.path().join("large.gguf");
     std::fs::write(&path, model.gguf()).expect("a file");
     let start = Start {
-        model: Some(path.display().to_string()),
+        model: Some(path.clone()),
         calibrations: Some(folder.path().join("calibrations")),
         ..Start::default()
     };

@@ -4,7 +4,7 @@ use super::*;
 use eframe::App as _;
 use eframe::egui::{ViewportCommand, ViewportEvent, ViewportId};
 use std::fs;
-use whittle::app::Popup;
+use whittle::app::{KeepUnsaved, Popup};
 use whittle::project::autosave;
 
 /// A window on the tiny model that keeps what is unsaved in `folder`, and whose dialogs give `path`.
@@ -14,9 +14,9 @@ fn keeping(folder: &Path, path: Option<PathBuf>) -> Harness<'static, Studio> {
         fs::write(&model, TinyModel::default().gguf()).expect("a folder of its own");
     }
     let start = Start {
-        model: Some(model.display().to_string()),
+        model: Some(model),
         calibrations: Some(folder.join("calibrations")),
-        unsaved: Some(folder.join("unsaved")),
+        unsaved: KeepUnsaved::In(folder.join("unsaved")),
         ..Start::default()
     };
     window(start, Scripted(path))
@@ -66,26 +66,35 @@ fn closes_by(window: &mut Harness<'_, Studio>, label: &str) -> bool {
     false
 }
 
-/// Draws until the unsaved changes of this moment are on the disk.
-fn autosaved(window: &mut Harness<'_, Studio>, folder: &Path) {
-    let project = window.state().state.project.to_toml();
-    let start = Instant::now();
-    let is_there = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == project);
-    loop {
-        let folders = [folder.to_owned(), folder.join("unsaved")];
-        let files = folders
-            .iter()
-            .filter_map(|folder| fs::read_dir(folder).ok());
-        let mut paths = files.flatten().flatten().map(|entry| entry.path());
-        let is_autosave = |path: &Path| {
-            path.to_string_lossy().ends_with(".autosave")
-                || path
-                    .parent()
-                    .is_some_and(|folder| folder.ends_with("unsaved"))
-        };
-        if paths.any(|path| is_autosave(&path) && is_there(&path)) {
-            return;
+/// What is written of unsaved changes, beside their projects in `folder` or in its `unsaved`.
+fn copies(folder: &Path) -> Vec<PathBuf> {
+    let folders = [folder.to_owned(), folder.join("unsaved")];
+    let entries = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    let is_copy = |path: &PathBuf| match path.extension() {
+        Some(kind) => {
+            kind == "autosave"
+                || kind == "toml"
+                    && path
+                        .parent()
+                        .is_some_and(|folder| folder.ends_with("unsaved"))
         }
+        None => false,
+    };
+    paths.filter(is_copy).collect()
+}
+
+/// Draws until the unsaved changes of this moment are on the disk, in none of the files of `before`.
+fn autosaved(window: &mut Harness<'_, Studio>, folder: &Path, before: &[PathBuf]) {
+    let project = window.state().state.project.to_toml();
+    let is_there = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == project);
+    let start = Instant::now();
+    while !copies(folder)
+        .iter()
+        .any(|path| !before.contains(path) && is_there(path))
+    {
         assert!(start.elapsed() < LIMIT, "nothing is written");
         window.step();
         std::thread::yield_now();
@@ -93,8 +102,19 @@ fn autosaved(window: &mut Harness<'_, Studio>, folder: &Path) {
 }
 
 /// Ends a window as `kill -9` does: nothing of it runs any more, nothing is tidied up.
-fn kill(window: Harness<'_, Studio>) {
+fn kill(window: Harness<'_, Studio>, folder: &Path) {
     drop(window);
+    // A process takes its threads along. Here the last order is still carried out, and holds its lock as long.
+    let records = fs::read_dir(folder.join("unsaved")).expect("a folder");
+    let paths = records.map(|entry| entry.expect("a record").path());
+    let start = Instant::now();
+    for record in paths.filter(|path| path.extension().is_some_and(|kind| kind == "record")) {
+        let is_held = || fs::File::open(&record).is_ok_and(|file| file.try_lock().is_err());
+        while is_held() {
+            assert!(start.elapsed() < LIMIT, "its thread goes on");
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]
@@ -178,7 +198,7 @@ fn changes_that_nobody_wants_are_neither_saved_nor_offered_again() {
     let mut window = keeping(folder.path(), None);
     drag_to_end(&mut window, "Bits of blk.0.attn_q");
     settle(&mut window);
-    autosaved(&mut window, folder.path());
+    autosaved(&mut window, folder.path(), &[]);
     assert!(!close(&mut window));
     assert!(closes_by(&mut window, "Discard changes"));
     assert!(close(&mut window));
@@ -324,7 +344,7 @@ fn another_project_is_opened_only_when_it_is_known_what_becomes_of_this_one() {
     let mine = window.state().state.project.clone();
     let open = |window: &mut Harness<'_, Studio>| {
         click(window, "Open…");
-        window.state_mut().state.view.open_path = path.display().to_string();
+        window.state_mut().state.view.open_path.text = path.display().to_string();
         window.run_steps(2);
         click(window, "Open path");
         settle(window);
@@ -352,8 +372,8 @@ fn after_a_kill_the_same_recipe_is_restored_to_the_byte() {
     drag_to_end(&mut window, "Sparsity of Attention, all layers");
     settle(&mut window);
     let was = window.state().state.project.clone();
-    autosaved(&mut window, folder.path());
-    kill(window);
+    autosaved(&mut window, folder.path(), &[]);
+    kill(window, folder.path());
 
     // Whoever only looks takes nothing.
     let mut window = keeping(folder.path(), None);
@@ -362,6 +382,7 @@ fn after_a_kill_the_same_recipe_is_restored_to_the_byte() {
     click(&mut window, "Later");
     assert_eq!(popup(&window), Popup::Closed);
     drop(window);
+    let before = copies(folder.path());
     let mut window = keeping(folder.path(), None);
     click(&mut window, "Restore");
     settle(&mut window);
@@ -371,8 +392,8 @@ fn after_a_kill_the_same_recipe_is_restored_to_the_byte() {
     assert_eq!(title(&window), "New project* – Whittle");
     assert_eq!(running(&window, "blk.0.attn_q.weight"), "f16");
     // It is kept anew before the old copy goes, so that a second kill loses nothing.
-    autosaved(&mut window, folder.path());
-    kill(window);
+    autosaved(&mut window, folder.path(), &before);
+    kill(window, folder.path());
     let mut window = keeping(folder.path(), None);
     assert_eq!(window.state().state.view.left.len(), 1);
     click(&mut window, "Restore");
@@ -394,9 +415,9 @@ fn a_named_project_is_restored_under_its_name_with_its_file_as_it_was() {
     drag_to_end(&mut window, "Bits of blk.0.attn_q");
     settle(&mut window);
     let was = window.state().state.project.clone();
-    autosaved(&mut window, folder.path());
+    autosaved(&mut window, folder.path(), &[]);
     assert_eq!(fs::read(&path).unwrap(), saved, "only beside it");
-    kill(window);
+    kill(window, folder.path());
     let mut window = keeping(folder.path(), None);
     click(&mut window, "Restore");
     settle(&mut window);
@@ -432,4 +453,19 @@ fn where_nothing_can_be_kept_one_sentence_says_so() {
         "{notices:?}"
     );
     assert_eq!(notices.len(), 1);
+}
+
+#[test]
+fn an_account_without_a_home_is_told_that_nothing_is_kept() {
+    let start = Start {
+        unsaved: KeepUnsaved::NoHome,
+        ..Start::default()
+    };
+    let window = window(start, Scripted(None));
+    let notices = &window.state().state.view.notices;
+    let text = "unsaved changes are not kept: this account has no home folder";
+    assert!(
+        notices.iter().any(|notice| notice.text == text),
+        "{notices:?}"
+    );
 }

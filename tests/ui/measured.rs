@@ -79,7 +79,7 @@ fn tasks_are_asked_in_the_background_and_belong_to_their_recipe() {
     let lines = "{\"prompt\": \"hello\", \"pattern\": \".\"}\n{\"prompt\": \"hello\", \"intent\": \"Chat\"}\n";
     std::fs::write(&tasks, lines).unwrap();
     let start = Start {
-        model: Some(model.display().to_string()),
+        model: Some(model.clone()),
         ..Start::default()
     };
     let mut window = window(start, Scripted(Some(tasks.clone())));

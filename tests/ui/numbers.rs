@@ -63,6 +63,17 @@ fn a_decimal_comma_is_a_decimal_point_or_changes_nothing_and_says_why() {
                 .contains("expected a whole number")
         );
     }
+    for (text, sentence) in [
+        ("8", "Context: expected a number from 16 to 8192, found 8"),
+        (
+            "8193",
+            "Context: expected a number from 16 to 8192, found 8193",
+        ),
+    ] {
+        type_number(&mut window, "Context", text);
+        assert_eq!(context(&window), 1200, "not the nearest that could be");
+        assert_eq!(said(&mut window).as_deref(), Some(sentence));
+    }
 }
 
 #[test]

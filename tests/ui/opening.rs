@@ -6,7 +6,7 @@ use whittle::app::Popup;
 /// Types a path into the Open dialog.
 fn open(window: &mut Harness<'_, Studio>, path: &Path) {
     click(window, "Open…");
-    window.state_mut().state.view.open_path = path.display().to_string();
+    window.state_mut().state.view.open_path.text = path.display().to_string();
     window.run_steps(2);
     click(window, "Open path");
     settle(window);
@@ -25,7 +25,7 @@ fn other_model(folder: &Path) -> PathBuf {
 
 fn opened(window: &Harness<'_, Studio>) -> PathBuf {
     let loaded = window.state().state.loaded().expect("a model");
-    PathBuf::from(&loaded.spec)
+    loaded.spec.clone()
 }
 
 fn project(window: &Harness<'_, Studio>) -> Project {
@@ -165,7 +165,7 @@ fn a_project_whose_model_is_missing_asks_for_it_and_touches_nothing_else() {
     let other = other_model(folder.path());
     let gone = folder.path().join("gone.gguf");
     let mut saved = Project {
-        model: Some(gone.display().to_string()),
+        model: Some(gone.clone()),
         board: "esp32-s3".into(),
         ..Project::default()
     };
@@ -194,7 +194,8 @@ fn a_project_whose_model_is_missing_asks_for_it_and_touches_nothing_else() {
     is_untouched(&window);
 
     // A path that is none either asks again.
-    window.state_mut().state.view.model_path = folder.path().join("no.gguf").display().to_string();
+    window.state_mut().state.view.model_path.text =
+        folder.path().join("no.gguf").display().to_string();
     window.run_steps(2);
     click(&mut window, "Open with this model");
     settle(&mut window);
@@ -206,7 +207,7 @@ fn a_project_whose_model_is_missing_asks_for_it_and_touches_nothing_else() {
     is_untouched(&window);
 
     open(&mut window, &path);
-    window.state_mut().state.view.model_path = other.display().to_string();
+    window.state_mut().state.view.model_path.text = other.display().to_string();
     window.run_steps(2);
     click(&mut window, "Open with this model");
     settle(&mut window);
@@ -216,7 +217,7 @@ fn a_project_whose_model_is_missing_asks_for_it_and_touches_nothing_else() {
     click(&mut window, "Discard changes");
     settle(&mut window);
     let expected = Project {
-        model: Some(other.display().to_string()),
+        model: Some(other.clone()),
         ..saved
     };
     let expected = (expected, other);
@@ -243,4 +244,40 @@ fn an_undo_to_a_model_that_is_gone_says_so_and_changes_nothing() {
     assert!(window.state().state.view.can_undo);
     undo(&mut window);
     assert_eq!(opened(&window), tiny);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_model_whose_path_is_no_text_is_opened_saved_and_opened_again() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"k\xfcche.gguf"));
+    std::fs::write(&model, TinyModel::default().gguf()).unwrap();
+    let mut window = window(Start::default(), Scripted(Some(model.clone())));
+    click(&mut window, "Open…");
+    click(&mut window, "Browse…");
+    settle(&mut window);
+    assert_eq!(opened(&window), model);
+    let path = folder.path().join("mine.toml");
+    let mine = project(&window);
+    assert_eq!(mine.model.as_ref(), Some(&model));
+    mine.save(&path).unwrap();
+    assert_eq!(Project::open(&path).unwrap(), mine);
+
+    // The field shows what can be shown of it, and opens the file of these bytes.
+    let other = folder
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"\xff.gguf"));
+    std::fs::rename(&model, &other).unwrap();
+    let mut window = super::window(Start::default(), Scripted(None));
+    open(&mut window, &path);
+    let missing = &window.state().state.view.missing;
+    assert_eq!(missing.as_ref().map(|missing| &missing.spec), Some(&model));
+    std::fs::rename(&other, &model).unwrap();
+    click(&mut window, "Open with this model");
+    settle(&mut window);
+    assert_eq!(window.state().state.view.popup, Popup::Closed);
+    assert_eq!(opened(&window), model);
 }

@@ -29,7 +29,7 @@ fn a_trimmed_model_is_written_and_opened_with_its_figures() {
     let form = &mut window.state_mut().state.view.rewrite;
     assert!(form.trimmed_path.path().is_absolute());
     assert!(form.trimmed_path.text.ends_with("tiny-trimmed.gguf"));
-    form.text_path = text.display().to_string();
+    form.text_path.text = text.display().to_string();
     form.tokens = 288;
     click(&mut window, "Browse for Trimmed model");
     settle(&mut window);
@@ -51,7 +51,7 @@ fn a_trimmed_model_is_written_and_opened_with_its_figures() {
     );
     assert!(said.contains("bits a byte"), "{said}");
     let opened = window.state().state.project.model.clone();
-    assert_eq!(opened, Some(path.display().to_string()));
+    assert_eq!(opened.as_ref(), Some(&path));
     assert!(Model::load(&path, &Job::silent()).is_ok());
 }
 
@@ -77,7 +77,7 @@ fn a_rotated_model_is_written_and_opened() {
         "{said}"
     );
     let opened = window.state().state.project.model.clone();
-    assert_eq!(opened, Some(path.display().to_string()));
+    assert_eq!(opened, Some(path));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_text_that_is_not_there_is_said_and_the_model_stays() {
     let (folder, mut window) = tiny_window();
     open_dialog(&mut window);
     let missing = folder.path().join("no.txt").display().to_string();
-    window.state_mut().state.view.rewrite.text_path = missing.clone();
+    window.state_mut().state.view.rewrite.text_path.text = missing.clone();
     window.run_steps(2);
     click(&mut window, "Trim vocabulary");
     settle(&mut window);

@@ -75,8 +75,11 @@ fn a_candidate_is_held_against_limits_and_what_broke_is_named() {
     click(&mut window, "Browse for Limits");
     settle(&mut window);
     let form = &mut window.state_mut().state.view.verify;
-    assert!(form.limits_path.ends_with("out.whittle"), "as was answered");
-    form.limits_path = limits.display().to_string();
+    assert!(
+        form.limits_path.text.ends_with("out.whittle"),
+        "as was answered"
+    );
+    form.limits_path.text = limits.display().to_string();
     window.run_steps(2);
     click(&mut window, "Check");
     settle(&mut window);
@@ -115,7 +118,7 @@ fn a_grid_is_swept_into_a_table_beside_it_and_not_computed_twice() {
                 [[axis]]\ntensors = 'feed-forward.*'\nbits = [2, 3]\n";
     std::fs::write(&grid, text).unwrap();
     click(&mut window, "Verify…");
-    window.state_mut().state.view.verify.grid_path = grid.display().to_string();
+    window.state_mut().state.view.verify.grid_path.text = grid.display().to_string();
     window.run_steps(2);
     for from_before in [0, 2] {
         click(&mut window, "Sweep");
@@ -157,7 +160,7 @@ fn a_packed_file_is_made_again_and_a_changed_one_is_not_the_same() {
     settle(&mut window);
     window.state_mut().state.view.notices.clear();
     click(&mut window, "Verify…");
-    window.state_mut().state.view.verify.packed_path = packed.display().to_string();
+    window.state_mut().state.view.verify.packed_path.text = packed.display().to_string();
     window.run_steps(2);
     click(&mut window, "Reproduce");
     settle(&mut window);
@@ -175,7 +178,7 @@ fn a_packed_file_is_made_again_and_a_changed_one_is_not_the_same() {
     std::fs::write(&path, other.gguf()).unwrap();
     let mut window = open_spec(&path);
     click(&mut window, "Verify…");
-    window.state_mut().state.view.verify.packed_path = packed.display().to_string();
+    window.state_mut().state.view.verify.packed_path.text = packed.display().to_string();
     window.run_steps(2);
     click(&mut window, "Reproduce");
     settle(&mut window);

@@ -14,6 +14,7 @@ use eframe::egui::{
     vec2,
 };
 use engine::dialogue::Dialogue;
+use std::path::Path;
 
 /// Width of the column of names.
 const NAMES: f32 = 64.0;
@@ -205,10 +206,10 @@ fn beginning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     ui.horizontal_wrapped(|ui| {
         ui.label(theme::weak("Other models"));
         let others = state.view.listed.iter();
-        for model in others.filter(|model| model.name != loaded.spec) {
+        for model in others.filter(|model| loaded.spec != Path::new(&model.name)) {
             let (text, command) = if model.installed {
                 let text = format!("Open {}", model.title);
-                (text, Command::Open(model.name.clone()))
+                (text, Command::Open(model.name.clone().into()))
             } else {
                 let text = format!("Fetch {}, {}", model.title, units::bytes(model.bytes));
                 (text, Command::Fetch(model.name.clone()))

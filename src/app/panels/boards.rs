@@ -1,7 +1,7 @@
 //! What the active candidate costs on every board, and one board in detail.
 
 use super::errors::errors_ui;
-use super::number::{Digits, number_ui};
+use super::number::number_ui;
 use super::{end_ui, frame};
 use crate::app::command::Command;
 use crate::app::state::State;
@@ -73,10 +73,8 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 "Times are those of {turn}. Unvalidated: no board has reported its own times yet"
             ));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let value = DragValue::new(&mut state.project.context_tokens)
-                .range(16..=MAX_CONTEXT)
-                .speed(8);
-            number_ui(ui, value, ("Context", "tokens"), Digits::Whole, commands)
+            let value = DragValue::new(&mut state.project.context_tokens).speed(8);
+            number_ui(ui, value, ("Context", "tokens"), 16..=MAX_CONTEXT, commands)
                 .on_hover_text("Tokens that the cache of keys and values holds");
             ui.label(theme::weak("context"));
             cache_ui(ui, &mut state.project.cache);

@@ -89,7 +89,10 @@ fn figures_ui(ui: &mut Ui, state: &State) {
                 tasks.map_or("not asked".to_owned(), |t| {
                     let held = t.report.held;
                     let [share, low, high] = [held.share, held.low, held.high].map(|s| s * 100.0);
-                    format!("{share:.1} % ({low:.1} to {high:.1}) of {}", t.set)
+                    format!(
+                        "{share:.1} % ({low:.1} to {high:.1}) of {}",
+                        t.set.display()
+                    )
                 })
             });
         });

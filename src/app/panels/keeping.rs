@@ -8,6 +8,7 @@ use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::project::autosave::Left;
 use eframe::egui::{Context, Ui};
+use std::path::Path;
 
 /// Asks for the file of the project.
 pub(in crate::app) fn save_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
@@ -138,7 +139,8 @@ fn left_ui(ui: &mut Ui, place: usize, left: &Left, commands: &mut Vec<Command>) 
         None => "A project without a file".to_owned(),
     };
     ui.label(theme::title(name));
-    let model = project.model.as_deref().unwrap_or("no model");
+    let model = project.model.as_deref().unwrap_or(Path::new("no model"));
+    let model = model.display();
     let (a, b) = (&project.a.name, &project.b.name);
     let age = left.written.elapsed().unwrap_or_default();
     let age = units::duration(age);

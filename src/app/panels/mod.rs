@@ -73,13 +73,13 @@ fn copy_ui(ui: &mut Ui, name: &str, text: &str) {
 /// A path field with its Browse… button.
 fn path_ui(
     ui: &mut Ui,
-    path: &mut String,
+    path: &mut PathField,
     name: &str,
     purpose: Purpose,
     commands: &mut Vec<Command>,
 ) {
     ui.horizontal(|ui| {
-        let field = TextEdit::singleline(path)
+        let field = TextEdit::singleline(&mut path.text)
             .hint_text(name)
             .desired_width(ui.available_width() - 90.0);
         ui.add(field).accessible_name(name);

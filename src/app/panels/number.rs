@@ -3,24 +3,17 @@
 
 use crate::app::command::Command;
 use crate::number::{self, NumberError};
+use eframe::egui::emath::Numeric;
 use eframe::egui::{DragValue, Response, Ui};
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 
-/// What a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Digits {
-    /// Digits alone.
-    Whole,
-    /// Digits with a decimal point or comma.
-    Decimal,
-}
-
-/// Draws a field; `unit` stands behind its number, and may be typed.
-pub(super) fn number_ui(
+/// Draws a field for numbers of `range`; `unit` stands behind its number, and may be typed.
+pub(super) fn number_ui<N: Numeric>(
     ui: &mut Ui,
     field: DragValue<'_>,
     (name, unit): (&str, &str),
-    digits: Digits,
+    range: RangeInclusive<N>,
     commands: &mut Vec<Command>,
 ) -> Response {
     let shown = RefCell::new(String::new());
@@ -36,7 +29,7 @@ pub(super) fn number_ui(
         if text == *shown.borrow() {
             return None;
         }
-        match typed(text, unit, digits) {
+        match typed(text, unit, &range) {
             Ok(number) => Some(number),
             Err(error) => {
                 refused.replace(Some(format!("{name}: {error}")));
@@ -45,6 +38,7 @@ pub(super) fn number_ui(
         }
     };
     let mut field = field
+        .range(range.clone())
         .custom_formatter(format)
         .custom_parser(parse)
         // Half of a number is another number.
@@ -57,12 +51,17 @@ pub(super) fn number_ui(
     response
 }
 
-fn typed(text: &str, unit: &str, digits: Digits) -> Result<f64, NumberError> {
+fn typed<N: Numeric>(
+    text: &str,
+    unit: &str,
+    range: &RangeInclusive<N>,
+) -> Result<f64, NumberError> {
     let text = text.trim();
     let text = text.strip_suffix(unit).unwrap_or(text);
-    match digits {
+    let number = match N::INTEGRAL {
         #[expect(clippy::cast_precision_loss, reason = "fields hold less than 2^52")]
-        Digits::Whole => number::whole(text).map(|number| number as f64),
-        Digits::Decimal => number::decimal(text),
-    }
+        true => number::whole(text)? as f64,
+        false => number::decimal(text)?,
+    };
+    number::within(number, range.start().to_f64()..=range.end().to_f64())
 }

@@ -37,7 +37,7 @@ pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Com
             ui.label(&model.title);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let (verb, can_start, command) = if model.installed {
-                    ("Open", true, Command::Open(model.name.clone()))
+                    ("Open", true, Command::Open(model.name.clone().into()))
                 } else {
                     let can_fetch = state.jobs.may_start(JobKind::Fetch);
                     ("Fetch", can_fetch, Command::Fetch(model.name.clone()))
@@ -56,17 +56,17 @@ pub(super) fn contents_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Com
         "Or a GGUF file, a Hugging Face folder, a project or a recipe; a file may also be dropped on the window",
     ));
     ui.horizontal(|ui| {
-        let field = TextEdit::singleline(&mut state.view.open_path)
+        let field = TextEdit::singleline(&mut state.view.open_path.text)
             .hint_text("Path")
             .desired_width(ui.available_width() - 145.0);
         let field = ui.add(field).accessible_name("Path to open");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-        let path = state.view.open_path.trim();
+        let path = &state.view.open_path;
         let open = ui
             .add_enabled(!path.is_empty(), Button::new("Open"))
             .accessible_name("Open path");
         if (open.clicked() || entered) && !path.is_empty() {
-            commands.push(Command::Open(path.to_owned()));
+            commands.push(Command::Open(path.as_typed()));
         }
         if ui.button("Browse…").clicked() {
             commands.push(Command::Choose(Purpose::Open));

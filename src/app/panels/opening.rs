@@ -4,9 +4,11 @@
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, NumberedRules};
 use crate::app::dialogs::Purpose;
+use crate::app::path_field::PathField;
 use crate::app::state::{Popup, State};
 use crate::app::theme;
 use eframe::egui::{Button, Context, Ui};
+use std::path::Path;
 
 /// Draws the question over the window. Without an answer the old model stays open.
 pub(in crate::app) fn rules_ui(ctx: &Context, state: &State, commands: &mut Vec<Command>) {
@@ -83,14 +85,13 @@ pub(in crate::app) fn model_ui(ctx: &Context, state: &mut State, commands: &mut 
             "The project is opened once its model is there; until then nothing is changed",
         ));
         ui.add_space(10.0);
-        let name = missing.spec.clone();
         let listed = &state.view.listed;
-        if listed
+        let fetchable = listed
             .iter()
-            .any(|model| model.name == name && !model.installed)
-        {
-            if ui.button(format!("Fetch {name}")).clicked() {
-                commands.push(Command::Fetch(name));
+            .find(|model| missing.spec == Path::new(&model.name) && !model.installed);
+        if let Some(model) = fetchable {
+            if ui.button(format!("Fetch {}", model.name)).clicked() {
+                commands.push(Command::Fetch(model.name.clone()));
             }
             ui.add_space(6.0);
         }
@@ -102,13 +103,12 @@ pub(in crate::app) fn model_ui(ctx: &Context, state: &mut State, commands: &mut 
 }
 
 /// Where it is, and what opens it there.
-fn place_ui(ui: &mut Ui, path: &mut String, commands: &mut Vec<Command>) {
+fn place_ui(ui: &mut Ui, path: &mut PathField, commands: &mut Vec<Command>) {
     super::path_ui(ui, path, "Model of the project", Purpose::Model, commands);
-    let path = path.trim();
     ui.horizontal(|ui| {
         let open = ui.add_enabled(!path.is_empty(), Button::new("Open with this model"));
         if open.clicked() {
-            commands.push(Command::Locate(path.to_owned()));
+            commands.push(Command::Locate(path.as_typed()));
         }
         if ui.button("Cancel").clicked() {
             commands.push(Command::Show(Popup::Closed));

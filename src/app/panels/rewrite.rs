@@ -1,6 +1,6 @@
 //! The Rewrite dialog: the open model with fewer tokens, or in another basis, as a file that is opened.
 
-use super::number::{Digits, number_ui};
+use super::number::number_ui;
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::forms::Rewrite;
@@ -9,7 +9,6 @@ use crate::app::state::{Popup, State};
 use crate::app::theme;
 use crate::rewrite::Basis;
 use eframe::egui::{Button, Context, DragValue, Ui};
-use std::path::PathBuf;
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn rewrite_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
@@ -49,25 +48,25 @@ fn trim_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         commands,
     );
     ui.horizontal(|ui| {
-        let value = DragValue::new(&mut form.tokens).range(0..=vocabulary);
+        let value = DragValue::new(&mut form.tokens);
         let name = ("Most tokens to keep", "");
-        number_ui(ui, value, name, Digits::Whole, commands);
+        number_ui(ui, value, name, 0..=vocabulary, commands);
         ui.label(format!(
             "of {vocabulary} tokens at most; 0 keeps all that occur"
         ));
     });
     super::path_ui(
         ui,
-        &mut form.trimmed_path.text,
+        &mut form.trimmed_path,
         "Trimmed model",
         Purpose::Trimmed,
         commands,
     );
-    let is_named = !form.text_path.trim().is_empty() && !form.trimmed_path.is_empty();
+    let is_named = !form.text_path.is_empty() && !form.trimmed_path.is_empty();
     let button = ui.add_enabled(is_free && is_named, Button::new("Trim vocabulary"));
     if button.clicked() {
         commands.push(Command::Rewrite(Rewrite::Trim {
-            text: PathBuf::from(form.text_path.trim()),
+            text: form.text_path.path(),
             tokens: form.tokens,
             path: form.trimmed_path.path(),
         }));
@@ -93,7 +92,7 @@ fn rotate_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
     super::path_ui(
         ui,
-        &mut form.rotated_path.text,
+        &mut form.rotated_path,
         "Rotated model",
         Purpose::Rotated,
         commands,

@@ -1,6 +1,6 @@
 //! How tokens of an answer are chosen: a button that says so, and the numbers behind it.
 
-use super::number::{Digits, number_ui};
+use super::number::number_ui;
 use crate::app::command::Command;
 use crate::app::theme;
 use crate::project::SamplingSettings;
@@ -89,16 +89,11 @@ impl Fields<'_> {
         hint: &str,
     ) {
         self.ui.label(name).on_hover_text(hint);
-        let digits = match N::INTEGRAL {
-            true => Digits::Whole,
-            false => Digits::Decimal,
-        };
         // A project may hold a number beyond what a drag reaches.
         let value = DragValue::new(number)
-            .range(range)
             .speed(speed)
             .clamp_existing_to_range(false);
-        number_ui(self.ui, value, (name, ""), digits, self.commands).on_hover_text(hint);
+        number_ui(self.ui, value, (name, ""), range, self.commands).on_hover_text(hint);
         self.ui.end_row();
     }
 }

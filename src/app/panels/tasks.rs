@@ -25,7 +25,7 @@ pub(super) fn menu_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             ui.label(theme::head("Ask the active candidate, each task anew"));
             for set in shipped() {
                 if ui.button(set.title).clicked() {
-                    commands.push(Command::Tasks(set.name.to_owned()));
+                    commands.push(Command::Tasks(set.name.into()));
                 }
             }
             if ui.button("Tasks from a file…").clicked() {
@@ -70,7 +70,7 @@ pub(super) fn held_ui(ui: &mut Ui, state: &State, candidate: Candidate) {
 /// Totals and groups, the worst first.
 fn detail_ui(ui: &mut Ui, tasked: &Tasked) {
     let report = &tasked.report;
-    ui.label(format!("Tasks of {}", tasked.set));
+    ui.label(format!("Tasks of {}", tasked.set.display()));
     ui.label(format!("as expected: {}", with_interval(report.held)));
     if let Some(intents) = report.intents {
         let text = format!("right intent, slots aside: {}", with_interval(intents));

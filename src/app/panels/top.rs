@@ -68,7 +68,8 @@ fn model_ui(ui: &mut Ui, state: &State) {
     let licence = model.provenance.licence.as_deref().unwrap_or("not stated");
     let hint = format!(
         "{}: {shape}\n{}, licence {licence}",
-        model.name, loaded.spec
+        model.name,
+        loaded.spec.display()
     );
     let name = theme::title(&model.name).heading();
     for text in [name, theme::weak(&shape)] {

@@ -1,6 +1,6 @@
 //! The Tune dialog: a goal in, a recipe out, with what was predicted and what was measured of it.
 
-use super::number::{Digits, number_ui};
+use super::number::number_ui;
 use crate::app::command::Command;
 use crate::app::forms::GoalKind;
 use crate::app::jobs::JobKind;
@@ -78,21 +78,19 @@ fn goal_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
         ui.radio_value(&mut form.kind, GoalKind::Megabytes, "Megabytes");
         let value = DragValue::new(&mut form.megabytes)
-            .range(0.01..=1e6)
             .speed(0.1)
             .max_decimals(2);
         let name = ("Goal in megabytes", "MB");
-        number_ui(ui, value, name, Digits::Decimal, commands)
+        number_ui(ui, value, name, 0.01..=1e6, commands)
             .on_hover_text("Most bytes of the whole packed file");
     });
     ui.horizontal(|ui| {
         ui.radio_value(&mut form.kind, GoalKind::BitsPerWeight, "Bits per weight");
         let value = DragValue::new(&mut form.bits_per_weight)
-            .range(0.5..=16.0)
             .speed(0.02)
             .max_decimals(2);
         let name = ("Goal in bits per weight", "bits");
-        number_ui(ui, value, name, Digits::Decimal, commands)
+        number_ui(ui, value, name, 0.5..=16.0, commands)
             .on_hover_text("Most bits for each weight of the matrices, scales and masks counted");
     });
     let name = board.map_or("none selected", |board| board.name.as_str());
@@ -103,8 +101,8 @@ fn goal_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     )
     .on_hover_text("The most bytes with which the board holds the model");
     ui.horizontal(|ui| {
-        let value = DragValue::new(&mut form.exchanges).range(0..=MOST_EXCHANGES);
-        number_ui(ui, value, ("Exchanges", ""), Digits::Whole, commands);
+        let value = DragValue::new(&mut form.exchanges);
+        number_ui(ui, value, ("Exchanges", ""), 0..=MOST_EXCHANGES, commands);
         ui.label("exchanges between matrices, each measured");
     });
 }

@@ -6,6 +6,7 @@ use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::forms::{Checked, SweepRows, Verification};
 use crate::app::jobs::JobKind;
+use crate::app::path_field::PathField;
 use crate::app::running::lock;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
@@ -51,16 +52,15 @@ fn check_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 /// A button that starts what a path is named for.
 fn start_ui(
     ui: &mut Ui,
-    path: &str,
+    path: &PathField,
     verb: &str,
     is_free: bool,
     what: impl FnOnce(PathBuf) -> Verification,
     commands: &mut Vec<Command>,
 ) {
-    let path = path.trim();
     let button = ui.add_enabled(is_free && !path.is_empty(), Button::new(verb));
     if button.clicked() {
-        commands.push(Command::Verify(what(PathBuf::from(path))));
+        commands.push(Command::Verify(what(path.path())));
     }
 }
 
