@@ -9,7 +9,6 @@ use super::studio::{AfterSave, Closing, Studio};
 use super::units;
 use crate::job::Job;
 use crate::project::Project;
-use crate::project::autosave;
 use eframe::egui::{Context, ViewportCommand};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +35,7 @@ impl State {
 }
 
 impl Studio {
-    /// Called every frame: the title, and the autosave.
+    /// Called every frame: the title, what others have left, and the autosave.
     pub(super) fn keep(&mut self, ctx: &Context) {
         let State { project, saved, .. } = &self.state;
         let title = saved.title(project);
@@ -44,6 +43,8 @@ impl Studio {
             ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
             self.title = title;
         }
+        self.offer_left(ctx);
+        let State { project, saved, .. } = &self.state;
         let autosaver = self.autosaver.as_mut();
         if let Some(failure) = autosaver.and_then(|a| a.follow(project, saved, ctx)) {
             self.state.fail(failure);
@@ -185,16 +186,23 @@ impl Studio {
         }
     }
 
-    /// Looks for what windows have left behind, and offers it.
-    pub(super) fn offer_left(&mut self, folder: &Path) {
-        for left in autosave::left(folder) {
+    /// Looks for what windows have left behind, and offers it once no other dialog is open.
+    fn offer_left(&mut self, ctx: &Context) {
+        let found = self.search.as_mut().map(|search| search.look(ctx));
+        for left in found.unwrap_or_default() {
             match left {
-                Ok(left) => self.state.view.left.push(Arc::new(left)),
+                Ok(left) => {
+                    self.state.view.left.push(Arc::new(left));
+                    self.is_left_new = true;
+                }
                 Err(error) => self.state.fail(error.to_string()),
             }
         }
-        if !self.state.view.left.is_empty() {
+        if self.is_left_new && self.state.view.popup == Popup::Closed {
+            self.is_left_new = false;
             self.state.view.popup = Popup::Restore;
+            // This frame may be drawn already.
+            ctx.request_repaint();
         }
     }
 

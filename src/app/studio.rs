@@ -6,6 +6,7 @@ use super::bench::Refreshed;
 use super::candidate::Candidate;
 use super::command::{self, Command};
 use super::dialogs::Dialogs;
+use super::left::Search;
 use super::panels;
 use super::quantizer::Quantizer;
 use super::screenshot::Screenshot;
@@ -108,6 +109,9 @@ pub struct Studio {
     pub(super) moved: Option<Candidate>,
     pub(super) answering: Option<Answering>,
     pub(super) autosaver: Option<Autosaver>,
+    pub(super) search: Option<Search>,
+    /// Whether something was found that was not offered yet.
+    pub(super) is_left_new: bool,
     pub(super) after_save: AfterSave,
     pub(super) closing: Closing,
     /// What waits for the answer whether a file may be replaced.
@@ -190,6 +194,8 @@ impl Studio {
             moved: None,
             answering: None,
             autosaver: None,
+            search: None,
+            is_left_new: false,
             after_save: AfterSave::Stay,
             closing: Closing::Asked,
             replacing: None,
@@ -208,7 +214,7 @@ impl Studio {
             KeepUnsaved::In(folder) => {
                 let autosaver = Autosaver::start(folder.clone(), ctx);
                 studio.autosaver = Some(autosaver.map_err(WindowError::Window)?);
-                studio.offer_left(folder);
+                studio.search = Some(Search::new(folder.clone()));
             }
             KeepUnsaved::NoHome => studio
                 .state

@@ -30,7 +30,7 @@ pub(super) struct CalibrationArgs {
     /// Conversations to calibrate on, one a line: {"messages": [{"role": "user", "content": ".."}, ..]}
     #[arg(long, value_name = "C.jsonl")]
     calibration_chats: Option<PathBuf>,
-    /// Tokens of it to use, in windows of 512
+    /// Tokens of it to use, in windows of 512, or of the model's context where that is shorter
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS)]
     calibration_tokens: usize,
 }

@@ -374,7 +374,7 @@ mod tests {
                 let mut weights = [0.5; 80];
                 (weights[43], weights[50]) = (value, value);
                 let refused = encode(encoding, 40, 40, &weights).unwrap_err().to_string();
-                let expected = format!("2 of them, the first {value} in row 1, column 3");
+                let expected = format!("2 that are not, the first {value} in row 1, column 3");
                 assert!(refused.contains(&expected), "{encoding:?}: {refused}");
             }
             let refused = encode(encoding, 40, 40, &[-1e30; 40]);

@@ -61,7 +61,7 @@ impl fmt::Display for Misfit {
             1 => write!(f, "{value} in row {row}, column {col} (from 0)"),
             _ => write!(
                 f,
-                "{count} of them, the first {value} in row {row}, column {col} (from 0)"
+                "{count} that are not, the first {value} in row {row}, column {col} (from 0)"
             ),
         }
     }
@@ -78,7 +78,7 @@ mod tests {
             let read = |row: usize, out: &mut [f32]| out.copy_from_slice(&weights[3 * row..][..3]);
             Misfit::find((2, 3), read, is_one).map(|found| found.to_string())
         };
-        let said = "3 of them, the first NaN in row 0, column 1 (from 0)";
+        let said = "3 that are not, the first NaN in row 0, column 1 (from 0)";
         assert_eq!(find(|w| !w.is_finite()).as_deref(), Some(said));
         let said = "4 in row 1, column 0 (from 0)";
         assert_eq!(find(|w| w == 4.0).as_deref(), Some(said));

@@ -189,38 +189,66 @@ impl Left {
     }
 }
 
-/// Takes what windows have left behind in this folder, the newest first; an error for each that cannot be read.
+/// What was found in a folder of records.
+#[derive(Debug)]
+pub struct Found {
+    /// What windows have left behind, the newest first; an error for each that cannot be read.
+    pub left: Vec<Result<Left, ProjectError>>,
+    /// Whether there is more that another process holds: its window lives, or the process has not quite ended.
+    pub is_any_held: bool,
+}
+
+/// Takes what windows have left behind in this folder.
 #[must_use]
-pub fn left(folder: &Path) -> Vec<Result<Left, ProjectError>> {
+pub fn left(folder: &Path) -> Found {
     // No folder, nothing left.
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let records = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == RECORD));
-    let mut found: Vec<_> = records.filter_map(take).collect();
-    found.sort_by_key(|left| {
+    let (mut left, mut is_any_held) = (Vec::new(), false);
+    for record in records {
+        match take(record) {
+            Taken::Left(found) => left.push(*found),
+            Taken::Held => is_any_held = true,
+            Taken::Nothing => {}
+        }
+    }
+    left.sort_by_key(|left| {
         std::cmp::Reverse(
             left.as_ref()
                 .map_or(SystemTime::UNIX_EPOCH, |left| left.written),
         )
     });
-    found
+    Found { left, is_any_held }
 }
 
-/// Takes what a record leads to; nothing where its window lives, or nothing was left.
-fn take(record: PathBuf) -> Option<Result<Left, ProjectError>> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&record)
-        .ok()?;
+/// What became of a record.
+enum Taken {
+    /// It led to this.
+    Left(Box<Result<Left, ProjectError>>),
+    /// Another process holds it.
+    Held,
+    /// It led nowhere.
+    Nothing,
+}
+
+/// Takes what a record leads to.
+fn take(record: PathBuf) -> Taken {
+    let opened = OpenOptions::new().read(true).write(true).open(&record);
+    let Ok(mut file) = opened else {
+        return Taken::Nothing;
+    };
     match file.try_lock() {
         Ok(()) => {}
-        // Its window lives, or nobody can tell.
-        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
+        Err(TryLockError::WouldBlock) => return Taken::Held,
+        // Nobody can tell whether its window lives.
+        Err(TryLockError::Error(_)) => return Taken::Nothing,
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
+    if file.read_to_end(&mut bytes).is_err() {
+        return Taken::Nothing;
+    }
     // Where a window died between two places, the newer copy may be missing.
     let copies = copies(&bytes).into_iter().rev();
     let found = copies
@@ -232,7 +260,7 @@ fn take(record: PathBuf) -> Option<Result<Left, ProjectError>> {
     let Some((copy, path, written)) = found else {
         // It leads nowhere.
         drop(fs::remove_file(record));
-        return None;
+        return Taken::Nothing;
     };
     let left = |project| Left {
         project,
@@ -242,7 +270,7 @@ fn take(record: PathBuf) -> Option<Result<Left, ProjectError>> {
         _lock: file,
         copy: copy.clone(),
     };
-    Some(Project::open(&copy).map(left))
+    Taken::Left(Box::new(Project::open(&copy).map(left)))
 }
 
 /// The pairs of a record: where the project was put, and where its own file is. What was not written to its end is none.
@@ -321,7 +349,7 @@ mod tests {
     }
 
     fn restored(folder: &Path) -> Vec<(Project, Option<PathBuf>)> {
-        let left = left(folder).into_iter().map(Result::unwrap);
+        let left = left(folder).left.into_iter().map(Result::unwrap);
         left.map(|left| (left.project.clone(), left.path.clone()))
             .collect()
     }
@@ -338,12 +366,16 @@ mod tests {
         assert!(!records.exists(), "nothing to keep, nothing written");
         window.keep(&project("one"), None).unwrap();
         window.keep(&project("two"), None).unwrap();
-        assert!(left(&records).is_empty(), "its window lives");
+        let found = left(&records);
+        assert!(
+            found.left.is_empty() && found.is_any_held,
+            "its window lives"
+        );
         kill(window);
         assert_eq!(restored(&records), [(project("two"), None)]);
         // Taken is not removed: whoever takes it may be killed too.
-        let mut again = left(&records);
-        assert!(left(&records).is_empty(), "taken");
+        let mut again = left(&records).left;
+        assert!(left(&records).left.is_empty(), "taken");
         again.remove(0).unwrap().remove().unwrap();
         assert_eq!(files(&records), 0);
 
@@ -351,7 +383,8 @@ mod tests {
         window.keep(&project("three"), None).unwrap();
         window.forget().unwrap();
         kill(window);
-        assert!(left(&records).is_empty());
+        let found = left(&records);
+        assert!(found.left.is_empty() && !found.is_any_held);
         assert_eq!(files(&records), 0);
     }
 
@@ -374,7 +407,7 @@ mod tests {
             [(project("changed"), Some(path.clone()))]
         );
         assert_eq!(fs::read(&path).unwrap(), bytes);
-        for left in left(&records) {
+        for left in left(&records).left {
             left.unwrap().remove().unwrap();
         }
         assert_eq!((files(&records), files(&home)), (0, 1));
@@ -422,14 +455,14 @@ mod tests {
         let copy = window.record.as_ref().unwrap().copy.clone().unwrap();
         fs::write(&copy, "board = 3").unwrap();
         kill(window);
-        let found = left(folder.path());
+        let found = left(folder.path()).left;
         let message = found[0].as_ref().unwrap_err().to_string();
         assert!(message.contains("is not a project"), "{message}");
         assert_eq!(files(folder.path()), 2);
         // A record that leads to nothing is no use to anybody.
         fs::remove_file(copy).unwrap();
         drop(found);
-        assert!(left(folder.path()).is_empty());
+        assert!(left(folder.path()).left.is_empty());
         assert_eq!(files(folder.path()), 0);
     }
 

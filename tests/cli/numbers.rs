@@ -59,7 +59,7 @@ fn weights_that_are_no_numbers_are_refused_by_tensor_count_and_place() {
         let model = damaged(down, &[(3, 17, weight), (3, 18, weight), (9, 0, weight)]);
         std::fs::write(bench.path("bad.gguf"), model).unwrap();
         let expected = format!(
-            "expected finite weights in {down}, found 3 of them, the first {name} in row 3, column 17"
+            "expected finite weights in {down}, found 3 that are not, the first {name} in row 3, column 17"
         );
         for recipe in [
             "original",

@@ -204,7 +204,11 @@ fn changes_that_nobody_wants_are_neither_saved_nor_offered_again() {
     assert!(close(&mut window));
     window.state_mut().on_exit(None);
     drop(window);
-    assert!(autosave::left(&folder.path().join("unsaved")).is_empty());
+    assert!(
+        autosave::left(&folder.path().join("unsaved"))
+            .left
+            .is_empty()
+    );
     let window = keeping(folder.path(), None);
     assert_eq!(popup(&window), Popup::Closed);
 }
@@ -402,6 +406,28 @@ fn after_a_kill_the_same_recipe_is_restored_to_the_byte() {
 }
 
 #[test]
+fn what_a_dying_window_holds_is_offered_once_it_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dying = keeping(folder.path(), None);
+    drag_to_end(&mut dying, "Bits of blk.0.attn_q");
+    settle(&mut dying);
+    let was = dying.state().state.project.clone();
+    autosaved(&mut dying, folder.path(), &[]);
+    let mut window = keeping(folder.path(), None);
+    assert_eq!(popup(&window), Popup::Closed, "another window has it");
+    kill(dying, folder.path());
+    let start = Instant::now();
+    while popup(&window) != Popup::Restore {
+        assert!(start.elapsed() < LIMIT, "not offered");
+        window.step();
+    }
+    window.run_steps(2);
+    click(&mut window, "Restore");
+    settle(&mut window);
+    assert_eq!(window.state().state.project, was);
+}
+
+#[test]
 fn a_named_project_is_restored_under_its_name_with_its_file_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
@@ -428,7 +454,11 @@ fn a_named_project_is_restored_under_its_name_with_its_file_as_it_was() {
     assert_eq!(Project::open(&path).unwrap(), was);
     window.state_mut().on_exit(None);
     drop(window);
-    assert!(autosave::left(&folder.path().join("unsaved")).is_empty());
+    assert!(
+        autosave::left(&folder.path().join("unsaved"))
+            .left
+            .is_empty()
+    );
     let names = fs::read_dir(folder.path()).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(names.into_iter().all(|name| !name.ends_with(".autosave")));
