@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn positions_that_lie_in_a_file_take_no_room() {
+        for cache in CachePrecision::ALL {
+            let limits = |context| Limits {
+                context,
+                batch: 4,
+                cache,
+            };
+            let after = ArenaLayout::after(8, &SHAPE, limits(32));
+            let alone = ArenaLayout::new(&SHAPE, limits(24));
+            assert_eq!(after.kv_cache_bytes(), alone.kv_cache_bytes());
+        }
+    }
+
+    #[test]
     fn an_arena_that_cannot_be_counted_is_refused() {
         let most = usize::MAX;
         for cache in CachePrecision::ALL {

@@ -271,3 +271,41 @@ impl<'a> Session<'a> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{ArenaLayout, CachePrecision};
+    use crate::shape::RopePairs;
+    use std::vec;
+
+    #[test]
+    fn a_conversation_is_taken_up_where_it_was_left() {
+        let shape = Hyperparameters {
+            layers: 1,
+            hidden: 32,
+            feed_forward: 32,
+            heads: 2,
+            kv_heads: 1,
+            head_dim: 16,
+            vocab: 8,
+            context: 16,
+            norm_epsilon: 1e-5,
+            rope_pairs: RopePairs::Adjacent,
+        };
+        let limits = Limits {
+            context: 16,
+            batch: 1,
+            cache: CachePrecision::Sixteen,
+        };
+        let mut arena = vec![0; ArenaLayout::new(&shape, limits).words()];
+        for position in [0, 1, 16] {
+            let session = Session::resume(None, &shape, limits, &mut arena, position);
+            assert_eq!(session.map(|session| session.position()), Ok(position));
+        }
+        let session = Session::resume(None, &shape, limits, &mut arena, 17);
+        let (needed, context) = (17, 16);
+        let full = SessionError::ContextFull { needed, context };
+        assert_eq!(session.map(|session| session.position()), Err(full));
+    }
+}
