@@ -98,7 +98,7 @@ impl fmt::Display for Warning {
             Self::ShortCalibration { tokens, fewest } => write!(
                 f,
                 "a calibration on {tokens} tokens knows less than the {fewest} inputs of the model's matrices: \
-                 weights that are fitted to it are likely to be worse than rounded ones"
+                 weights that are fitted to it are likely to be worse than those of method:search, which needs none"
             ),
         }
     }

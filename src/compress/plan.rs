@@ -125,3 +125,23 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simple_plan_needs_to_know_nothing_of_the_inputs() {
+        let plan = |quantizer, pruner| Plan {
+            quantizer,
+            pruner,
+            ..Plan::nearest(Encoding::Ternary, 64, 32)
+        };
+        let simple = plan(Quantizer::Nearest, Pruner::Magnitude);
+        for quantizer in [Quantizer::Nearest, Quantizer::Search, Quantizer::Gptq] {
+            for pruner in [Pruner::Magnitude, Pruner::Wanda, Pruner::SparseGpt] {
+                assert_eq!(plan(quantizer, pruner).simple(), simple);
+            }
+        }
+    }
+}
