@@ -37,8 +37,7 @@ impl State {
 impl Studio {
     /// Called every frame: the title, what others have left, and the autosave.
     pub(super) fn keep(&mut self, ctx: &Context) {
-        let State { project, saved, .. } = &self.state;
-        let title = saved.title(project);
+        let title = self.state.saved.title(&self.state.project);
         if title != self.title {
             ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
             self.title = title;

@@ -9,44 +9,42 @@ use std::fmt::Write as _;
 pub(super) struct BoardsArgs {}
 
 pub(super) fn run(_args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
+    let firmware = firmware();
+    let of_each = firmware
+        .iter()
+        .map(|(id, told)| (id.clone(), told.of_itself.clone()));
     let boards = serde_json::json!({
         "boards": Board::presets(),
-        "firmware": firmware().collect::<serde_json::Map<_, _>>(),
+        "firmware": of_each.collect::<serde_json::Map<_, _>>(),
     });
     output.emit(&boards, |_| {
-        let lines = firmware_lines();
-        table(Board::presets()) + &lines
+        let lines = firmware
+            .iter()
+            .map(|(id, told)| format!("\nThe firmware that comes along for {id} {}", told.line));
+        table(Board::presets()) + &lines.collect::<String>()
     })
 }
 
-/// Id of each board that firmware comes along for, and what that says of itself.
-#[cfg(feature = "flash")]
-fn firmware() -> impl Iterator<Item = (String, serde_json::Value)> {
-    let known = Board::presets().iter();
-    known.filter_map(|board| {
-        let firmware = crate::link::Firmware::prebuilt(board)?;
-        Some((board.id.clone(), serde_json::json!(firmware)))
-    })
+/// What the firmware that comes along for a board says of itself.
+struct Told {
+    of_itself: serde_json::Value,
+    line: String,
 }
 
-#[cfg(not(feature = "flash"))]
-fn firmware() -> impl Iterator<Item = (String, serde_json::Value)> {
-    std::iter::empty()
-}
-
-/// A line for each board that firmware comes along for.
-fn firmware_lines() -> String {
+/// By the board's id, for each board that firmware comes along for.
+fn firmware() -> Vec<(String, Told)> {
     #[cfg(feature = "flash")]
-    let lines = Board::presets().iter().filter_map(|board| {
+    let told = Board::presets().iter().filter_map(|board| {
         let firmware = crate::link::Firmware::prebuilt(board)?;
-        Some(format!(
-            "\nThe firmware that comes along for {} {firmware}",
-            board.id
-        ))
+        let told = Told {
+            of_itself: serde_json::json!(firmware),
+            line: firmware.to_string(),
+        };
+        Some((board.id.clone(), told))
     });
     #[cfg(not(feature = "flash"))]
-    let lines = std::iter::empty::<String>();
-    lines.collect()
+    let told = std::iter::empty();
+    told.collect()
 }
 
 /// One line a board; `?` where a number is unknown.
