@@ -5,6 +5,7 @@
 //! when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
 mod elf;
+pub mod emulated;
 mod espressif;
 #[cfg(unix)]
 pub mod fake_board;

@@ -3,6 +3,7 @@
 #[cfg(feature = "voice")]
 mod assistant;
 mod boards;
+mod emulated;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(all(target_os = "linux", feature = "gui"))]
