@@ -47,9 +47,16 @@ pub(super) fn scales(
         let groups = groups.iter().map(scale).collect::<Option<_>>()?;
         Some(Scales { row, groups })
     };
-    // A finer unit than one that a half can be holds nothing more.
-    if let Some(whole) = row_scale(encoding, row_divisor, 1, exponent) {
-        return with_unit(whole);
+    match row_scale(encoding, row_divisor, 1, exponent) {
+        // A finer unit than one that a half can be holds nothing more.
+        Some(whole @ (_, 1)) => return with_unit(whole),
+        // One that was too large for a half and is halved: where levels are odd, a third of it may hold what it does not.
+        Some(halved) => {
+            if let Some(scales) = with_unit(halved) {
+                return Some(scales);
+            }
+        }
+        None => {}
     }
     (3..=MOST_PARTS.min(row_divisor))
         .step_by(2)
@@ -285,6 +292,20 @@ mod tests {
             .map(|i: u16| 1.5 * (f32::from(i * 5 % 3) - 1.0))
             .collect();
         check(Encoding::Ternary, 96, &trits);
+    }
+
+    /// All that a group keeps of levels -3 to 3 is its largest: their common step, 159 / 128, is beyond a half, and half of
+    /// it gives even levels.
+    #[test]
+    fn a_common_step_beyond_a_half_is_taken_apart() {
+        let unit = 53.0 / 128.0;
+        let weight = |(i, scale): (usize, f32)| {
+            let sign = if i % 3 == 0 { -1.0 } else { 1.0 };
+            sign * 3.0 * unit * scale
+        };
+        let scales = [176.0, 250.0].into_iter().flat_map(|scale| [scale; 64]);
+        let row: Vec<f32> = scales.enumerate().map(weight).collect();
+        assert_eq!(packed(Encoding::Sparse(Width::Two), 128, &row), row);
     }
 
     #[test]
