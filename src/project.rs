@@ -179,9 +179,9 @@ impl Default for Project {
         Self {
             format: Format,
             model: None,
-            board: "esp32-p4".into(),
+            board: "esp32-c3".into(),
             context_tokens: 256,
-            cache: CachePrecision::Sixteen,
+            cache: CachePrecision::Eight,
             system: String::new(),
             sampling: SamplingSettings::default(),
             firmware: None,

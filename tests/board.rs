@@ -10,12 +10,11 @@ mod formats;
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
-use app::{CachePrecision, Limits, Model as OnBoard, Request, answer};
+use app::{CachePrecision, Limits, Lines, Model as OnBoard, Request, answer};
 use engine::format::{Need, NewSection};
 use engine::sampler::Sampling;
 use engine::workers::Host;
 use formats::{version_1, with_section};
-use std::fmt::Arguments;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,19 +30,31 @@ const MAX_TOKENS: usize = 6;
 /// Tensors of eight layers.
 const TABLE: usize = 8 * 18;
 
-/// A board whose console is kept.
+/// A board whose console is kept, line by line.
 #[derive(Default)]
-struct Console(Vec<String>);
+struct Console(Vec<String>, Vec<u8>);
 
 impl app::Board for Console {
+    const NAME: &'static str = "test";
     const TICK: &'static str = "ticks";
+    const TICKS_PER_SECOND: u32 = 0;
 
     fn ticks(&mut self) -> u64 {
         0
     }
 
-    fn line(&mut self, text: Arguments<'_>) {
-        self.0.push(text.to_string());
+    fn write(&mut self, bytes: &[u8]) {
+        self.1.extend(bytes);
+        while let Some(end) = self.1.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.1.drain(..=end).collect();
+            let line = String::from_utf8(line).unwrap();
+            let text = line.trim_end().strip_prefix("whittle: ").unwrap();
+            self.0.push(text.to_owned());
+        }
+    }
+
+    fn read(&mut self) -> Option<u8> {
+        None
     }
 }
 
@@ -61,9 +72,10 @@ fn on_board(bytes: &[u8], prompt: &str, cache: Option<CachePrecision>) -> (Vec<u
         prompt,
         max_tokens: MAX_TOKENS,
         limits,
+        sampling: Sampling::GREEDY,
     };
-    let mut memory = vec![0; model.words(prompt.len(), limits)];
-    answer(&mut console, &model, &request, &mut memory).unwrap();
+    let mut memory = vec![0; model.words(prompt.len(), limits, &Sampling::GREEDY)];
+    answer(&mut console, &model, &request, &mut memory, &mut Lines).unwrap();
     let lines = |name: &'static str| {
         let of_name = move |line: &String| line.strip_prefix(name).map(str::to_owned);
         console.0.iter().filter_map(of_name).collect::<Vec<_>>()
@@ -229,9 +241,10 @@ fn a_model_that_computes_no_number_draws_no_token_on_board_and_desktop() {
                     prompt,
                     max_tokens: MAX_TOKENS,
                     limits,
+                    sampling: Sampling::GREEDY,
                 };
-                let mut memory = vec![0; on_board.words(prompt.len(), limits)];
-                let refused = answer(&mut console, &on_board, &request, &mut memory);
+                let mut memory = vec![0; on_board.words(prompt.len(), limits, &Sampling::GREEDY)];
+                let refused = answer(&mut console, &on_board, &request, &mut memory, &mut Lines);
                 let said = refused.expect_err(&name).to_string();
                 assert_eq!(said, format!("the answer ends: {logit}"), "{name}");
                 assert!(

@@ -260,13 +260,11 @@ impl Studio {
             return;
         };
         let project = &self.state.project;
-        let (Some(board), Some(firmware)) = (
-            crate::board::Board::find(&project.board),
-            project.firmware.clone(),
-        ) else {
-            self.state.fail("flashing needs a board and its firmware");
+        let Some(board) = crate::board::Board::find(&project.board) else {
+            self.state.fail("flashing needs a board");
             return;
         };
+        let firmware = project.firmware.clone();
         let port = self.state.view.port.trim().to_owned();
         let title = format!("Flash {} on {port}", board.name);
         let plan = work::FlashPlan {
@@ -281,7 +279,7 @@ impl Studio {
             .start(JobKind::Flash, title, ctx, move |job| {
                 let run = (cache, &*processor);
                 let flashed = work::flash(&loaded, &recipe, &ready, run, &plan, job)?;
-                Ok(Ended::Flashed(flashed))
+                Ok(Ended::Flashed(Box::new(flashed)))
             });
     }
 }

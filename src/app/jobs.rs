@@ -15,7 +15,7 @@ use super::voices::Voices;
 use super::work::{BuiltModel, Quick};
 use crate::job::Job;
 #[cfg(feature = "flash")]
-use crate::link::{Flashed, Port};
+use crate::link::{Deployed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::report::Reproduced;
@@ -219,7 +219,7 @@ pub enum Ended {
     Reproduced(String, Reproduced),
     /// A board that was written.
     #[cfg(feature = "flash")]
-    Flashed(Flashed),
+    Flashed(Box<Deployed>),
     /// Serial ports.
     #[cfg(feature = "flash")]
     Ports(Vec<Port>),

@@ -10,7 +10,7 @@ use super::studio::Studio;
 use super::units;
 use super::work::BuiltModel;
 #[cfg(feature = "flash")]
-use crate::link::Flashed;
+use crate::link::Deployed;
 use eframe::egui::Context;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -82,7 +82,7 @@ impl Studio {
             Ended::Swept(swept) => self.on_swept(swept),
             Ended::Reproduced(name, made) => view.verify.reproduced = Some((name, made)),
             #[cfg(feature = "flash")]
-            Ended::Flashed(flashed) => self.on_flashed(flashed),
+            Ended::Flashed(flashed) => self.on_flashed(*flashed),
             #[cfg(feature = "flash")]
             Ended::Ports(ports) => view.list_ports(ports),
             #[cfg(feature = "voice")]
@@ -122,11 +122,23 @@ impl Studio {
     }
 
     #[cfg(feature = "flash")]
-    fn on_flashed(&mut self, flashed: Flashed) {
-        let (chip, verified) = (&flashed.chip, units::bytes(flashed.verified_bytes));
-        self.state
-            .inform(format!("Flashed {chip}: {verified} verified on the board"));
-        self.state.view.flashed = Some(flashed);
+    fn on_flashed(&mut self, deployed: Deployed) {
+        let (chip, verified) = (
+            &deployed.flashed.chip,
+            units::bytes(deployed.flashed.verified_bytes),
+        );
+        let written = format!("{chip}: {verified} written and verified");
+        match (&deployed.proof, &deployed.unproven) {
+            (Some(proof), _) => self.state.inform(format!(
+                "Flashed {written}; the board answers as here, logits {}",
+                proof.self_test
+            )),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("nobody asked whether it runs");
+                self.state.fail(format!("{written}; but {why}"));
+            }
+        }
+        self.state.view.flashed = Some(deployed);
     }
 
     fn on_path(&mut self, purpose: Purpose, path: PathBuf, ctx: &Context) {

@@ -11,7 +11,7 @@ use super::path_field::PathField;
 use super::saved::Saved;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
-use crate::link::{Flashed, Port};
+use crate::link::{Deployed, Port};
 use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
@@ -252,14 +252,14 @@ pub struct View {
     pub verify: Verify,
     /// Who gets the recipe of the tune that runs.
     pub tuned: Candidate,
-    /// Serial port, or "fake".
+    /// Serial port, or one of an emulated board.
     pub port: String,
     /// Ports that were found.
     #[cfg(feature = "flash")]
     pub ports: Vec<Port>,
     /// What the last flashing did.
     #[cfg(feature = "flash")]
-    pub flashed: Option<Flashed>,
+    pub flashed: Option<Deployed>,
     /// Language models of the catalog.
     pub listed: Vec<Listed>,
     /// Models that must be fetched before the window can talk.
@@ -415,7 +415,7 @@ impl View {
     pub(super) fn list_ports(&mut self, ports: Vec<Port>) {
         if self.port.is_empty() {
             let first = ports.first().map(|port| port.name.clone());
-            self.port = first.unwrap_or_else(|| "fake".into());
+            self.port = first.unwrap_or_else(|| crate::link::EMULATED.into());
         }
         self.ports = ports;
     }

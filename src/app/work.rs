@@ -288,12 +288,13 @@ pub(super) fn report(
 #[derive(Debug, Clone)]
 pub(super) struct FlashPlan {
     pub(super) board: &'static crate::board::Board,
-    pub(super) firmware: PathBuf,
-    /// A serial port, or "fake" for an emulated board.
+    /// An ELF file instead of the firmware that comes along.
+    pub(super) firmware: Option<PathBuf>,
+    /// A serial port, or one of an emulated board.
     pub(super) port: String,
 }
 
-/// Packs a recipe's model and writes it to a board with its firmware.
+/// Packs a recipe's model, writes it to a board with its firmware, and hears whether the board runs it.
 #[cfg(feature = "flash")]
 pub(super) fn flash(
     loaded: &Loaded,
@@ -302,25 +303,30 @@ pub(super) fn flash(
     run: (CachePrecision, &Processor),
     plan: &FlashPlan,
     job: &Job<'_>,
-) -> Result<crate::link::Flashed, Failure> {
-    use crate::link::{FlashOptions, Image};
-    let firmware = std::fs::read(&plan.firmware)
-        .map_err(|error| format!("cannot read firmware {}: {error}", plan.firmware.display()))?;
+) -> Result<crate::link::Deployed, Failure> {
+    use crate::link::{Device, FlashOptions, Image, deploy, prebuilt};
+    use std::borrow::Cow;
+    let firmware = match (&plan.firmware, prebuilt(plan.board)) {
+        (Some(path), _) => Cow::Owned(
+            std::fs::read(path)
+                .map_err(|error| format!("cannot read firmware {}: {error}", path.display()))?,
+        ),
+        (None, Some(firmware)) => Cow::Borrowed(firmware),
+        (None, None) => {
+            let name = &plan.board.name;
+            return Err(format!("there is no firmware for {name} yet: name an ELF file").into());
+        }
+    };
     let packed = pack(loaded, recipe, ready, run, job)?;
     let image = Image::new(plan.board, &firmware, packed.bytes())?;
-    if plan.port != "fake" {
-        let options = FlashOptions::default();
-        return Ok(crate::link::flash(&plan.port, &image, &options, job)?);
-    }
-    #[cfg(unix)]
-    {
-        let board = crate::link::FakeBoard::start(&[])?;
-        let options = FlashOptions {
-            reset: crate::link::Reset::None,
-            ..FlashOptions::default()
-        };
-        Ok(crate::link::flash(board.port(), &image, &options, job)?)
-    }
-    #[cfg(not(unix))]
-    Err("the fake board needs a pseudo-terminal, which this system does not have".into())
+    let folder = crate::catalog::Cache::if_any()?.map(|cache| cache.boards());
+    let bytes = usize::try_from(image.flash_bytes).unwrap_or(usize::MAX);
+    let device = Device::open(&plan.port, folder.as_deref(), bytes)?;
+    Ok(deploy(
+        &device,
+        &image,
+        &packed,
+        &FlashOptions::default(),
+        job,
+    )?)
 }

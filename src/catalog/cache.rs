@@ -139,6 +139,12 @@ impl Cache {
         self.folder.join("calibrations")
     }
 
+    /// Where the flash of emulated boards is kept.
+    #[must_use]
+    pub fn boards(&self) -> PathBuf {
+        self.folder.join("boards")
+    }
+
     /// The cache of this account.
     ///
     /// `WHITTLE_CACHE` or else the platform's cache folder; `WHITTLE_HUB` or else `hub` in the settings file names a

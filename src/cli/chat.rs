@@ -1,4 +1,4 @@
-//! `whittle chat`: one question to a packed model.
+//! `whittle chat`: one question to a packed model, or to the board that runs one.
 
 use super::sampling::SamplingArgs;
 use super::{Output, kv_bits};
@@ -9,15 +9,21 @@ use anyhow::{Context as _, ensure};
 use engine::arena::CachePrecision;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Ask a packed model
 #[derive(Debug, clap::Args)]
 pub(super) struct ChatArgs {
-    /// Packed file
-    file: PathBuf,
+    /// Packed file; with --port the one that is expected on the board, or none
+    #[cfg_attr(feature = "flash", arg(required_unless_present = "port"))]
+    #[cfg_attr(not(feature = "flash"), arg(required = true))]
+    file: Option<PathBuf>,
+    /// Let the board on this port answer, or the emulated one, sim:esp32-c3
+    #[cfg(feature = "flash")]
+    #[arg(long, value_name = "P", conflicts_with_all = ["system", "stop", "threads", "kv_bits"])]
+    port: Option<String>,
     /// What to ask; `-` reads it from standard input
     #[arg(long, value_name = "P", allow_hyphen_values = true)]
     prompt: String,
@@ -65,7 +71,12 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
         "-" => read_prompt(std::io::stdin().lock())?.into(),
         prompt => Cow::Borrowed(prompt),
     };
-    let packed = PackedModel::open(&args.file, &Job::silent())?;
+    #[cfg(feature = "flash")]
+    if let Some(port) = &args.port {
+        return on_board::run(args, port, &prompt, output);
+    }
+    let file = args.file.as_ref().context("expected a packed file")?;
+    let packed = PackedModel::open(file, &Job::silent())?;
     let processor = Processor::new(args.threads)?;
     let cache = args.kv_bits.unwrap_or(packed.cache());
     let mut conversation = Conversation::with_cache(&packed, args.context, cache);
@@ -76,15 +87,8 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
         sampling: args.sampling.sampling(),
         stop: &args.stop,
     };
-    // People read along while the model generates; JSON comes whole.
     let mut stdout = std::io::stdout().lock();
-    let mut show = |text: &str| {
-        if output.is_json() || (write!(stdout, "{text}").is_ok() && stdout.flush().is_ok()) {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    };
+    let mut show = |text: &str| show(text, &mut stdout, output);
     let answer = conversation.ask(&packed, &processor.host(), &question, &mut show)?;
     drop(stdout);
     let report = ChatReport {
@@ -112,6 +116,76 @@ pub(super) fn run(args: &ChatArgs, output: &Output) -> anyhow::Result<()> {
             r.threads
         )
     })
+}
+
+/// People read along while the model generates; JSON comes whole.
+fn show(text: &str, stdout: &mut impl std::io::Write, output: &Output) -> ControlFlow<()> {
+    if output.is_json() || (write!(stdout, "{text}").is_ok() && stdout.flush().is_ok()) {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(())
+    }
+}
+
+/// The answer of a board.
+#[cfg(feature = "flash")]
+mod on_board {
+    use super::ChatArgs;
+    use crate::cli::Output;
+    use crate::job::Job;
+    use crate::link::{
+        BoardAnswer, BoardQuestion, Client, EMULATED_FLASH_BYTES, Greeting, HELLO_PATIENCE,
+        require_model,
+    };
+    use crate::packed::PackedModel;
+    use serde::Serialize;
+
+    #[derive(Serialize)]
+    struct BoardReport {
+        #[serde(flatten)]
+        answer: BoardAnswer,
+        hello: Greeting,
+    }
+
+    pub(super) fn run(
+        args: &ChatArgs,
+        port: &str,
+        prompt: &str,
+        output: &Output,
+    ) -> anyhow::Result<()> {
+        let device = crate::cli::flash::open(port, EMULATED_FLASH_BYTES)?;
+        let mut client = Client::open(device.port(), device.reset())?;
+        let hello = output.with_bar(|job| client.hello(HELLO_PATIENCE, job))?;
+        if let Some(file) = &args.file {
+            require_model(&hello, &PackedModel::open(file, &Job::silent())?)?;
+        }
+        let question = BoardQuestion {
+            prompt,
+            max_tokens: u32::try_from(args.max_tokens).unwrap_or(u32::MAX),
+            context: u32::try_from(args.context).unwrap_or(u32::MAX),
+            sampling: args.sampling.sampling(),
+        };
+        let mut stdout = std::io::stdout().lock();
+        let mut show = |text: &str| super::show(text, &mut stdout, output);
+        let answer = output.with_bar(|job| client.ask(&hello, &question, job, &mut show))?;
+        drop(stdout);
+        let report = BoardReport { answer, hello };
+        output.emit(&report, |report| {
+            let BoardReport { answer, hello } = report;
+            let rate = |rate: Option<f64>| rate.map_or("?".to_owned(), |rate| format!("{rate:.1}"));
+            let secs = |secs: Option<f64>| secs.map_or("?".to_owned(), |secs| format!("{secs:.2}"));
+            format!(
+                "\n[{} tokens by the board {}, ended by {}, first after {} s, then {} tokens/s by its clock, logits {:016x}, {} KV bits]",
+                answer.tokens.len(),
+                hello.board,
+                answer.stop.replace('_', " "),
+                secs(answer.first_token_secs),
+                rate(answer.decode_tokens_per_second),
+                answer.logits_hash.0,
+                hello.model.as_ref().map_or(0, |model| model.kv_bits),
+            )
+        })
+    }
 }
 
 /// Most bytes of a prompt; no context holds as many.

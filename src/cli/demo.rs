@@ -8,7 +8,6 @@ use crate::board::Board;
 use crate::catalog::{Cache, DEFAULT_MODEL, Entry};
 use crate::compress::compress;
 use crate::estimate::{ModelShape, Options, RuntimeMemory, estimate, plan};
-use crate::link::Loader;
 use crate::model::Model;
 use crate::packed::intent::AnswerParts;
 use crate::packed::{Conversation, PackedModel, Question, WeightSource};
@@ -252,7 +251,7 @@ fn flash_fake(
             super::flash::image(&board, None, packed.bytes())?
         }
     };
-    let flashed = super::flash::write("fake", &image, Loader::Stub, output)?;
+    let flashed = super::flash::write_fake(&image, output)?;
     if !text.is_empty() {
         text += "\n             ";
     }

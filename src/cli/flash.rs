@@ -2,8 +2,10 @@
 
 use super::Output;
 use crate::board::Board;
+use crate::catalog::Cache;
 use crate::link::{
-    Firmware, Flashed, Image, ImageError, Loader, Port, Reset, flash, ports, prebuilt,
+    Deployed, Device, EMULATED, Firmware, FlashOptions, Flashed, Image, ImageError, Loader, Port,
+    deploy, ports, prebuilt,
 };
 use crate::packed::PackedModel;
 use anyhow::{Context as _, bail};
@@ -19,7 +21,7 @@ pub(super) struct FlashArgs {
     /// Id of a built-in board, or a board file
     #[arg(long, value_name = "ID|FILE")]
     board: PathBuf,
-    /// Serial port of the board, or "fake" for an emulated ESP32-C3
+    /// Serial port of the board; sim:esp32-c3 is an emulated one that keeps its flash, "fake" one that is new each time
     #[arg(long)]
     port: String,
     /// Firmware of your own: an ELF file for the board's chip; otherwise the one that comes with Whittle
@@ -28,6 +30,13 @@ pub(super) struct FlashArgs {
     /// Write through the loader in the chip's ROM: slower, for boards that refuse the other
     #[arg(long)]
     rom_loader: bool,
+    /// Line rate after connecting; it falls by itself where the line does not hold
+    #[arg(long, value_name = "RATE", default_value_t = FlashOptions::default().baud,
+          value_parser = clap::value_parser!(u32).range(9600..=4_000_000))]
+    baud: u32,
+    /// End once all is written and verified: neither wait for the board's hello nor compare its answer
+    #[arg(long)]
+    no_hello: bool,
 }
 
 /// List the serial ports that a board may be on
@@ -43,7 +52,7 @@ struct FlashReport {
     image_bytes: u64,
     firmware: Firmware,
     #[serde(flatten)]
-    flashed: Flashed,
+    deployed: Deployed,
 }
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
@@ -55,32 +64,71 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     } else {
         Loader::Stub
     };
-    let flashed = write(&args.port, &image, loader, output)?;
+    let options = FlashOptions {
+        loader,
+        baud: args.baud,
+        ..FlashOptions::default()
+    };
+    let device = open(&args.port, usize::try_from(image.flash_bytes)?)?;
+    let deployed = output.with_bar(|job| {
+        if args.no_hello {
+            let flashed = device.flash(&image, &options, job)?;
+            return Ok(Deployed {
+                flashed,
+                proof: None,
+                unproven: None,
+            });
+        }
+        deploy(&device, &image, &packed, &options, job)
+    })?;
     let report = FlashReport {
         board: board.id.clone(),
         port: args.port.clone(),
         model_bytes: packed.bytes().len() as u64,
         image_bytes: image.bytes(),
         firmware: image.firmware,
-        flashed,
+        deployed,
     };
-    output.emit(&report, |report| {
-        format!(
-            "{} on {}: wrote {} kB, {} kB were there already, all verified\nThe firmware {}",
-            report.flashed.chip,
-            report.port,
-            report.flashed.written_bytes.div_ceil(1000),
-            report.flashed.unchanged_bytes / 1000,
-            report.firmware,
-        )
-    })
+    output.emit(&report, told)?;
+    match report.deployed.unproven {
+        Some(why) => bail!("written and verified; but {why}"),
+        None => Ok(()),
+    }
+}
+
+/// What was done, for people.
+fn told(report: &FlashReport) -> String {
+    let flashed = &report.deployed.flashed;
+    let written = format!(
+        "{} on {}: wrote {} kB, {} kB were there already, all verified\nThe firmware {}",
+        flashed.chip,
+        report.port,
+        flashed.written_bytes.div_ceil(1000),
+        flashed.unchanged_bytes / 1000,
+        report.firmware,
+    );
+    match &report.deployed.proof {
+        Some(proof) => format!(
+            "{written}\nThe board says hello and computes what is computed here: logits {}",
+            proof.self_test
+        ),
+        None => written,
+    }
+}
+
+/// The board behind the name of a port.
+pub(super) fn open(port: &str, flash_bytes: usize) -> anyhow::Result<Device> {
+    let folder = Cache::if_any()?.map(|cache| cache.boards());
+    Ok(Device::open(port, folder.as_deref(), flash_bytes)?)
 }
 
 pub(super) fn list(_args: &PortsArgs, output: &Output) -> anyhow::Result<()> {
     let ports = ports()?;
     output.emit(&serde_json::json!({ "ports": ports }), |_| {
         if ports.is_empty() {
-            return "No serial ports; is the board plugged in with a data cable?".to_owned();
+            return format!(
+                "No serial ports; is the board plugged in with a data cable?\n{EMULATED}  an emulated ESP32-C3"
+            );
         }
         let line = |port: &Port| match &port.product {
             Some(product) => format!("{}  {product}", port.name),
@@ -109,29 +157,19 @@ pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> any
     Ok(Image::new(board, &firmware, model)?)
 }
 
-/// Writes an image to a port, or to a fake board with the flash that the image is for.
-pub(super) fn write(
-    port: &str,
-    image: &Image,
-    loader: Loader,
-    output: &Output,
-) -> anyhow::Result<Flashed> {
-    let options = crate::link::FlashOptions {
-        loader,
-        ..Default::default()
-    };
-    if port != "fake" {
-        return Ok(output.with_bar(|job| flash(port, image, &options, job))?);
-    }
+/// Writes an image to a fake board with the flash that it is for, and reads it back.
+pub(super) fn write_fake(image: &Image, output: &Output) -> anyhow::Result<Flashed> {
     #[cfg(unix)]
     {
-        let board = crate::link::FakeBoard::with_flash(usize::try_from(image.flash_bytes)?, &[])
+        let bytes = usize::try_from(image.flash_bytes)?;
+        let board = crate::link::FakeBoard::with_flash(bytes, &[])
             .context("cannot start the fake board")?;
-        let options = crate::link::FlashOptions {
-            reset: Reset::None,
-            ..options
+        let options = FlashOptions {
+            reset: crate::link::Reset::None,
+            ..FlashOptions::default()
         };
-        let flashed = output.with_bar(|job| flash(board.port(), image, &options, job))?;
+        let flashed =
+            output.with_bar(|job| crate::link::flash(board.port(), image, &options, job))?;
         let held = board.flash();
         for segment in &image.segments {
             let start = segment.address as usize;
@@ -142,5 +180,8 @@ pub(super) fn write(
         Ok(flashed)
     }
     #[cfg(not(unix))]
-    bail!("the fake board needs a pseudo-terminal, which this system does not have");
+    {
+        let _nowhere = (image, output);
+        bail!("the fake board needs a pseudo-terminal, which this system does not have");
+    }
 }

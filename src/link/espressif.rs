@@ -93,9 +93,9 @@ pub(super) fn exists(port: &str) -> bool {
 }
 
 fn connect(port: &str, image: &Image, options: &FlashOptions) -> Result<Flasher, Failure> {
-    let failed = |source| FlashError::Port {
+    let failed = |error: serialport::Error| FlashError::Port {
         port: port.to_owned(),
-        source,
+        reason: super::cure(port, &error),
     };
     let serial = serialport::new(port, CONNECT_BAUD)
         .flow_control(FlowControl::None)

@@ -1,17 +1,19 @@
 //! A board made of software: an ESP32-C3 behind a pseudo-terminal, with 4 MB of flash or more.
 //!
-//! It lets `whittle demo` and the tests flash without hardware, through the same library calls and
-//! the same bytes on the wire. A pseudo-terminal has no DTR and RTS lines: flash it with
-//! [`Reset::None`](super::Reset). Unix only.
+//! It lets the tests and everyone without a board flash one and talk to it, through the same library calls and
+//! the same bytes on the wire: first its loader answers ([`Start::Loader`]), then what was written to its flash runs
+//! ([`Start::Program`]), in [`Machine`]. A pseudo-terminal has no DTR and RTS lines: flash it with
+//! [`Reset::None`](super::Reset), and call [`FakeBoard::reset`]. Unix only.
 
+use super::emulated::{Activity, Line, Machine};
 use super::fake_rom::{FLASH_BYTES, Frames, Rom};
 use serialport::{SerialPort as _, TTYPort};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use super::fake_rom::command as commands;
 
@@ -53,6 +55,20 @@ pub enum Fault {
     },
 }
 
+/// What a board does after a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It waits for a host that writes its flash.
+    Loader,
+    /// It runs what is in its flash.
+    Program,
+}
+
+/// How soon a dropped board stops, and how long it sleeps where nothing comes.
+const IDLE: Duration = Duration::from_millis(20);
+/// Instructions that are carried out between two looks at the line.
+const SLICE: u64 = 1_000_000;
+
 /// A running fake board; it stops when dropped.
 #[derive(Debug)]
 pub struct FakeBoard {
@@ -67,6 +83,8 @@ pub struct FakeBoard {
 struct Shared {
     rom: Mutex<Rom>,
     seen: Mutex<BTreeMap<u8, usize>>,
+    /// A reset that was asked for and has not been done.
+    reset: Mutex<Option<Start>>,
     stop: AtomicBool,
 }
 
@@ -79,17 +97,21 @@ impl FakeBoard {
         Self::with_flash(FLASH_BYTES, faults)
     }
 
+    /// Starts a board that holds what an earlier one left, as [`Self::flash`] gave it, and runs it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn holding(flash: Vec<u8>) -> std::io::Result<Self> {
+        let mut rom = Rom::new(flash.len());
+        rom.flash[..flash.len()].copy_from_slice(&flash);
+        Self::run(rom, Some(Start::Program), &[])
+    }
+
     /// Starts a board with another flash: `flash_bytes`, rounded up to a power of two.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn with_flash(flash_bytes: usize, faults: &[Fault]) -> std::io::Result<Self> {
-        let (mut board_side, host_side) = TTYPort::pair()?;
-        // How soon a dropped board stops; replies do not wait for it.
-        board_side.set_timeout(Duration::from_millis(20))?;
-        let port = host_side
-            .name()
-            .ok_or_else(|| std::io::Error::other("the pseudo-terminal has no name"))?;
         let mut rom = Rom::new(flash_bytes);
         for fault in faults {
             match fault {
@@ -100,9 +122,19 @@ impl FakeBoard {
                 | Fault::Unplug { .. } => {}
             }
         }
+        Self::run(rom, None, faults)
+    }
+
+    fn run(rom: Rom, first: Option<Start>, faults: &[Fault]) -> std::io::Result<Self> {
+        let (mut board_side, host_side) = TTYPort::pair()?;
+        board_side.set_timeout(IDLE)?;
+        let port = host_side
+            .name()
+            .ok_or_else(|| std::io::Error::other("the pseudo-terminal has no name"))?;
         let shared = Arc::new(Shared {
             rom: Mutex::new(rom),
             seen: Mutex::new(BTreeMap::new()),
+            reset: Mutex::new(first),
             stop: AtomicBool::new(false),
         });
         let (theirs, faults) = (Arc::clone(&shared), faults.to_vec());
@@ -123,25 +155,21 @@ impl FakeBoard {
         &self.port
     }
 
+    /// Resets it, as the lines of a cable or its button would.
+    pub fn reset(&self, start: Start) {
+        *lock(&self.shared.reset) = Some(start);
+    }
+
     /// A copy of its flash.
     #[must_use]
     pub fn flash(&self) -> Vec<u8> {
-        self.shared
-            .rom
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .flash
-            .clone()
+        lock(&self.shared.rom).flash.clone()
     }
 
     /// How often a command came, since start.
     #[must_use]
     pub fn count(&self, command: u8) -> usize {
-        let seen = self
-            .shared
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let seen = lock(&self.shared.seen);
         seen.get(&command).copied().unwrap_or(0)
     }
 }
@@ -156,32 +184,102 @@ impl Drop for FakeBoard {
     }
 }
 
-/// Answers frames until the board is stopped or unplugged: dropping the port is pulling the cable.
+/// What a panic elsewhere left is as good as anything: the flash of a board.
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is a loader or a program until the board is stopped or unplugged: dropping the port is pulling the cable.
 fn serve(mut port: TTYPort, shared: &Shared, faults: &[Fault]) {
+    let mut start = Start::Loader;
+    while !shared.stop.load(Ordering::Relaxed) {
+        start = lock(&shared.reset).take().unwrap_or(start);
+        let outcome = match start {
+            Start::Loader => load(&mut port, shared, faults),
+            Start::Program => run_program(&mut port, shared),
+        };
+        match outcome {
+            Outcome::Reset => {}
+            Outcome::Unplugged => return,
+        }
+    }
+}
+
+/// Why a board does something else now.
+enum Outcome {
+    /// It was reset, or stopped.
+    Reset,
+    /// The cable was pulled.
+    Unplugged,
+}
+
+impl Shared {
+    /// Whether to leave off what it does.
+    fn is_called(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || lock(&self.reset).is_some()
+    }
+}
+
+/// Answers a host's frames.
+fn load(port: &mut TTYPort, shared: &Shared, faults: &[Fault]) -> Outcome {
     let mut frames = Frames::default();
     let mut buffer = [0; 4096];
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.is_called() {
         match port.read(&mut buffer) {
             Ok(count) => frames.push(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::TimedOut => continue,
-            Err(_) => return,
+            Err(_) => return Outcome::Unplugged,
         }
         while let Some(frame) = frames.next_frame() {
             let Some(reply) = reply(&frame, shared, faults) else {
-                return;
+                return Outcome::Unplugged;
             };
             if port.write_all(&reply).is_err() {
-                return;
+                return Outcome::Unplugged;
             }
         }
     }
+    Outcome::Reset
+}
+
+/// Runs what is in the flash, with UART 0 on the line.
+fn run_program(port: &mut TTYPort, shared: &Shared) -> Outcome {
+    let (flash, fuses) = {
+        let rom = lock(&shared.rom);
+        (rom.flash.clone(), rom.fuses())
+    };
+    let mut machine = Machine::boot(flash, fuses);
+    let mut buffer = [0; 4096];
+    while !shared.is_called() {
+        let activity = machine.run(SLICE);
+        // A line takes what nobody reads no longer than a moment, and so does a UART.
+        let _lost = port.write_all(&machine.take_sent(Line::Uart));
+        let wait = match activity {
+            Activity::Busy => Duration::ZERO,
+            Activity::Waiting | Activity::Ended => IDLE,
+            Activity::Restarted => return Outcome::Reset,
+        };
+        let start = Instant::now();
+        match port
+            .set_timeout(wait)
+            .and_then(|()| Ok(port.read(&mut buffer)?))
+        {
+            Ok(count) => machine.receive(Line::Uart, &buffer[..count]),
+            Err(error) if error.kind() == serialport::ErrorKind::Io(ErrorKind::TimedOut) => {}
+            Err(_) => return Outcome::Unplugged,
+        }
+        if wait > Duration::ZERO {
+            machine.sleep(u64::try_from(start.elapsed().as_micros()).unwrap_or(0));
+        }
+    }
+    Outcome::Reset
 }
 
 /// The bytes to send; none when the cable is pulled.
 fn reply(frame: &[u8], shared: &Shared, faults: &[Fault]) -> Option<Vec<u8>> {
     let op = frame.get(1).copied().unwrap_or(0);
     let count = {
-        let mut seen = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&shared.seen);
         let count = seen.entry(op).or_insert(0);
         *count += 1;
         *count
@@ -192,11 +290,7 @@ fn reply(frame: &[u8], shared: &Shared, faults: &[Fault]) -> Option<Vec<u8>> {
     if faults.iter().any(unplugged) {
         return None;
     }
-    let mut reply = shared
-        .rom
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .answer(frame);
+    let mut reply = lock(&shared.rom).answer(frame);
     for fault in faults {
         match *fault {
             Fault::DropReply { command, nth } if meets(command, nth) => reply.clear(),

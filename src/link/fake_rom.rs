@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
 use std::ops::Range;
 
-/// Flash of the fake board.
 /// Flash of the board where nothing else is said: 4 MiB.
 pub(super) const FLASH_BYTES: usize = 4 << 20;
 const SECTOR_BYTES: usize = 4096;
@@ -25,6 +24,8 @@ const SPI_COMMAND_START: u32 = 1 << 18;
 const SPI_DATA: u32 = 0x6000_2058;
 /// The two words of the MAC address in the eFuses.
 const EFUSE_MAC: [(u32, u32); 2] = [(0x6000_8844, 0x1122_3344), (0x6000_8848, 0x0000_5566)];
+/// The word of the eFuses that holds the minor number of the chip's revision, at bit 18: 0.3, which boards of today have.
+const EFUSE_REVISION: (u32, u32) = (0x6000_8850, 3 << 18);
 
 /// Error codes of the ROM.
 const INVALID_MESSAGE: u8 = 5;
@@ -93,7 +94,7 @@ impl Rom {
     /// A chip with an erased flash of `flash_bytes`, rounded up to a power of two.
     pub(super) fn new(flash_bytes: usize) -> Self {
         let flash = vec![0xFF; flash_bytes.next_power_of_two()];
-        let registers = EFUSE_MAC.into_iter().collect();
+        let registers = EFUSE_MAC.into_iter().chain([EFUSE_REVISION]).collect();
         Self {
             flash,
             worn: None,
@@ -101,6 +102,13 @@ impl Rom {
             registers,
             write: None,
         }
+    }
+
+    /// The registers that hold the chip's eFuses.
+    pub(super) fn fuses(&self) -> BTreeMap<u32, u32> {
+        let addresses = EFUSE_MAC.into_iter().chain([EFUSE_REVISION]);
+        let kept = addresses.filter_map(|(address, _)| self.registers.get_key_value(&address));
+        kept.map(|(address, value)| (*address, *value)).collect()
     }
 
     /// Answers one request `00 op len16 chk32 data` with encoded frames; nothing to what is no request.

@@ -51,7 +51,12 @@ impl Firmware {
     /// Reads the stamp in a firmware's file.
     #[must_use]
     pub fn of(file: &[u8]) -> Self {
-        let stamp = Stamp::find(file);
+        Self::stamped(Stamp::find(file))
+    }
+
+    /// What a stamp says.
+    #[must_use]
+    pub fn stamped(stamp: Option<Stamp>) -> Self {
         let digest = |of: fn(&Stamp) -> u64| stamp.as_ref().map(|s| format!("{:016x}", of(s)));
         Self {
             format: stamp.map(|s| s.format),

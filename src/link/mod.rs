@@ -4,6 +4,9 @@
 //! changed of it in pieces of 64 KiB, compares each piece's MD5 with the board's, and starts over
 //! when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
+mod client;
+mod deploy;
+mod device;
 mod elf;
 pub mod emulated;
 mod espressif;
@@ -14,6 +17,11 @@ mod fake_rom;
 mod firmware;
 mod image;
 
+pub use client::{
+    BoardAnswer, BoardModel, BoardQuestion, Client, Greeting, HELLO_PATIENCE, TalkError,
+};
+pub use deploy::{Deployed, Proof, ProofError, deploy, prove, require_model};
+pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
 pub use firmware::{Firmware, Kinship, prebuilt};
@@ -22,6 +30,7 @@ pub use image::{Image, ImageError, Part, Segment};
 use crate::job::{Cancelled, Job};
 use espressif::Failure;
 use serde::Serialize;
+use std::io::ErrorKind;
 
 /// A serial port that a board may be on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,13 +112,16 @@ pub enum FlashError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     /// The port could not be opened.
-    #[error("cannot open {port}")]
+    #[error("cannot open {port}: {reason}")]
     Port {
         /// The port.
         port: String,
-        /// Why.
-        source: serialport::Error,
+        /// Why, and what to do.
+        reason: String,
     },
+    /// The emulated board could not be started.
+    #[error("cannot start the emulated board")]
+    Emulated(#[source] std::io::Error),
     /// The system does not list its ports.
     #[error("cannot list serial ports")]
     Ports(#[source] serialport::Error),
@@ -165,7 +177,8 @@ pub enum FlashError {
     },
 }
 
-/// The serial ports of this machine.
+/// The serial ports of this machine: those on USB first, for a board is rarely on another. Of a port that macOS lists
+/// twice it is the one that does not wait for a carrier.
 ///
 /// # Errors
 /// When the system does not list them.
@@ -185,7 +198,20 @@ pub fn ports() -> Result<Vec<Port>, FlashError> {
             usb_id: None,
         },
     };
-    Ok(found.into_iter().map(port).collect())
+    let mut ports: Vec<Port> = found.into_iter().map(port).collect();
+    let calls: Vec<String> = ports
+        .iter()
+        .filter_map(|port| port.name.strip_prefix("/dev/cu."))
+        .map(str::to_owned)
+        .collect();
+    ports.retain(|port| {
+        !port
+            .name
+            .strip_prefix("/dev/tty.")
+            .is_some_and(|name| calls.iter().any(|call| call == name))
+    });
+    ports.sort_by_key(|port| port.usb_id.is_none());
+    Ok(ports)
 }
 
 /// Writes what differs of `image` to the board on `port` and verifies all of it.
@@ -227,6 +253,31 @@ pub fn flash(
             }
         }
     }
+}
+
+/// Why a port could not be opened, and what to do about it.
+fn cure(port: &str, error: &serialport::Error) -> String {
+    let kind = match error.kind() {
+        serialport::ErrorKind::Io(kind) => kind,
+        serialport::ErrorKind::NoDevice | serialport::ErrorKind::InvalidInput => {
+            ErrorKind::NotFound
+        }
+        serialport::ErrorKind::Unknown => ErrorKind::Other,
+    };
+    let text = error.description.to_lowercase();
+    let is_busy = kind == ErrorKind::ResourceBusy || text.contains("busy") || text.contains("lock");
+    let advice = match kind {
+        _ if is_busy => "another program has it open: close its monitor and try again".to_owned(),
+        ErrorKind::PermissionDenied if cfg!(target_os = "linux") => format!(
+            "this account may not use it: join its group (sudo usermod -aG dialout $USER, on Arch uucp; then log \
+             out and in), or for once: sudo chmod a+rw {port}"
+        ),
+        ErrorKind::NotFound => {
+            "there is no such port: whittle ports lists those that are there".to_owned()
+        }
+        _ => return chain(error),
+    };
+    format!("{}: {advice}", chain(error))
 }
 
 /// An error and its causes in one sentence: espflash shows the cause only through `source`.

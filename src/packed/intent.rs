@@ -5,14 +5,9 @@
 //! value, `^[A-Z][A-Za-z]+(@[a-z_]+ [^@\n]+)*$`. Models that know nothing of intents answer with a
 //! reply alone.
 
+use engine::intent::{Opening, is_line, opening};
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// Longest intent line in bytes: what is longer is prose, and need not be held back.
-pub const LONGEST_LINE: usize = 512;
-
-/// Intents of one word that come without slots. Others, such as `HassNevermind`, are of several.
-const SHORT_INTENTS: [&str; 2] = ["Chat", "Unsupported"];
 
 /// What an answer says is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +23,7 @@ impl IntentLine {
     /// twice.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
-        if shape(line) != Shape::Whole || line.contains('\n') {
+        if !is_line(line) {
             return None;
         }
         let mut parts = line.split('@');
@@ -66,13 +61,13 @@ impl<'a> AnswerParts<'a> {
     /// without slots counts only before a reply, and when it is a name such as `HassNevermind`.
     #[must_use]
     pub fn of(answer: &'a str) -> Self {
-        let at = match decide(answer) {
-            Decision::Reply(at) => at,
-            Decision::Open if !answer.contains('\n') && answer.contains('@') => {
+        let at = match opening(answer) {
+            Opening::Reply(at) => at,
+            Opening::Open if !answer.contains('\n') && answer.contains('@') => {
                 // The answer was cut within its line, or right after it.
                 answer.len()
             }
-            Decision::Open => 0,
+            Opening::Open => 0,
         };
         let line = answer[..at].strip_suffix('\n').unwrap_or(&answer[..at]);
         Self {
@@ -105,9 +100,9 @@ impl SpokenText {
             return piece.to_owned();
         }
         self.held += piece;
-        match decide(&self.held) {
-            Decision::Open => String::new(),
-            Decision::Reply(at) => {
+        match opening(&self.held) {
+            Opening::Open => String::new(),
+            Opening::Reply(at) => {
                 self.is_reply = true;
                 std::mem::take(&mut self.held).split_off(at)
             }
@@ -122,82 +117,10 @@ impl SpokenText {
     }
 }
 
-/// What the beginning of an answer tells.
-enum Decision {
-    /// Too little yet.
-    Open,
-    /// The reply begins at this byte, after the intent line if there is one.
-    Reply(usize),
-}
-
-fn decide(answer: &str) -> Decision {
-    let (line, rest) = match answer.split_once('\n') {
-        Some((line, rest)) => (line, Some(rest)),
-        None => (answer, None),
-    };
-    let after = line.len() + 1;
-    match (shape(line), rest) {
-        (Shape::Whole | Shape::Beginning, None) => Decision::Open,
-        (Shape::Whole, Some(_)) if line.contains('@') => Decision::Reply(after),
-        (Shape::Whole, Some(_)) if !names_intent(line) => Decision::Reply(0),
-        (Shape::Whole, Some(rest)) if rest.trim().is_empty() => Decision::Open,
-        (Shape::Whole, Some(_)) => Decision::Reply(after),
-        (Shape::Beginning, Some(_)) | (Shape::Prose, _) => Decision::Reply(0),
-    }
-}
-
-/// What a line is by its letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// An intent line.
-    Whole,
-    /// Letters that an intent line can begin with, and not one yet.
-    Beginning,
-    /// Anything else.
-    Prose,
-}
-
-fn shape(line: &str) -> Shape {
-    if line.len() > LONGEST_LINE {
-        return Shape::Prose;
-    }
-    let mut parts = line.split('@');
-    let name = parts.next().unwrap_or_default();
-    let is_name = name.bytes().all(|b| b.is_ascii_alphabetic())
-        && !name.starts_with(|c: char| !c.is_ascii_uppercase());
-    let mut shape = match name.len() {
-        _ if !is_name => return Shape::Prose,
-        0 | 1 => Shape::Beginning,
-        _ => Shape::Whole,
-    };
-    for slot in parts {
-        if shape != Shape::Whole {
-            return Shape::Prose;
-        }
-        let (name, value) = slot.split_once(' ').unwrap_or((slot, ""));
-        let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        shape = match (is_name, name.is_empty(), value.is_empty()) {
-            (false, _, _) => return Shape::Prose,
-            // A space where the name should begin.
-            (true, true, _) if !slot.is_empty() => return Shape::Prose,
-            (true, true, _) | (true, false, true) => Shape::Beginning,
-            (true, false, false) => Shape::Whole,
-        };
-    }
-    shape
-}
-
-/// Whether a word is the name of an intent rather than a word of prose: several words in one, or
-/// one of [`SHORT_INTENTS`].
-fn names_intent(word: &str) -> bool {
-    let letters = word.as_bytes().windows(2);
-    let words = letters.filter(|pair| pair[0].is_ascii_uppercase() && pair[1].is_ascii_lowercase());
-    words.count() > 1 || SHORT_INTENTS.contains(&word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::intent::LONGEST_LINE;
     use proptest::prelude::*;
 
     #[test]

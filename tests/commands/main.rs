@@ -27,6 +27,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "sums of floats over 4,096 tokens, whose last digit is the processor's",
     ),
     (
+        "tune hearth --bytes 1564800B",
+        "a script goes on with it that builds llama.cpp",
+    ),
+    (
         "--safetensors hearth-out",
         "a second program goes on with it",
     ),

@@ -7,6 +7,7 @@
 
 #[path = "../support/golden.rs"]
 mod golden;
+mod talk;
 
 use engine::format::Packed;
 use engine::sampler::Sampling;
@@ -64,7 +65,7 @@ impl Console {
             let bytes = self.machine.take_sent(Line::Uart);
             self.said += &String::from_utf8_lossy(&bytes);
             match activity {
-                Activity::Waiting | Activity::Ended => return,
+                Activity::Waiting | Activity::Ended | Activity::Restarted => return,
                 Activity::Busy if self.said.contains("whittle: panic") => return,
                 Activity::Busy => {}
             }
@@ -114,12 +115,21 @@ impl Console {
 
 /// The desktop's answer by its own settings.
 fn desktop(packed: &PackedModel, prompt: &str) -> Answer {
+    desktop_drawing(packed, prompt, Sampling::GREEDY, 256)
+}
+
+fn desktop_drawing(
+    packed: &PackedModel,
+    prompt: &str,
+    sampling: Sampling,
+    max_tokens: usize,
+) -> Answer {
     let mut conversation = Conversation::new(packed, packed.view().shape().context as usize);
     let question = Question {
         system: None,
         user: prompt,
-        max_tokens: 256,
-        sampling: Sampling::GREEDY,
+        max_tokens,
+        sampling,
         stop: &[],
     };
     conversation

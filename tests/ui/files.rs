@@ -87,13 +87,10 @@ fn a_dialog_that_is_not_there_is_said_and_nothing_is_lost() {
 
 #[cfg(all(unix, feature = "flash"))]
 #[test]
-fn a_board_is_flashed_and_verified() {
-    let (folder, mut window) = tiny_window();
-    let elf = folder.path().join("firmware.elf");
-    std::fs::write(&elf, firmware::firmware(4096)).unwrap();
+fn a_board_is_flashed_and_answers_with_the_bits_that_are_heard() {
+    let (_folder, mut window) = tiny_window();
     let project = &mut window.state_mut().state.project;
     project.board = "esp32-c3".into();
-    project.firmware = Some(elf);
     click(&mut window, "Flash…");
     settle(&mut window);
     window.state_mut().state.view.port = "fake".into();
@@ -105,9 +102,45 @@ fn a_board_is_flashed_and_verified() {
     click(&mut window, "Flash the board");
     settle(&mut window);
     let view = &window.state().state.view;
-    let flashed = view
+    let deployed = view
         .flashed
         .as_ref()
         .unwrap_or_else(|| panic!("{:?}", view.notices));
-    assert!(flashed.verified_bytes > 50_000, "{flashed:?}");
+    assert!(deployed.flashed.verified_bytes > 50_000, "{deployed:?}");
+    let proof = deployed
+        .proof
+        .as_ref()
+        .unwrap_or_else(|| panic!("{deployed:?}"));
+    let shown = format!("The board answers as here: logits {}", proof.self_test);
+    assert!(window.query_by_label(&shown).is_some());
+}
+
+#[cfg(all(unix, feature = "flash"))]
+#[test]
+fn a_board_that_does_not_answer_is_no_success() {
+    let (folder, mut window) = tiny_window();
+    let elf = folder.path().join("firmware.elf");
+    // A program without a console.
+    std::fs::write(&elf, firmware::firmware(4096)).unwrap();
+    let project = &mut window.state_mut().state.project;
+    project.board = "esp32-c3".into();
+    project.firmware = Some(elf);
+    click(&mut window, "Flash…");
+    window.state_mut().state.view.port = "fake".into();
+    window.run_steps(2);
+    click(&mut window, "Flash the board");
+    settle(&mut window);
+    let view = &window.state().state.view;
+    let deployed = view
+        .flashed
+        .as_ref()
+        .unwrap_or_else(|| panic!("{:?}", view.notices));
+    assert!(deployed.proof.is_none() && deployed.flashed.verified_bytes > 50_000);
+    let said = window.query_by_label_contains("Not known to run: the board on ");
+    assert!(said.is_some());
+    let notice = &view.notices.last().unwrap().text;
+    assert!(
+        notice.contains("written and verified; but the board on "),
+        "{notice}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Sliders, presets, undo.
 
 use super::*;
+use engine::arena::CachePrecision;
 
 #[test]
 fn a_bits_slider_changes_recipe_bytes_and_the_running_tensor_and_one_undo_takes_it_back() {
@@ -105,6 +106,8 @@ fn coarser_keys_and_values_take_less_ram_and_speak_otherwise() {
         let bench = window.state().state.derived.bench(Candidate::A);
         bench.estimates[0].kv_bytes
     };
+    window.state_mut().state.project.cache = CachePrecision::Sixteen;
+    window.run_steps(2);
     let fine = kv_bytes(&window);
     let hash = |window: &mut Harness<'_, Studio>| {
         window.state_mut().state.view.prompt = "hello you".into();

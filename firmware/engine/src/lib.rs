@@ -16,6 +16,7 @@ pub mod dialogue;
 pub mod encoding;
 pub mod float;
 pub mod format;
+pub mod intent;
 pub mod kernels;
 pub mod matrix;
 #[cfg(any(feature = "std", test))]

@@ -6,7 +6,7 @@ use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
-use crate::link::Firmware;
+use crate::link::{EMULATED, Firmware};
 use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 
@@ -61,8 +61,8 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                     let text = format!("{}  {product}", port.name);
                     ui.selectable_value(&mut state.view.port, port.name.clone(), text);
                 }
-                let fake = "fake  an emulated ESP32-C3";
-                ui.selectable_value(&mut state.view.port, "fake".to_owned(), fake);
+                let emulated = format!("{EMULATED}  an emulated ESP32-C3");
+                ui.selectable_value(&mut state.view.port, EMULATED.to_owned(), emulated);
             })
             .response
             .accessible_name("Port");
@@ -80,7 +80,7 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string());
         let field = TextEdit::singleline(&mut text)
-            .hint_text("ELF file for the board's chip")
+            .hint_text("the one that comes along, or an ELF file")
             .desired_width(260.0);
         if ui.add(field).accessible_name("Firmware path").changed() {
             state.project.firmware = Some(PathBuf::from(text)).filter(|p| p.as_os_str() != "");
@@ -113,12 +113,14 @@ fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             });
         }
         None => {
-            let is_ready = state.project.firmware.is_some()
-                && !state.view.port.is_empty()
-                && Board::find(&state.project.board).is_some();
+            let board = Board::find(&state.project.board);
+            let has_firmware =
+                state.project.firmware.is_some() || board.and_then(Firmware::prebuilt).is_some();
+            let is_ready = has_firmware && !state.view.port.is_empty();
             let button = ui.add_enabled(is_ready, Button::new("Flash"));
-            let button =
-                button.on_disabled_hover_text("Choose a board, a port and the firmware first");
+            let button = button.on_disabled_hover_text(
+                "Choose a port, and a board that firmware comes along for or its firmware",
+            );
             if button.accessible_name("Flash the board").clicked() {
                 commands.push(Command::Flash);
             }
@@ -127,7 +129,8 @@ fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
 }
 
 fn result_ui(ui: &mut Ui, state: &State) {
-    if let Some(flashed) = &state.view.flashed {
+    if let Some(deployed) = &state.view.flashed {
+        let flashed = &deployed.flashed;
         let text = format!(
             "{}: {} verified on the board, {} written, {} were there already",
             flashed.chip,
@@ -135,7 +138,18 @@ fn result_ui(ui: &mut Ui, state: &State) {
             units::bytes(flashed.written_bytes),
             units::bytes(flashed.unchanged_bytes)
         );
-        ui.label(RichText::new(text).color(theme::GOOD));
+        ui.label(text);
+        match (&deployed.proof, &deployed.unproven) {
+            (Some(proof), _) => {
+                let text = format!("The board answers as here: logits {}", proof.self_test);
+                ui.label(RichText::new(text).color(theme::GOOD));
+            }
+            (None, Some(why)) => {
+                ui.label(RichText::new(format!("Not known to run: {why}")).color(theme::BAD));
+            }
+            (None, None) => {}
+        }
+        return;
     }
     if let Some(notice) = state.view.notices.last() {
         ui.label(theme::weak(&notice.text));

@@ -44,6 +44,8 @@ pub enum Activity {
     Waiting,
     /// It will do nothing more before a reset: no application, or one that ran into an exception without a handler.
     Ended,
+    /// The program has asked for a reset.
+    Restarted,
 }
 
 /// One of a chip's two ways to talk.
@@ -129,7 +131,9 @@ impl Machine {
     /// Carries out about so many instructions, fewer where the program waits or has ended.
     pub fn run(&mut self, instructions: u64) -> Activity {
         let end = self.core.retired.saturating_add(instructions);
-        while self.state != Activity::Ended && self.core.retired < end {
+        while !matches!(self.state, Activity::Ended | Activity::Restarted)
+            && self.core.retired < end
+        {
             let before = self.core.retired;
             let stop = self.core.run(&mut self.chip, SLICE.min(end - before));
             self.chip.peripherals.cycles += self.core.retired - before;
@@ -166,6 +170,7 @@ impl Machine {
                 x[10] = wide as u32;
                 x[11] = (wide >> 32) as u32;
             }
+            Returned::Never => self.state = Activity::Restarted,
             Returned::After(micros) => {
                 chip.peripherals.cycles += u64::from(micros) * CYCLES_PER_MICRO;
             }

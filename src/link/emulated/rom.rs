@@ -24,6 +24,8 @@ pub(super) enum Returned {
     Wide(u64),
     /// It waits for so many microseconds.
     After(u32),
+    /// The chip is reset.
+    Never,
 }
 
 /// Plays the function at an address; `None` where this ROM has none, or its arguments lie outside of all memory.
@@ -39,6 +41,8 @@ pub(super) fn call(address: u32, arguments: [u32; 4], memory: &mut Memory) -> Op
         0x4000_0024 => Returned::Word(0),
         // ets_delay_us
         0x4000_0050 => Returned::After(a),
+        // software_reset
+        0x4000_0090 => Returned::Never,
         // memset
         0x4000_0354 => {
             target(memory, a, c)?.fill(b as u8);

@@ -1,25 +1,29 @@
 //! What every board runs: checks a packed model, answers a prompt, says what it computed.
 //!
 //! [`Model::open`] and [`answer`] take the host's steps (`src/packed/chat.rs`) without its heap: the
-//! same tokens come out, and the same hash of logits. The lines that they print are spelled out in
-//! `firmware/README.md`; a board adds its console, its counter and its memory.
+//! same tokens come out, and the same hash of logits. [`serve`] talks with hosts and people; the lines that it prints
+//! are spelled out in `firmware/README.md`, its messages in `firmware/protocol`. A board adds its console, its counter
+//! and its memory.
 #![no_std]
 
+mod answer;
 mod refusal;
+mod serve;
+
+pub use answer::{Lines, Listener, Request, Stopped, Told, Went, answer};
+pub use serve::serve;
 
 pub use engine::arena::{CachePrecision, Limits};
 pub use engine::matrix::Matrix;
+pub use engine::sampler::Sampling;
 pub use refusal::Refusal;
 
-use core::fmt::Arguments;
+use core::fmt::{self, Arguments, Write as _};
 use core::hint::black_box;
 use engine::arena::ArenaLayout;
-use engine::format::{Packed, Prefix, Text, tokens};
-use engine::sampler::{LogitsHash, Sampler, Sampling};
-use engine::session::Session;
+use engine::format::{Packed, Prefix, Section, Text, tokens};
 use engine::stamp::{Stamp, number};
 use engine::weights::{Weights, table_len};
-use engine::workers::Host;
 
 /// What the program says of itself: hosts look for it in the image.
 static STAMP: [u8; Stamp::BYTES] =
@@ -27,25 +31,55 @@ static STAMP: [u8; Stamp::BYTES] =
 
 /// What a board brings.
 pub trait Board {
+    /// Its family, as its folder is called: `esp32c3`.
+    const NAME: &'static str;
     /// What [`Self::ticks`] counts: `instructions`, `microseconds`.
     const TICK: &'static str;
+    /// How many of them are a second; 0 where they are no time.
+    const TICKS_PER_SECOND: u32;
 
     /// A counter that only grows.
     fn ticks(&mut self) -> u64;
 
+    /// Writes to the console; what nobody takes is lost.
+    fn write(&mut self, bytes: &[u8]);
+
+    /// A byte that has come, if one has.
+    fn read(&mut self) -> Option<u8>;
+
+    /// The chip's revision: 100 times the major number and the minor; 0 where it is not read.
+    fn chip_revision(&mut self) -> u16 {
+        0
+    }
+
+    /// Starts again; a board that cannot does nothing.
+    fn restart(&mut self) {}
+
     /// Writes one line to the console.
-    fn line(&mut self, text: Arguments<'_>);
+    fn line(&mut self, text: Arguments<'_>)
+    where
+        Self: Sized,
+    {
+        let mut console = Console(self);
+        // A console takes all there is, or loses it: there is nobody to tell.
+        let _written = writeln!(console, "whittle: {text}");
+    }
 }
 
-/// What is asked, and how long the conversation may get.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The user's text.
-    pub prompt: &'a str,
-    /// Longest answer in tokens.
-    pub max_tokens: usize,
-    /// Context (at most the model's counts) and tokens of a prefill batch.
-    pub limits: Limits,
+struct Console<'b, B>(&'b mut B);
+
+impl<B: Board> fmt::Write for Console<'_, B> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The stamp of this firmware.
+#[must_use]
+fn stamp() -> Stamp {
+    // Read from where hosts look for it, so that the linker keeps it.
+    Stamp::find(black_box(&STAMP)).unwrap_or(Stamp::of_this_engine(0))
 }
 
 /// A packed model whose every byte has been checked.
@@ -55,6 +89,8 @@ pub struct Model<'m> {
     weights: Weights<'m>,
     cache: CachePrecision,
     prefix: Option<Prefix<'m>>,
+    bytes: &'m [u8],
+    provenance: &'m [u8],
 }
 
 /// The packed file at the start of `flash`: as many bytes as it says it has, or all there are.
@@ -76,10 +112,7 @@ impl<'m> Model<'m> {
         bytes: &'b [u8],
         table: &'m mut [Option<Matrix<'b>>],
     ) -> Result<Self, Refusal> {
-        // Read from where hosts look for it, so that the linker keeps it.
-        if let Some(stamp) = Stamp::find(black_box(&STAMP)) {
-            board.line(format_args!("firmware: {stamp}"));
-        }
+        board.line(format_args!("firmware: {}", stamp()));
         let packed = Packed::parse(bytes)?;
         for index in 0..packed.tensors() {
             packed.verify(index)?;
@@ -98,6 +131,8 @@ impl<'m> Model<'m> {
             weights,
             cache: packed.cache(),
             prefix: packed.prefix(),
+            bytes,
+            provenance: packed.section(Section::Provenance),
         })
     }
 
@@ -105,6 +140,21 @@ impl<'m> Model<'m> {
     #[must_use]
     pub const fn cache(&self) -> CachePrecision {
         self.cache
+    }
+
+    /// The packed file.
+    #[must_use]
+    pub const fn bytes(&self) -> &'m [u8] {
+        self.bytes
+    }
+
+    /// The name that the file says it has; empty where it says none.
+    #[must_use]
+    pub fn name(&self) -> &'m str {
+        // The first key of the section, which is TOML.
+        let text = str::from_utf8(self.provenance).unwrap_or_default();
+        let quoted = text.strip_prefix("name = \"").unwrap_or_default();
+        quoted.split_once('"').map_or("", |(name, _)| name)
     }
 
     /// The prefix, where every conversation begins with it and keeps keys and values as it does.
@@ -117,7 +167,7 @@ impl<'m> Model<'m> {
 
     /// 32-bit words of memory that [`answer`] needs for a prompt of so many bytes.
     #[must_use]
-    pub fn words(&self, prompt_bytes: usize, limits: Limits) -> usize {
+    pub fn words(&self, prompt_bytes: usize, limits: Limits, sampling: &Sampling) -> usize {
         let shape = self.weights.shape();
         // Saturates, as the arena does: a model may ask for more than a board can count.
         let prefix = self.prefix(limits).map_or(0, |p| p.positions());
@@ -125,17 +175,24 @@ impl<'m> Model<'m> {
             .words()
             .saturating_add(shape.vocab as usize)
             .saturating_add(self.prompt_room(prompt_bytes))
+            .saturating_add(history_words(limits, sampling))
     }
 
     /// The longest context that so many words of memory hold, at least 1; at most the model's.
     #[must_use]
-    pub fn longest_context(&self, prompt_bytes: usize, batch: usize, words: usize) -> usize {
+    pub fn longest_context(
+        &self,
+        prompt_bytes: usize,
+        batch: usize,
+        sampling: &Sampling,
+        words: usize,
+    ) -> usize {
         let limits = |context| Limits {
             context,
             batch,
             cache: self.cache(),
         };
-        let fits = |context| self.words(prompt_bytes, limits(context)) <= words;
+        let fits = |context| self.words(prompt_bytes, limits(context), sampling) <= words;
         let (mut low, mut high) = (1, self.weights.shape().context as usize);
         while low < high {
             let middle = high - (high - low) / 2;
@@ -180,108 +237,11 @@ impl<'m> Model<'m> {
     }
 }
 
-/// Answers one prompt, most likely token first, and prints each token as it comes.
-///
-/// `memory` holds the logits, the prompt's tokens, and the engine's arena.
-///
-/// # Errors
-/// When `memory` is too small, the prompt does not fit the context, or the model computes what is no
-/// finite number.
-pub fn answer<B: Board>(
-    board: &mut B,
-    model: &Model<'_>,
-    request: &Request<'_>,
-    memory: &mut [u32],
-) -> Result<(), Refusal> {
-    let shape = model.weights.shape();
-    let limits = Limits {
-        context: request.limits.context.min(shape.context as usize),
-        batch: request.limits.batch,
-        cache: request.limits.cache,
-    };
-    let (needed, vocab) = (
-        model.words(request.prompt.len(), limits),
-        shape.vocab as usize,
-    );
-    let found = memory.len();
-    let memory = memory
-        .get_mut(..needed)
-        .ok_or(Refusal::Memory { needed, found })?;
-    let (logits, memory) = memory.split_at_mut(vocab);
-    let logits: &mut [f32] = bytemuck::cast_slice_mut(logits);
-    let (prompt, arena) = memory.split_at_mut(model.prompt_room(request.prompt.len()));
-
-    let received = board.ticks();
-    let mut count = 0;
-    // The arena is idle until the session starts: it lends the tokenizer its room.
-    model.encode(request.prompt, arena, &mut |token| {
-        prompt[count] = token;
-        count += 1;
-    })?;
-    let mut session = Session::after(model.prefix(limits), shape, limits, arena)?;
-    let prompt = &prompt[session.position()..count];
-    let start = board.ticks();
-    session.forward(&model.weights, &Host::board(), prompt, logits)?;
-    let (count, ticks) = (prompt.len(), board.ticks() - start);
-    board.line(format_args!("prompt {count} tokens, {ticks} {}", B::TICK));
-    let asked = Asked {
-        max_tokens: request.max_tokens,
-        context: limits.context,
-        received,
-    };
-    decode(board, model, &asked, session, logits)
-}
-
-/// What is left to do once the prompt has been computed.
-struct Asked {
-    max_tokens: usize,
-    context: usize,
-    /// The counter when the prompt was there.
-    received: u64,
-}
-
-/// Draws token after token from `logits` `[vocab]`, which hold those of the prompt's last token.
-fn decode<B: Board>(
-    board: &mut B,
-    model: &Model<'_>,
-    asked: &Asked,
-    mut session: Session<'_>,
-    logits: &mut [f32],
-) -> Result<(), Refusal> {
-    let mut sampler = Sampler::new(Sampling::GREEDY);
-    let mut hash = LogitsHash::default();
-    let (mut drawn, mut steps, mut ticks) = (0, 0, 0);
-    let stop = loop {
-        if drawn == asked.max_tokens {
-            break "as long as asked";
-        }
-        hash.update(logits);
-        // Greedy, without a penalty: what was said does not matter.
-        let token = sampler.sample(logits, &[])?;
-        if model.text.is_stop(token) {
-            break "stop token";
-        }
-        drawn += 1;
-        let bytes = model.text.tokenizer.bytes(token);
-        let since = board.ticks() - asked.received;
-        board.line(format_args!(
-            "token {token} \"{}\" after {since} {}",
-            bytes.escape_ascii(),
-            B::TICK
-        ));
-        if session.position() == asked.context {
-            break "context full";
-        }
-        // Nothing follows the last token, so nobody asks for its logits.
-        if drawn < asked.max_tokens {
-            let start = board.ticks();
-            session.forward(&model.weights, &Host::board(), &[token], logits)?;
-            ticks += board.ticks() - start;
-            steps += 1;
-        }
-    };
-    board.line(format_args!("decode {steps} tokens, {ticks} {}", B::TICK));
-    board.line(format_args!("logits {:016x}", hash.0));
-    board.line(format_args!("done: {stop}"));
-    Ok(())
+/// Words that hold the conversation's tokens, where the sampler looks at them.
+fn history_words(limits: Limits, sampling: &Sampling) -> usize {
+    if sampling.repetition_penalty == 1.0 {
+        0
+    } else {
+        limits.context
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{Display, Formatter, Result};
 use engine::format::FormatError;
-use engine::sampler::NotFinite;
+use engine::sampler::{NotFinite, SamplingError};
 use engine::session::SessionError;
 use engine::weights::WeightsError;
 
@@ -36,6 +36,16 @@ pub enum Refusal {
     LongWord(usize),
     /// What the model computed is no finite number: the answer ends.
     NotFinite(NotFinite),
+    /// Tokens cannot be drawn as asked.
+    Sampling(SamplingError),
+    /// The flash holds no model: why.
+    NoModel(&'static str),
+}
+
+impl From<SamplingError> for Refusal {
+    fn from(error: SamplingError) -> Self {
+        Self::Sampling(error)
+    }
 }
 
 impl From<FormatError> for Refusal {
@@ -83,6 +93,8 @@ impl Display for Refusal {
                 write!(f, "a word of {bytes} bytes is too long for this memory")
             }
             Self::NotFinite(error) => write!(f, "the answer ends: {error}"),
+            Self::Sampling(error) => error.fmt(f),
+            Self::NoModel(why) => f.write_str(why),
         }
     }
 }

@@ -1,64 +1,98 @@
-//! The serial console: UART 0 on the pins where the chip's ROM has it, 115,200 baud.
+//! The serial console: UART 0 on the pins where the chip's ROM has it, 115,200 baud, and the chip's own USB. Boards have
+//! one or the other on their socket, so both are spoken on and listened to.
 
 use app::Board;
-use core::fmt::{Arguments, Write as _};
 use esp_hal::Blocking;
-use esp_hal::peripherals::{GPIO20, GPIO21, UART0};
-use esp_hal::time::Instant;
+use esp_hal::peripherals::{GPIO20, GPIO21, UART0, USB_DEVICE};
+use esp_hal::time::{Duration, Instant};
 use esp_hal::uart::{Config, Uart};
+use esp_hal::usb::usb_serial_jtag::UsbSerialJtag;
 
-/// UART 0.
-pub struct Console(Uart<'static, Blocking>);
+/// How long USB may take to fetch what was written before nobody is said to listen there: a host polls each millisecond.
+const USB_PATIENCE: Duration = Duration::from_millis(20);
+
+/// UART 0 and USB Serial/JTAG.
+pub struct Console {
+    uart: Uart<'static, Blocking>,
+    usb: UsbSerialJtag<'static, Blocking>,
+    /// Whether a host fetches what is written to USB. Without one each write would wait for good.
+    is_usb_heard: bool,
+}
 
 impl Console {
-    pub fn new(uart: UART0<'static>, tx: GPIO21<'static>, rx: GPIO20<'static>) -> Self {
+    pub fn new(
+        uart: UART0<'static>,
+        tx: GPIO21<'static>,
+        rx: GPIO20<'static>,
+        usb: USB_DEVICE<'static>,
+    ) -> Self {
         let uart = Uart::new(uart, Config::default()).expect("the default settings are in range");
-        Self(uart.with_tx(tx).with_rx(rx))
+        Self {
+            uart: uart.with_tx(tx).with_rx(rx),
+            usb: UsbSerialJtag::new(usb),
+            is_usb_heard: true,
+        }
     }
 
     /// The console as a panic takes it, whoever holds it.
     pub fn stolen() -> Option<Self> {
         // SAFETY: called when nothing else runs any more.
-        let (uart, tx) = unsafe { (UART0::steal(), GPIO21::steal()) };
+        let (uart, tx, usb) = unsafe { (UART0::steal(), GPIO21::steal(), USB_DEVICE::steal()) };
         let uart = Uart::new(uart, Config::default()).ok()?;
-        Some(Self(uart.with_tx(tx)))
+        Some(Self {
+            uart: uart.with_tx(tx),
+            usb: UsbSerialJtag::new(usb),
+            is_usb_heard: true,
+        })
     }
 
-    /// Waits for a line that is not empty; what does not fit `text` or is not UTF-8 is left out.
-    pub fn read_line<'t>(&mut self, text: &'t mut [u8]) -> &'t str {
-        let mut len = 0;
-        let mut byte = [0];
-        loop {
-            // A frame that came damaged is a character that did not come.
-            let Ok(1) = self.0.read(&mut byte) else {
-                continue;
-            };
-            match byte[0] {
-                b'\r' | b'\n' if len == 0 => {}
-                b'\r' | b'\n' => break,
-                byte if len < text.len() => {
-                    text[len] = byte;
-                    len += 1;
-                }
-                _ => {}
+    fn write_usb(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let start = Instant::now();
+            while self.is_usb_heard && self.usb.write_byte_nb(*byte).is_err() {
+                self.is_usb_heard = start.elapsed() < USB_PATIENCE;
             }
         }
-        text[..len]
-            .utf8_chunks()
-            .next()
-            .map_or("", |chunk| chunk.valid())
+        // What waits now is fetched with the host's next poll.
+        let _under_way = self.usb.flush_tx_nb();
     }
 }
 
 impl Board for Console {
+    const NAME: &'static str = "esp32c3";
     const TICK: &'static str = "microseconds";
+    const TICKS_PER_SECOND: u32 = 1_000_000;
 
     fn ticks(&mut self) -> u64 {
         Instant::now().duration_since_epoch().as_micros()
     }
 
-    fn line(&mut self, text: Arguments<'_>) {
-        // A UART without a listener loses lines; there is nobody to tell.
-        let _lost = writeln!(self.0, "whittle: {text}");
+    fn write(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        // A UART takes bytes whether anyone listens or not.
+        while let Ok(written @ 1..) = self.uart.write(rest) {
+            rest = &rest[written..];
+        }
+        self.write_usb(bytes);
+    }
+
+    fn read(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        // A byte that came damaged is one that did not come.
+        if let Ok(1) = self.uart.read_buffered(&mut byte) {
+            return Some(byte[0]);
+        }
+        let byte = self.usb.read_byte().ok()?;
+        self.is_usb_heard = true;
+        Some(byte)
+    }
+
+    fn chip_revision(&mut self) -> u16 {
+        let revision = esp_hal::efuse::chip_revision();
+        u16::from(revision.major) * 100 + u16::from(revision.minor)
+    }
+
+    fn restart(&mut self) {
+        esp_hal::system::software_reset()
     }
 }

@@ -1,8 +1,8 @@
 //! Whittle's firmware for ESP32-C3 boards: maps the model partition and answers prompts.
 //!
 //! The model partition follows the application, aligned to the 64 KiB pages of the flash mapping;
-//! its place is read from the partition table, which the host writes with every image. Each line on
-//! the serial console (115,200 baud) is a prompt.
+//! its place is read from the partition table, which the host writes with every image. Hosts and people
+//! talk to it over UART 0 (115,200 baud) and over the chip's USB.
 
 #![no_std]
 #![no_main]
@@ -11,7 +11,7 @@ mod console;
 mod partition;
 mod window;
 
-use app::{Board, Limits, Matrix, Model, Request, answer, packed_bytes};
+use app::{Board, Matrix, Model, Refusal, packed_bytes, serve};
 use console::Console;
 use esp_hal::clock::CpuClock;
 use esp_hal::main;
@@ -23,14 +23,6 @@ esp_bootloader_esp_idf::esp_app_desc!();
 const MEMORY_WORDS: usize = 64 * 1024;
 /// Tensors of 32 layers.
 const TABLE: usize = 32 * 18;
-/// Longest prompt.
-const PROMPT_BYTES: usize = 512;
-/// Longest answer in tokens; a full context ends it sooner.
-const MAX_TOKENS: usize = 256;
-/// A larger batch would read the flash less often while it takes in the prompt, at the price of
-/// activations that the context needs.
-const BATCH: usize = 1;
-
 static mut MEMORY: [u32; MEMORY_WORDS] = [0; MEMORY_WORDS];
 
 #[panic_handler]
@@ -46,40 +38,23 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 #[main]
 fn main() -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
-    let mut console = Console::new(peripherals.UART0, peripherals.GPIO21, peripherals.GPIO20);
+    let mut console = Console::new(
+        peripherals.UART0,
+        peripherals.GPIO21,
+        peripherals.GPIO20,
+        peripherals.USB_DEVICE,
+    );
     // SAFETY: this function runs once, on the only core, and nothing else refers to it.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
     let mut tensors: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
-    let Some(flash) = model_partition() else {
-        console.line(format_args!("refused: no model partition in the flash"));
-        panic!("nothing to run")
-    };
-    match Model::open(&mut console, packed_bytes(flash), &mut tensors) {
-        Ok(model) => converse(&mut console, &model, memory),
-        Err(refusal) => console.line(format_args!("refused: {refusal}")),
-    }
-    panic!("nothing to run")
-}
-
-/// Answers line after line.
-fn converse(console: &mut Console, model: &Model<'_>, memory: &mut [u32]) {
-    let mut text = [0; PROMPT_BYTES];
-    loop {
-        console.line(format_args!("ready"));
-        let prompt = console.read_line(&mut text);
-        let request = Request {
-            prompt,
-            max_tokens: MAX_TOKENS,
-            limits: Limits {
-                context: model.longest_context(prompt.len(), BATCH, memory.len()),
-                batch: BATCH,
-                cache: model.cache(),
-            },
-        };
-        if let Err(refusal) = answer(console, model, &request, memory) {
-            console.line(format_args!("refused: {refusal}"));
-        }
-    }
+    let model = model_partition()
+        .ok_or(Refusal::NoModel("no model partition in the flash"))
+        .and_then(|flash| Model::open(&mut console, packed_bytes(flash), &mut tensors));
+    serve(
+        &mut console,
+        model.as_ref().map_err(|refusal| *refusal),
+        memory,
+    )
 }
 
 /// As much of the model partition as the window shows; nothing when there is none.

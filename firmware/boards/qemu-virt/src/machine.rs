@@ -4,7 +4,6 @@
 
 use app::Board;
 use core::arch::{asm, global_asm};
-use core::fmt::{self, Arguments, Write};
 
 /// Transmit register of the NS16550A; QEMU's takes a byte at any time.
 const UART: *mut u8 = 0x1000_0000 as *mut u8;
@@ -51,7 +50,9 @@ extern "C" fn trap(cause: usize, program_counter: usize, value: usize) -> ! {
 pub struct Machine;
 
 impl Board for Machine {
+    const NAME: &'static str = "qemu-virt";
     const TICK: &'static str = "instructions";
+    const TICKS_PER_SECOND: u32 = 0;
 
     /// Instructions executed; exact under `-icount shift=0`.
     fn ticks(&mut self) -> u64 {
@@ -78,21 +79,16 @@ impl Board for Machine {
         }
     }
 
-    fn line(&mut self, text: Arguments<'_>) {
-        // Console writes below cannot fail.
-        let _written = writeln!(Console, "whittle: {text}");
-    }
-}
-
-struct Console;
-
-impl Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             // SAFETY: the machine's UART is at this address.
-            unsafe { UART.write_volatile(byte) }
+            unsafe { UART.write_volatile(*byte) }
         }
-        Ok(())
+    }
+
+    /// The request lies in memory: nothing is asked over the console.
+    fn read(&mut self) -> Option<u8> {
+        None
     }
 }
 

@@ -8,7 +8,10 @@
 
 mod machine;
 
-use app::{Board, CachePrecision, Limits, Matrix, Model, Refusal, Request, answer, packed_bytes};
+use app::{
+    Board, CachePrecision, Limits, Lines, Matrix, Model, Refusal, Request, Sampling, answer,
+    packed_bytes,
+};
 use core::slice;
 use machine::{Machine, Outcome, exit};
 
@@ -75,6 +78,7 @@ fn run(board: &mut Machine) -> Result<(), Refusal> {
             batch: word(3),
             cache: CachePrecision::from_bits(word(5)).unwrap_or(model.cache()),
         },
+        sampling: Sampling::GREEDY,
     };
-    answer(board, &model, &request, memory)
+    answer(board, &model, &request, memory, &mut Lines)
 }

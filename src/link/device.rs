@@ -1,0 +1,124 @@
+//! Where a board is: a serial port, or a board made of software.
+
+use super::{FlashError, FlashOptions, Flashed, Image, Reset};
+use crate::job::Job;
+use std::path::Path;
+#[cfg(unix)]
+use {super::FakeBoard, super::fake_board::Start, crate::whole_file, std::path::PathBuf};
+
+/// What the port of the emulated board is called.
+pub const EMULATED: &str = "sim:esp32-c3";
+/// The same without a memory: each is a new one, with as much flash as it is asked for.
+pub const FAKE: &str = "fake";
+
+/// A board that can be written and talked to.
+#[derive(Debug)]
+pub enum Device {
+    /// On a serial port of this machine.
+    Serial(String),
+    /// An ESP32-C3 made of software.
+    #[cfg(unix)]
+    Emulated(Box<Emulated>),
+}
+
+/// An emulated board, and where its flash is kept.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Emulated {
+    board: FakeBoard,
+    /// None for one that is new each time, and where this account keeps nothing.
+    file: Option<PathBuf>,
+}
+
+/// Flash of the emulated board: that of an ESP32-C3-DevKitM-1.
+pub const EMULATED_FLASH_BYTES: usize = 4 << 20;
+
+impl Device {
+    /// The board behind the name of a port: [`EMULATED`], whose flash is kept in `folder` from one run to the next,
+    /// [`FAKE`], which has `flash_bytes` and forgets them, or a port of this machine.
+    ///
+    /// # Errors
+    /// When this system cannot run an emulated board.
+    pub fn open(port: &str, folder: Option<&Path>, flash_bytes: usize) -> Result<Self, FlashError> {
+        if port != EMULATED && port != FAKE {
+            return Ok(Self::Serial(port.to_owned()));
+        }
+        #[cfg(unix)]
+        {
+            let folder = folder.filter(|_| port == EMULATED);
+            let file = folder.map(|folder| folder.join("esp32-c3.flash"));
+            let bytes = if port == EMULATED {
+                EMULATED_FLASH_BYTES
+            } else {
+                flash_bytes
+            };
+            let kept = file.as_ref().and_then(|file| std::fs::read(file).ok());
+            let kept = kept.filter(|flash| flash.len() == bytes);
+            let flash = kept.unwrap_or_else(|| vec![0xFF; bytes]);
+            let board = FakeBoard::holding(flash).map_err(FlashError::Emulated)?;
+            Ok(Self::Emulated(Box::new(Emulated { board, file })))
+        }
+        #[cfg(not(unix))]
+        {
+            let _nowhere = (folder, flash_bytes);
+            Err(FlashError::Emulated(std::io::ErrorKind::Unsupported.into()))
+        }
+    }
+
+    /// The port to talk to.
+    #[must_use]
+    pub fn port(&self) -> &str {
+        match self {
+            Self::Serial(port) => port,
+            #[cfg(unix)]
+            Self::Emulated(emulated) => emulated.board.port(),
+        }
+    }
+
+    /// How this board gets into its loader and back.
+    #[must_use]
+    pub const fn reset(&self) -> Reset {
+        match self {
+            Self::Serial(_) => Reset::Board,
+            #[cfg(unix)]
+            Self::Emulated(_) => Reset::None,
+        }
+    }
+
+    /// As [`super::flash`]; then the board runs what was written.
+    ///
+    /// # Errors
+    /// As [`super::flash`].
+    pub fn flash(
+        &self,
+        image: &Image,
+        options: &FlashOptions,
+        job: &Job<'_>,
+    ) -> Result<Flashed, FlashError> {
+        match self {
+            Self::Serial(port) => super::flash(port, image, options, job),
+            #[cfg(unix)]
+            Self::Emulated(emulated) => {
+                let options = FlashOptions {
+                    reset: Reset::None,
+                    ..*options
+                };
+                emulated.board.reset(Start::Loader);
+                let flashed = super::flash(emulated.board.port(), image, &options, job);
+                emulated.board.reset(Start::Program);
+                emulated.keep();
+                flashed
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Emulated {
+    /// Keeps the flash for the next run. A board that nobody could keep has been one all the same.
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        let kept = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let _without = kept.and_then(|()| whole_file::write(file, &self.board.flash()));
+    }
+}
