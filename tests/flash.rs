@@ -12,7 +12,7 @@ use firmware::{firmware, firmware_at};
 use std::sync::atomic::{AtomicU64, Ordering};
 use whittle::board::Board;
 use whittle::job::{CancelToken, Job, Progress};
-use whittle::link::fake_board::{Fault, commands};
+use whittle::link::fake_board::{Fault, Fuses, commands};
 use whittle::link::{
     FakeBoard, FlashError, FlashOptions, Flashed, Image, ImageError, Loader, Part, Reset, flash,
 };
@@ -304,5 +304,56 @@ fn a_damaged_firmware_is_an_error_and_never_a_crash() {
                 Err(other) => panic!("byte {at} = {value}: {other}"),
             }
         }
+    }
+}
+
+/// What is said of a chip that is not written to.
+fn refused(fuses: Fuses) -> String {
+    let board = FakeBoard::with_fuses(fuses).unwrap();
+    let error = write(&board, &image(&noise(9, 1000))).unwrap_err();
+    let begun = [commands::FLASH_BEGIN, commands::FLASH_DEFL_BEGIN];
+    assert_eq!(begun.map(|command| board.count(command)), [0, 0], "{error}");
+    assert!(board.flash().iter().all(|byte| *byte == 0xFF));
+    error.to_string()
+}
+
+/// A chip with flags, a count and a revision.
+fn fuses(security_flags: u32, flash_crypt_count: u8, revision: u16) -> Fuses {
+    Fuses {
+        revision,
+        security_flags,
+        flash_crypt_count,
+    }
+}
+
+#[test]
+fn a_locked_board_is_refused_before_anything_is_written() {
+    for (flags, count, lock) in [
+        (1, 0, "secure boot on"),
+        (0, 1, "flash encryption on"),
+        (0, 7, "flash encryption on"),
+        (5, 1, "secure download mode on"),
+        (4, 0, "secure download mode on"),
+    ] {
+        let said = refused(fuses(flags, count, 3));
+        let advice = "whittle flash --parts FOLDER";
+        assert!(said.contains(lock) && said.contains(advice), "{said}");
+    }
+    // Encryption that was turned on and off again.
+    let board = FakeBoard::with_fuses(fuses(0, 3, 3)).unwrap();
+    write(&board, &image(&noise(9, 1000))).unwrap();
+}
+
+#[test]
+fn a_revision_that_the_bootloader_is_not_for_is_refused_before_anything_is_written() {
+    for (revision, found) in [(2, "0.2"), (200, "2.0"), (301, "3.1")] {
+        let said = refused(fuses(0, 0, revision));
+        let range = "the bootloader is for chip revisions 0.3 to 1.99";
+        let expected = format!("has {found}: nothing was written");
+        assert!(said.contains(range) && said.contains(&expected), "{said}");
+    }
+    for revision in [4, 101] {
+        let board = FakeBoard::with_fuses(fuses(0, 0, revision)).unwrap();
+        write(&board, &image(&noise(9, 1000))).unwrap();
     }
 }

@@ -8,6 +8,7 @@ use crate::board::Board;
 use crate::catalog::{Cache, DEFAULT_MODEL, Entry};
 use crate::compress::compress;
 use crate::estimate::{ModelShape, Options, RuntimeMemory, estimate, plan};
+use crate::link::{FlashOptions, Flashed, Image};
 use crate::model::Model;
 use crate::packed::intent::AnswerParts;
 use crate::packed::{Conversation, PackedModel, Question, WeightSource};
@@ -18,6 +19,7 @@ use crate::voice::ModelAssistant;
 use crate::voice::wav::{self, Recording};
 use crate::whole_file::Scratch;
 use crate::workers::Processor;
+use anyhow::{Context as _, bail};
 use engine::dialogue::Dialogue;
 use engine::sampler::Sampling;
 use serde_json::{Value, json};
@@ -251,7 +253,7 @@ fn flash_fake(
             super::flash::image(&board, None, packed.bytes())?
         }
     };
-    let flashed = super::flash::write_fake(&image, output)?;
+    let flashed = write_fake(&image, output)?;
     if !text.is_empty() {
         text += "\n             ";
     }
@@ -263,6 +265,35 @@ fn flash_fake(
     );
     let figures = json!({"recipe": name, "refused": refused, "flashed": flashed});
     steps.done("flash", start, figures, &text)
+}
+
+/// Writes an image to a fake board with the flash that it is for, and reads it back.
+fn write_fake(image: &Image, output: &Output) -> anyhow::Result<Flashed> {
+    #[cfg(unix)]
+    {
+        let bytes = usize::try_from(image.flash_bytes)?;
+        let board = crate::link::FakeBoard::with_flash(bytes, &[])
+            .context("cannot start the fake board")?;
+        let options = FlashOptions {
+            reset: crate::link::Reset::None,
+            ..FlashOptions::default()
+        };
+        let flashed =
+            output.with_bar(|job| crate::link::flash(board.port(), image, &options, job))?;
+        let held = board.flash();
+        for segment in &image.segments {
+            let start = segment.address as usize;
+            if held.get(start..start + segment.bytes.len()) != Some(segment.bytes.as_slice()) {
+                bail!("the fake board holds something else at {start:#x} than was written");
+            }
+        }
+        Ok(flashed)
+    }
+    #[cfg(not(unix))]
+    {
+        let _nowhere = (image, output);
+        bail!("the fake board needs a pseudo-terminal, which this system does not have");
+    }
 }
 
 /// Prints each step when it is done, or all of them as one object at the end.

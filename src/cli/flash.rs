@@ -4,13 +4,15 @@ use super::Output;
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::link::{
-    Deployed, Device, EMULATED, Firmware, FlashOptions, Flashed, Image, ImageError, Loader, Port,
+    Deployed, Device, EMULATED, Firmware, FlashOptions, Image, ImageError, Loader, Port, Segment,
     deploy, ports, prebuilt,
 };
 use crate::packed::PackedModel;
+use crate::whole_file::WholeFolder;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Write a packed model and its firmware to a board; only what changed is sent
@@ -22,8 +24,12 @@ pub(super) struct FlashArgs {
     #[arg(long, value_name = "ID|FILE")]
     board: PathBuf,
     /// Serial port of the board; sim:esp32-c3 is an emulated one that keeps its flash, "fake" one that is new each time
-    #[arg(long)]
-    port: String,
+    #[arg(long, required_unless_present = "parts")]
+    port: Option<String>,
+    /// Write what belongs into the flash to this folder instead, part by part, with offsets and the vendor's commands to
+    /// sign, encrypt and write them: for products whose chips are locked
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["port", "rom_loader", "no_hello"])]
+    parts: Option<PathBuf>,
     /// Firmware of your own: an ELF file for the board's chip; otherwise the one that comes with Whittle
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -59,6 +65,11 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let board = Board::open(&args.board)?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let image = image(&board, args.firmware.as_deref(), packed.bytes())?;
+    let port = match (&args.parts, &args.port) {
+        (Some(folder), _) => return write_parts(&image, folder, output),
+        (None, Some(port)) => port,
+        (None, None) => bail!("expected a port"),
+    };
     let loader = if args.rom_loader {
         Loader::Rom
     } else {
@@ -69,7 +80,7 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         baud: args.baud,
         ..FlashOptions::default()
     };
-    let device = open(&args.port, usize::try_from(image.flash_bytes)?)?;
+    let device = open(port, usize::try_from(image.flash_bytes)?)?;
     let deployed = output.with_bar(|job| {
         if args.no_hello {
             let flashed = device.flash(&image, &options, job)?;
@@ -83,7 +94,7 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     })?;
     let report = FlashReport {
         board: board.id.clone(),
-        port: args.port.clone(),
+        port: port.clone(),
         model_bytes: packed.bytes().len() as u64,
         image_bytes: image.bytes(),
         firmware: image.firmware,
@@ -94,6 +105,50 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         Some(why) => bail!("written and verified; but {why}"),
         None => Ok(()),
     }
+}
+
+/// The folder of parts: a file for each, and a page.
+fn write_parts(image: &Image, folder: &Path, output: &Output) -> anyhow::Result<()> {
+    const PAGE: &str = "FLASH.md";
+    let failed = || format!("cannot write {}", folder.display());
+    let files: Vec<&str> = image
+        .segments
+        .iter()
+        .map(|segment| segment.part.file_name())
+        .collect();
+    let required: Vec<&str> = files.iter().copied().chain([PAGE]).collect();
+    let mut whole = WholeFolder::create(folder, &required, &[]).with_context(failed)?;
+    for segment in &image.segments {
+        let mut file = whole.file(segment.part.file_name()).with_context(failed)?;
+        file.write_all(&segment.bytes)
+            .and_then(|()| file.flush())
+            .with_context(failed)?;
+    }
+    let mut page = whole.file(PAGE).with_context(failed)?;
+    page.write_all(image.page().as_bytes())
+        .and_then(|()| page.flush())
+        .with_context(failed)?;
+    drop(page);
+    whole.finish().with_context(failed)?;
+    let parts = image.segments.iter().map(|segment| {
+        serde_json::json!({
+            "file": segment.part.file_name(),
+            "offset": segment.address,
+            "bytes": segment.bytes.len(),
+        })
+    });
+    let report = serde_json::json!({ "folder": folder.display().to_string(), "parts": parts.collect::<Vec<_>>() });
+    output.emit(&report, |_| {
+        let line = |segment: &Segment| {
+            let (name, bytes) = (segment.part.file_name(), segment.bytes.len());
+            format!("{:#09x}  {bytes:>9} bytes  {name}\n", segment.address)
+        };
+        let lines: String = image.segments.iter().map(line).collect();
+        format!(
+            "{lines}{}: how to sign, encrypt and write them",
+            folder.join(PAGE).display()
+        )
+    })
 }
 
 /// What was done, for people.
@@ -155,33 +210,4 @@ pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> any
         },
     };
     Ok(Image::new(board, &firmware, model)?)
-}
-
-/// Writes an image to a fake board with the flash that it is for, and reads it back.
-pub(super) fn write_fake(image: &Image, output: &Output) -> anyhow::Result<Flashed> {
-    #[cfg(unix)]
-    {
-        let bytes = usize::try_from(image.flash_bytes)?;
-        let board = crate::link::FakeBoard::with_flash(bytes, &[])
-            .context("cannot start the fake board")?;
-        let options = FlashOptions {
-            reset: crate::link::Reset::None,
-            ..FlashOptions::default()
-        };
-        let flashed =
-            output.with_bar(|job| crate::link::flash(board.port(), image, &options, job))?;
-        let held = board.flash();
-        for segment in &image.segments {
-            let start = segment.address as usize;
-            if held.get(start..start + segment.bytes.len()) != Some(segment.bytes.as_slice()) {
-                bail!("the fake board holds something else at {start:#x} than was written");
-            }
-        }
-        Ok(flashed)
-    }
-    #[cfg(not(unix))]
-    {
-        let _nowhere = (image, output);
-        bail!("the fake board needs a pseudo-terminal, which this system does not have");
-    }
 }

@@ -1,10 +1,10 @@
 //! One session with a board's loader: connect, check, write the pieces that differ, verify, reset.
 
-use super::{FlashError, FlashOptions, Flashed, Image, Loader, Part, Reset, chain};
+use super::{FlashError, FlashOptions, Flashed, Image, Loader, Lock, Part, Reset, Revision, chain};
 use crate::job::Job;
 use espflash::connection::{Connection, ResetAfterOperation, ResetBeforeOperation};
 use espflash::flasher::{Flasher, SpiAttachParams};
-use espflash::target::ProgressCallbacks;
+use espflash::target::{Chip, ProgressCallbacks};
 use serialport::{ClearBuffer, FlowControl, SerialPort as _, SerialPortType, UsbPortInfo};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -58,13 +58,11 @@ fn talk(
 ) -> Result<Flashed, Failure> {
     job.report("Connecting", 0, 0).map_err(FlashError::from)?;
     let mut flasher = connect(port, image, options)?;
-    if flasher.secure_download_mode() {
-        return Err(FlashError::Locked {
-            port: port.to_owned(),
-        }
-        .into());
-    }
+    require_unlocked(&mut flasher, port)?;
     let info = flasher.device_info().map_err(link)?;
+    if let Some((major, minor)) = info.revision {
+        require_revision(image, port, major * 100 + minor)?;
+    }
     let has_bytes = u64::from(info.flash_size.size());
     if image.end() > has_bytes {
         let (port, needs_bytes) = (port.to_owned(), image.end());
@@ -85,6 +83,60 @@ fn talk(
         verified_bytes: written_bytes + unchanged_bytes,
         attempts: 1,
     })
+}
+
+/// Fails where the maker of a product has locked its chip.
+fn require_unlocked(flasher: &mut Flasher, port: &str) -> Result<(), Failure> {
+    // ESP32 Technical Reference Manuals, "Secure Boot" and "External Memory Encryption": an odd number of bits of the
+    // count turns encryption on. The first ESP32 does not tell.
+    const SECURE_BOOT: u32 = 1;
+    let lock = if flasher.secure_download_mode() {
+        Some(Lock::SecureDownload)
+    } else if flasher.chip() == Chip::Esp32 {
+        None
+    } else {
+        let told = flasher.security_info().map_err(link)?;
+        let is_encrypted = told.flash_crypt_cnt.count_ones() % 2 == 1;
+        match told.flags & SECURE_BOOT {
+            0 => is_encrypted.then_some(Lock::FlashEncryption),
+            _ => Some(Lock::SecureBoot),
+        }
+    };
+    match lock {
+        None => Ok(()),
+        Some(lock) => Err(FlashError::Locked {
+            port: port.to_owned(),
+            lock,
+        }
+        .into()),
+    }
+}
+
+/// Fails where bootloader or firmware would refuse the chip, or be wrong for it.
+fn require_revision(image: &Image, port: &str, found: u32) -> Result<(), Failure> {
+    let found = Revision(u16::try_from(found).unwrap_or(u16::MAX));
+    for segment in &image.segments {
+        let part = match segment.part {
+            Part::Bootloader => "bootloader",
+            Part::Firmware => "firmware",
+            Part::PartitionTable | Part::Model => continue,
+        };
+        let Some((least, most)) = segment.revisions() else {
+            continue;
+        };
+        if found < least || found > most {
+            let port = port.to_owned();
+            return Err(FlashError::Revision {
+                port,
+                part,
+                least,
+                most,
+                found,
+            }
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether the port is still there; ports of Windows have no path and count as there.

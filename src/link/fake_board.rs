@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use super::fake_rom::command as commands;
+pub use super::fake_rom::{Fuses, command as commands};
 
 /// Something that goes wrong once. `command` is one of [`commands`]; `nth` counts from 1 since start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,16 @@ impl FakeBoard {
     /// When the system has no pseudo-terminal or thread left.
     pub fn start(faults: &[Fault]) -> std::io::Result<Self> {
         Self::with_flash(FLASH_BYTES, faults)
+    }
+
+    /// Starts a board of a chip with these eFuses.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_fuses(fuses: Fuses) -> std::io::Result<Self> {
+        let mut rom = Rom::new(FLASH_BYTES);
+        rom.burn(fuses);
+        Self::run(rom, None, &[])
     }
 
     /// Starts a board that holds what an earlier one left, as [`Self::flash`] gave it, and runs it.

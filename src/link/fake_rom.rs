@@ -24,8 +24,9 @@ const SPI_COMMAND_START: u32 = 1 << 18;
 const SPI_DATA: u32 = 0x6000_2058;
 /// The two words of the MAC address in the eFuses.
 const EFUSE_MAC: [(u32, u32); 2] = [(0x6000_8844, 0x1122_3344), (0x6000_8848, 0x0000_5566)];
-/// The word of the eFuses that holds the minor number of the chip's revision, at bit 18: 0.3, which boards of today have.
-const EFUSE_REVISION: (u32, u32) = (0x6000_8850, 3 << 18);
+/// Words of the eFuses that hold the chip's revision: the minor number's low bits at bit 18 of the first; its high bit at 23
+/// and the major number at 24 of the second.
+const EFUSE_REVISION: [u32; 2] = [0x6000_8850, 0x6000_8858];
 
 /// Error codes of the ROM.
 const INVALID_MESSAGE: u8 = 5;
@@ -73,10 +74,33 @@ enum Write {
     },
 }
 
+/// What is burnt into the chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fuses {
+    /// 100 times the major number of the chip's revision and the minor.
+    pub revision: u16,
+    /// As `GET_SECURITY_INFO` has them: bit 0 secure boot, bit 2 secure download.
+    pub security_flags: u32,
+    /// An odd number of its bits turns flash encryption on.
+    pub flash_crypt_count: u8,
+}
+
+impl Default for Fuses {
+    /// A chip as boards of today have it: revision 0.3, open.
+    fn default() -> Self {
+        Self {
+            revision: 3,
+            security_flags: 0,
+            flash_crypt_count: 0,
+        }
+    }
+}
+
 /// The loader and the flash that it writes.
 #[derive(Debug)]
 pub(super) struct Rom {
     pub(super) flash: Vec<u8>,
+    fuses: Fuses,
     /// A bit of this address flips whenever it is written.
     pub(super) worn: Option<usize>,
     loader: Running,
@@ -94,21 +118,41 @@ impl Rom {
     /// A chip with an erased flash of `flash_bytes`, rounded up to a power of two.
     pub(super) fn new(flash_bytes: usize) -> Self {
         let flash = vec![0xFF; flash_bytes.next_power_of_two()];
-        let registers = EFUSE_MAC.into_iter().chain([EFUSE_REVISION]).collect();
-        Self {
+        let registers = EFUSE_MAC.into_iter().collect();
+        let mut rom = Self {
             flash,
+            fuses: Fuses::default(),
             worn: None,
             loader: Running::Rom,
             registers,
             write: None,
-        }
+        };
+        rom.burn(Fuses::default());
+        rom
     }
 
     /// The registers that hold the chip's eFuses.
     pub(super) fn fuses(&self) -> BTreeMap<u32, u32> {
-        let addresses = EFUSE_MAC.into_iter().chain([EFUSE_REVISION]);
-        let kept = addresses.filter_map(|(address, _)| self.registers.get_key_value(&address));
+        let addresses = EFUSE_MAC
+            .map(|(address, _)| address)
+            .into_iter()
+            .chain(EFUSE_REVISION);
+        let kept = addresses.filter_map(|address| self.registers.get_key_value(&address));
         kept.map(|(address, value)| (*address, *value)).collect()
+    }
+
+    /// Burns eFuses.
+    pub(super) fn burn(&mut self, fuses: Fuses) {
+        let (major, minor) = (
+            u32::from(fuses.revision / 100),
+            u32::from(fuses.revision % 100),
+        );
+        let words = [
+            (minor & 7) << 18,
+            (minor >> 3 & 1) << 23 | (major & 3) << 24,
+        ];
+        self.registers.extend(EFUSE_REVISION.into_iter().zip(words));
+        self.fuses = fuses;
     }
 
     /// Answers one request `00 op len16 chk32 data` with encoded frames; nothing to what is no request.
@@ -161,7 +205,9 @@ impl Rom {
         let argument = |index| word(data, index).ok_or(INVALID_MESSAGE);
         match op {
             command::GET_SECURITY_INFO => {
-                answer.body = [0; 12].to_vec();
+                answer.body = self.fuses.security_flags.to_le_bytes().to_vec();
+                answer.body.push(self.fuses.flash_crypt_count);
+                answer.body.extend([0; 7]);
                 answer.body.extend(CHIP_ID.to_le_bytes());
                 answer.body.extend(3_u32.to_le_bytes());
             }

@@ -3,7 +3,7 @@
 //! The model has a partition of its own, aligned to the pages of the flash mapping, that takes the
 //! rest of the flash: a larger model later leaves the partition table as it is.
 
-use super::{Firmware, elf};
+use super::{Firmware, Revision, elf};
 use crate::board::{Board, FlashMethod};
 use crate::estimate::{APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, MODEL_ALIGNMENT_BYTES};
 use engine::format::MAGIC;
@@ -42,6 +42,39 @@ pub struct Segment {
     pub address: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
+}
+
+impl Part {
+    /// What a file of it is called.
+    #[must_use]
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Bootloader => "bootloader.bin",
+            Self::PartitionTable => "partition-table.bin",
+            Self::Firmware => "firmware.bin",
+            Self::Model => "model.whittle",
+        }
+    }
+}
+
+impl Segment {
+    /// Revisions of the chip that a bootloader or a firmware says it is for; `None` for other bytes.
+    ///
+    /// ESP-IDF Programming Guide, "App Image Format": two 16-bit numbers from byte 15 on. No last one is all bits, or none.
+    pub(super) fn revisions(&self) -> Option<(Revision, Revision)> {
+        let [0xE9, header @ ..] = self.bytes.as_slice() else {
+            return None;
+        };
+        let number = |at: usize| {
+            header
+                .get(at - 1..)?
+                .first_chunk()
+                .map(|n| u16::from_le_bytes(*n))
+        };
+        let (least, most) = (number(15)?, number(17)?);
+        let most = if most == 0 { u16::MAX } else { most };
+        Some((Revision(least), Revision(most)))
+    }
 }
 
 /// Everything that a board's flash shall hold.
@@ -157,6 +190,60 @@ impl Image {
             flash_bytes,
             firmware: facts,
         })
+    }
+
+    /// How to write the image by the vendor's tools, plain or to a locked chip, as Markdown.
+    ///
+    /// Source: Espressif's documentation of `esptool` and `espsecure` (version 5), and ESP-IDF Programming Guide, "Secure Boot
+    /// V2" and "Flash Encryption".
+    #[must_use]
+    pub fn page(&self) -> String {
+        let chip = self.chip.to_string();
+        let listed = |suffix: &str| {
+            let part = |segment: &Segment| {
+                format!(
+                    " {:#x} {}{suffix}",
+                    segment.address,
+                    segment.part.file_name()
+                )
+            };
+            self.segments.iter().map(part).collect::<String>()
+        };
+        let each = |command: &dyn Fn(&Segment) -> Option<String>| {
+            let lines = self.segments.iter().filter_map(command);
+            lines
+                .map(|line| format!("    {line}\n"))
+                .collect::<String>()
+        };
+        let sign = each(&|segment| match segment.part {
+            Part::Bootloader | Part::Firmware => {
+                let name = segment.part.file_name();
+                Some(format!(
+                    "espsecure sign-data --version 2 --keyfile SIGNING_KEY.pem --output signed-{name} {name}"
+                ))
+            }
+            Part::PartitionTable | Part::Model => None,
+        });
+        let encrypt = each(&|segment| {
+            let (name, address) = (segment.part.file_name(), segment.address);
+            Some(format!(
+                "espsecure encrypt-flash-data --aes-xts --keyfile ENCRYPTION_KEY.bin --address {address:#x} --output {name}.encrypted {name}"
+            ))
+        });
+        format!(
+            "# Parts for the flash of an {chip}\n\n\
+             A chip without locks takes them as they are:\n\n    \
+             esptool --chip {chip} --port PORT write-flash{plain}\n\n\
+             ## Secure boot\n\nThe bootloader and the firmware are not signed. With the product's key:\n\n{sign}\n\
+             Then write the signed files in place of the plain ones.\n\n\
+             ## Flash encryption\n\nWith the key that the chip has (a chip that made its own can only be written through its \
+             own update):\n\n{encrypt}\n    \
+             esptool --chip {chip} --port PORT write-flash{encrypted}\n\n\
+             The partition table does not mark the model as encrypted; the firmware reads it through the flash cache, which \
+             decrypts it. None of this was tried on a locked chip.\n",
+            plain = listed(""),
+            encrypted = listed(".encrypted"),
+        )
     }
 
     /// Bytes to write.

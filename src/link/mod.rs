@@ -85,6 +85,37 @@ impl Default for FlashOptions {
     }
 }
 
+/// What a product's maker has burnt into a chip against other people's programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// It starts what is signed with the maker's key.
+    SecureBoot,
+    /// It decrypts what it reads from flash with a key that nobody can read.
+    FlashEncryption,
+    /// Its loader neither tells nor takes most things.
+    SecureDownload,
+}
+
+impl std::fmt::Display for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SecureBoot => "secure boot on",
+            Self::FlashEncryption => "flash encryption on",
+            Self::SecureDownload => "secure download mode on",
+        })
+    }
+}
+
+/// Revision of a chip: 100 times the major number and the minor, as images have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(pub u16);
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0 / 100, self.0 % 100)
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flashed {
@@ -151,11 +182,32 @@ pub enum FlashError {
         /// Flash of the board.
         has_bytes: u64,
     },
-    /// The chip is locked by its eFuses.
-    #[error("the board on {port} is in secure download mode, which Whittle does not write")]
+    /// The chip is locked by its eFuses: what is written plainly would not start, or not be taken.
+    #[error(
+        "the board on {port} has {lock}, so nothing was written: `whittle flash --parts FOLDER` writes the parts, their \
+         offsets and the commands that sign and encrypt them with the product's own keys"
+    )]
     Locked {
         /// The port.
         port: String,
+        /// What locks it.
+        lock: Lock,
+    },
+    /// The bootloader or the firmware is not for this revision of the chip.
+    #[error(
+        "the {part} is for chip revisions {least} to {most}, the board on {port} has {found}: nothing was written"
+    )]
+    Revision {
+        /// The port.
+        port: String,
+        /// Bootloader or firmware.
+        part: &'static str,
+        /// First revision that it is for.
+        least: Revision,
+        /// The last.
+        most: Revision,
+        /// That of the chip.
+        found: Revision,
     },
     /// The flash holds something else than was written.
     #[error("the {bytes} bytes at {address:#x} do not read back as written: the flash may be worn")]

@@ -15,6 +15,8 @@ mod formats;
 mod json;
 mod measured;
 mod numbers;
+#[cfg(feature = "flash")]
+mod parts;
 mod paths;
 mod rewritten;
 #[path = "../support/tiny_model.rs"]

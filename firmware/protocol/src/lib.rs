@@ -1,6 +1,6 @@
 //! What a host and a board say to each other over a serial line: the whole contract on one screen.
 //!
-//! A host sends [`Request`]s, a board answers with [`Event`]s. Each is a frame ([`frame`]): version, message (postcard),
+//! A host sends [`Request`]s, a board answers with [`Event`]s. Each is a frame ([`encode`]): version, message (postcard),
 //! CRC-32, in COBS between two zeros. The same line carries text for people: a line that ends with a line feed is a
 //! prompt, and is answered in lines that begin with `whittle: `. So any terminal can talk to a board, and noise between
 //! two frames is a line that nobody understands. [`Receiver`] tells the two apart.

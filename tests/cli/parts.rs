@@ -1,0 +1,54 @@
+//! What a locked product is given instead of being written: the parts of its flash.
+
+use super::Bench;
+use std::fs;
+
+#[test]
+fn the_parts_of_an_image_go_to_a_folder_with_the_commands_that_write_them() {
+    let bench = Bench::new();
+    let pack = [
+        "compress",
+        "tiny.gguf",
+        "--recipe",
+        "balanced-4bit",
+        "--out",
+        "m.whittle",
+    ];
+    assert!(bench.run(&pack).status.success());
+    let parts = [
+        "flash",
+        "m.whittle",
+        "--board",
+        "esp32-c3",
+        "--parts",
+        "parts",
+    ];
+    let report = bench.json(&parts);
+    let listed = report["parts"].as_array().unwrap();
+    assert_eq!(listed.len(), 4, "{report}");
+    let page = fs::read_to_string(bench.path("parts/FLASH.md")).unwrap();
+    for part in listed {
+        let name = part["file"].as_str().unwrap();
+        let bytes = fs::read(bench.path("parts").join(name)).unwrap();
+        assert_eq!(
+            bytes.len() as u64,
+            part["bytes"].as_u64().unwrap(),
+            "{name}"
+        );
+        let written = format!(" {:#x} {name}", part["offset"].as_u64().unwrap());
+        assert!(page.contains(&written), "{page}");
+    }
+    let model = fs::read(bench.path("parts/model.whittle")).unwrap();
+    assert_eq!(model, fs::read(bench.path("m.whittle")).unwrap());
+    // Again over its own, and over nothing else.
+    assert!(bench.run(&parts).status.success());
+    fs::write(bench.path("parts/mine.txt"), "mine").unwrap();
+    assert!(!bench.run(&parts).status.success());
+    assert_eq!(
+        fs::read_to_string(bench.path("parts/mine.txt")).unwrap(),
+        "mine"
+    );
+    // One or the other.
+    let neither = bench.run(&["flash", "m.whittle", "--board", "esp32-c3"]);
+    assert_eq!(neither.status.code(), Some(2));
+}
