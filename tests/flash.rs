@@ -120,9 +120,19 @@ fn cancelling_stops_after_the_piece_at_hand_and_a_later_run_finishes() {
     let job = Job::new(&stop, cancel.clone());
     let result = flash(board.port(), &image, &options(Loader::Rom), &job);
     assert!(
-        matches!(result, Err(FlashError::Cancelled(_))),
+        matches!(
+            result,
+            Err(FlashError::Stopped {
+                part: Part::Model,
+                ..
+            })
+        ),
         "{result:?}"
     );
+    let said = result.unwrap_err().to_string();
+    let expected = "cancelled: the board starts, answers, and refuses its model until that is written whole. Flash it again: \
+                    only the rest is sent";
+    assert_eq!(said, expected);
     let model = &board.flash()[model_address(&image)..];
     let expected = &image.segments.last().unwrap().bytes;
     assert!(
@@ -172,6 +182,8 @@ fn a_lost_reply_and_a_broken_frame_cost_a_session_each_and_nothing_else() {
     let done = write(&board, &image).unwrap();
     assert_holds(&board, &image);
     assert_eq!(done.attempts, 3);
+    // Each session is slower than the one before; the last stays at the rate that it begins with.
+    assert_eq!(board.rates(), [921_600, 460_800]);
     assert!(
         done.unchanged_bytes > 0,
         "what was written before the broken frame is kept"

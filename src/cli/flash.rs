@@ -4,8 +4,8 @@ use super::Output;
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::link::{
-    Deployed, Device, EMULATED, Firmware, FlashOptions, Image, ImageError, Loader, Port, Segment,
-    deploy, ports, prebuilt,
+    Deployed, Device, EMULATED, Firmware, FlashOptions, Image, ImageError, Loader, Port, Reset,
+    Segment, deploy, ports, prebuilt,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -40,6 +40,10 @@ pub(super) struct FlashArgs {
     #[arg(long, value_name = "RATE", default_value_t = FlashOptions::default().baud,
           value_parser = clap::value_parser!(u32).range(9600..=4_000_000))]
     baud: u32,
+    /// Leave the board's lines alone: for one that is in its loader already (BOOT held while RESET is pressed) and is reset by
+    /// hand afterwards
+    #[arg(long)]
+    no_reset: bool,
     /// End once all is written and verified: neither wait for the board's hello nor compare its answer
     #[arg(long)]
     no_hello: bool,
@@ -78,6 +82,11 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let options = FlashOptions {
         loader,
         baud: args.baud,
+        reset: if args.no_reset {
+            Reset::None
+        } else {
+            Reset::Board
+        },
         ..FlashOptions::default()
     };
     let device = open(port, usize::try_from(image.flash_bytes)?)?;

@@ -232,7 +232,13 @@ fn write(
         for bytes in segment.bytes.chunks(PIECE_BYTES) {
             let done = written + unchanged;
             job.report(stage, done, image.bytes())
-                .map_err(FlashError::from)?;
+                .map_err(|source| match written {
+                    0 => FlashError::from(source),
+                    _ => FlashError::Stopped {
+                        part: segment.part,
+                        source,
+                    },
+                })?;
             let mut piece = Piece {
                 job,
                 stage,
@@ -267,8 +273,9 @@ fn write(
         (Err(espflash::Error::RomError(_)), Loader::Rom) => {}
         (Err(error), Loader::Rom | Loader::Stub) => return Err(link(error)),
     }
+    // All is written: who cancels now comes too late.
     job.report("Writing model", image.bytes(), image.bytes())
-        .map_err(FlashError::from)?;
+        .unwrap_or(());
     Ok((written, unchanged))
 }
 

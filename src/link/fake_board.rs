@@ -176,6 +176,12 @@ impl FakeBoard {
         lock(&self.shared.rom).flash.clone()
     }
 
+    /// Line rates that hosts asked for, since start.
+    #[must_use]
+    pub fn rates(&self) -> Vec<u32> {
+        lock(&self.shared.rom).rates.clone()
+    }
+
     /// How often a command came, since start.
     #[must_use]
     pub fn count(&self, command: u8) -> usize {

@@ -103,6 +103,8 @@ pub(super) struct Rom {
     fuses: Fuses,
     /// A bit of this address flips whenever it is written.
     pub(super) worn: Option<usize>,
+    /// Line rates that a host asked for.
+    pub(super) rates: Vec<u32>,
     loader: Running,
     registers: BTreeMap<u32, u32>,
     write: Option<Write>,
@@ -123,6 +125,7 @@ impl Rom {
             flash,
             fuses: Fuses::default(),
             worn: None,
+            rates: Vec::new(),
             loader: Running::Rom,
             registers,
             write: None,
@@ -217,12 +220,12 @@ impl Rom {
             command::WRITE_REG => self.write_register(argument(0)?, argument(1)?, argument(2)?),
             command::SPI_ATTACH
             | command::SPI_SET_PARAMS
-            | command::CHANGE_BAUDRATE
             | command::MEM_BEGIN
             | command::MEM_DATA
             | command::MEM_END
             | command::FLASH_END
             | command::FLASH_DEFL_END => {}
+            command::CHANGE_BAUDRATE => self.rates.push(argument(0)?),
             command::FLASH_BEGIN => {
                 let range = self.range(argument(3)?, argument(0)?)?;
                 self.write = Some(Write::Plain {

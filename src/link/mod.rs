@@ -68,7 +68,7 @@ pub struct FlashOptions {
     pub reset: Reset,
     /// Who writes.
     pub loader: Loader,
-    /// Line rate after connecting.
+    /// Line rate after connecting, of the first session; the next ones are slower.
     pub baud: u32,
     /// Sessions to try before giving up, at least 1; each writes only what is still missing.
     pub attempts: u32,
@@ -139,9 +139,17 @@ pub struct Flashed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlashError {
-    /// The person who started it stopped it; the last piece begun is whole.
-    #[error(transparent)]
+    /// The person who started it stopped it before anything was written.
+    #[error("{0}: the board is as it was")]
     Cancelled(#[from] Cancelled),
+    /// The person who started it stopped it; the last piece begun is whole.
+    #[error("{source}: {} Flash it again: only the rest is sent", starts(*part))]
+    Stopped {
+        /// What was being written.
+        part: Part,
+        /// That it was stopped.
+        source: Cancelled,
+    },
     /// The port could not be opened.
     #[error("cannot open {port}: {reason}")]
     Port {
@@ -229,6 +237,28 @@ pub enum FlashError {
     },
 }
 
+/// What a board does whose flash is new up to a part, and old from there on.
+const fn starts(part: Part) -> &'static str {
+    match part {
+        Part::Bootloader | Part::PartitionTable | Part::Firmware => {
+            "the board does not start until it is written whole."
+        }
+        Part::Model => {
+            "the board starts, answers, and refuses its model until that is written whole."
+        }
+    }
+}
+
+/// Line rate of a session: a line that does not hold is tried at lower ones. The USB-to-serial chips of many boards lose
+/// bytes at 921,600 baud (espflash issue 604, esptool issue 435).
+fn rate(asked: u32, attempt: u32) -> u32 {
+    match attempt {
+        0 | 1 => asked,
+        2 => asked.min(460_800),
+        _ => asked.min(115_200),
+    }
+}
+
 /// The serial ports of this machine: those on USB first, for a board is rarely on another. Of a port that macOS lists
 /// twice it is the one that does not wait for a carrier.
 ///
@@ -282,6 +312,10 @@ pub fn flash(
     let mut attempts = 0;
     loop {
         attempts += 1;
+        let options = &FlashOptions {
+            baud: rate(options.baud, attempts),
+            ..*options
+        };
         match espressif::run(port, image, options, job) {
             Ok(flashed) => {
                 return Ok(Flashed {
