@@ -61,6 +61,8 @@ impl Studio {
             Command::ListPorts => self.list_ports(ctx),
             #[cfg(feature = "flash")]
             Command::Flash => self.flash(ctx),
+            #[cfg(feature = "flash")]
+            Command::AskBoard => self.ask_board(ctx),
             Command::Ask => {
                 let text = std::mem::take(&mut self.state.view.prompt);
                 self.ask(&text, &[self.state.view.active], Memory::Kept, None);
@@ -280,6 +282,28 @@ impl Studio {
                 let run = (cache, &*processor);
                 let flashed = work::flash(&loaded, &recipe, &ready, run, &plan, job)?;
                 Ok(Ended::Flashed(Box::new(flashed)))
+            });
+    }
+
+    /// Lets the board on the chosen port answer, beside the active candidate.
+    #[cfg(feature = "flash")]
+    fn ask_board(&mut self, ctx: &Context) {
+        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
+            return;
+        };
+        let port = self.state.view.port.trim().to_owned();
+        let prompt = self.state.view.board_prompt.trim().to_owned();
+        let sampling = self.state.project.sampling.sampling();
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
+        self.state.view.board_turn = None;
+        let title = format!("The board on {port} answers");
+        self.state
+            .jobs
+            .start(JobKind::AskBoard, title, ctx, move |job| {
+                let run = (cache, &*processor);
+                let asked = (port.as_str(), prompt.as_str(), sampling);
+                let turn = work::ask_board(&loaded, &recipe, &ready, run, asked, job)?;
+                Ok(Ended::BoardAnswered(Box::new(turn)))
             });
     }
 }

@@ -62,6 +62,9 @@ pub enum Command {
     /// Writes the active candidate to the board.
     #[cfg(feature = "flash")]
     Flash,
+    /// Says what is typed beside it to the board.
+    #[cfg(feature = "flash")]
+    AskBoard,
     /// Says what is typed to the active candidate.
     Ask,
     /// Says the last utterance to A and then to B, each from an empty memory.
@@ -90,7 +93,7 @@ impl Command {
             | Self::SaveProject(path) => Some(path),
             Self::Rewrite(rewrite) => Some(rewrite.path()),
             #[cfg(feature = "flash")]
-            Self::ListPorts | Self::Flash => None,
+            Self::ListPorts | Self::Flash | Self::AskBoard => None,
             #[cfg(feature = "voice")]
             Self::Talk => None,
             Self::Open(_)

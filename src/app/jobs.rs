@@ -15,7 +15,7 @@ use super::voices::Voices;
 use super::work::{BuiltModel, Quick};
 use crate::job::Job;
 #[cfg(feature = "flash")]
-use crate::link::{Deployed, Port};
+use crate::link::{BoardTurn, Deployed, Port};
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::report::Reproduced;
@@ -60,6 +60,9 @@ pub enum JobKind {
     /// Writes a board.
     #[cfg(feature = "flash")]
     Flash,
+    /// Lets a board answer.
+    #[cfg(feature = "flash")]
+    AskBoard,
     /// Lists serial ports.
     #[cfg(feature = "flash")]
     ListPorts,
@@ -92,7 +95,8 @@ impl JobKind {
             Self::Reproduce => &[Self::Reproduce],
             Self::Answer => &[Self::Answer],
             #[cfg(feature = "flash")]
-            Self::Flash => &[Self::Flash],
+            // Both want its port.
+            Self::Flash | Self::AskBoard => &[Self::Flash, Self::AskBoard],
             #[cfg(feature = "voice")]
             Self::Voices => &[Self::Voices],
             #[cfg(feature = "flash")]
@@ -117,7 +121,7 @@ impl JobKind {
             | Self::Reproduce
             | Self::Answer => true,
             #[cfg(feature = "flash")]
-            Self::Flash | Self::ListPorts => false,
+            Self::Flash | Self::AskBoard | Self::ListPorts => false,
             #[cfg(feature = "voice")]
             Self::Voices => false,
             Self::Open | Self::Fetch | Self::Export | Self::Save | Self::Dialog => false,
@@ -133,7 +137,7 @@ impl JobKind {
             #[cfg(feature = "flash")]
             Self::Flash => true,
             #[cfg(feature = "flash")]
-            Self::ListPorts => false,
+            Self::AskBoard | Self::ListPorts => false,
             #[cfg(feature = "voice")]
             Self::Voices => false,
             Self::Open
@@ -174,7 +178,7 @@ impl JobKind {
             | Self::Reproduce
             | Self::Answer => true,
             #[cfg(feature = "flash")]
-            Self::Flash => true,
+            Self::Flash | Self::AskBoard => true,
             #[cfg(feature = "voice")]
             Self::Voices => true,
             #[cfg(feature = "flash")]
@@ -220,6 +224,9 @@ pub enum Ended {
     /// A board that was written.
     #[cfg(feature = "flash")]
     Flashed(Box<Deployed>),
+    /// What a board answered.
+    #[cfg(feature = "flash")]
+    BoardAnswered(Box<BoardTurn>),
     /// Serial ports.
     #[cfg(feature = "flash")]
     Ports(Vec<Port>),
@@ -327,7 +334,9 @@ mod tests {
             #[cfg(feature = "flash")]
             JobKind::Dialog => JobKind::Flash,
             #[cfg(feature = "flash")]
-            JobKind::Flash => JobKind::ListPorts,
+            JobKind::Flash => JobKind::AskBoard,
+            #[cfg(feature = "flash")]
+            JobKind::AskBoard => JobKind::ListPorts,
             #[cfg(all(feature = "flash", feature = "voice"))]
             JobKind::ListPorts => JobKind::Voices,
             #[cfg(all(feature = "flash", not(feature = "voice")))]
@@ -433,7 +442,7 @@ mod tests {
             JobKind::Save,
         ];
         #[cfg(feature = "flash")]
-        kept.extend([JobKind::Flash, JobKind::ListPorts]);
+        kept.extend([JobKind::Flash, JobKind::AskBoard, JobKind::ListPorts]);
         #[cfg(feature = "voice")]
         kept.push(JobKind::Voices);
         kept.push(JobKind::Dialog);

@@ -84,6 +84,8 @@ impl Studio {
             #[cfg(feature = "flash")]
             Ended::Flashed(flashed) => self.on_flashed(*flashed),
             #[cfg(feature = "flash")]
+            Ended::BoardAnswered(turn) => view.board_turn = Some(*turn),
+            #[cfg(feature = "flash")]
             Ended::Ports(ports) => view.list_ports(ports),
             #[cfg(feature = "voice")]
             Ended::Voices(voices) => {

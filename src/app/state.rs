@@ -11,7 +11,7 @@ use super::path_field::PathField;
 use super::saved::Saved;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
-use crate::link::{Deployed, Port};
+use crate::link::{BoardTurn, Deployed, Port};
 use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
@@ -260,6 +260,12 @@ pub struct View {
     /// What the last flashing did.
     #[cfg(feature = "flash")]
     pub flashed: Option<Deployed>,
+    /// What is typed for the board.
+    #[cfg(feature = "flash")]
+    pub board_prompt: String,
+    /// What it answered last.
+    #[cfg(feature = "flash")]
+    pub board_turn: Option<BoardTurn>,
     /// Language models of the catalog.
     pub listed: Vec<Listed>,
     /// Models that must be fetched before the window can talk.
@@ -321,6 +327,10 @@ impl State {
                 ports: Vec::new(),
                 #[cfg(feature = "flash")]
                 flashed: None,
+                #[cfg(feature = "flash")]
+                board_prompt: String::new(),
+                #[cfg(feature = "flash")]
+                board_turn: None,
                 listed: listed(),
                 #[cfg(feature = "voice")]
                 missing_voice: missing_voice(),

@@ -330,3 +330,38 @@ pub(super) fn flash(
         job,
     )?)
 }
+
+/// Asks a board, and compares its answer with that of a recipe's model.
+#[cfg(feature = "flash")]
+pub(super) fn ask_board(
+    loaded: &Loaded,
+    recipe: &Recipe,
+    ready: &Ready,
+    run: (CachePrecision, &Processor),
+    (port, prompt, sampling): (&str, &str, engine::sampler::Sampling),
+    job: &Job<'_>,
+) -> Result<crate::link::BoardTurn, Failure> {
+    use crate::link::{BoardQuestion, Client, Device, EMULATED_FLASH_BYTES};
+    let packed = pack(loaded, recipe, ready, run, job)?;
+    let folder = crate::catalog::Cache::if_any()?.map(|cache| cache.boards());
+    let device = Device::open(port, folder.as_deref(), EMULATED_FLASH_BYTES)?;
+    let mut client = Client::open(device.port(), device.reset())?;
+    let question = BoardQuestion {
+        prompt,
+        max_tokens: BOARD_TOKENS,
+        context: 0,
+        sampling,
+    };
+    let mut show = |_: &str| std::ops::ControlFlow::Continue(());
+    Ok(crate::link::ask_board(
+        &mut client,
+        Some(&packed),
+        &question,
+        job,
+        &mut show,
+    )?)
+}
+
+/// Longest answer of a board in tokens.
+#[cfg(feature = "flash")]
+const BOARD_TOKENS: u32 = 128;

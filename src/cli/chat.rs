@@ -133,19 +133,9 @@ mod on_board {
     use super::ChatArgs;
     use crate::cli::Output;
     use crate::job::Job;
-    use crate::link::{
-        BoardAnswer, BoardQuestion, Client, EMULATED_FLASH_BYTES, Greeting, HELLO_PATIENCE,
-        require_model,
-    };
+    use crate::link::{BoardQuestion, BoardTurn, Client, EMULATED_FLASH_BYTES, ask_board};
     use crate::packed::PackedModel;
-    use serde::Serialize;
-
-    #[derive(Serialize)]
-    struct BoardReport {
-        #[serde(flatten)]
-        answer: BoardAnswer,
-        hello: Greeting,
-    }
+    use anyhow::bail;
 
     pub(super) fn run(
         args: &ChatArgs,
@@ -153,12 +143,13 @@ mod on_board {
         prompt: &str,
         output: &Output,
     ) -> anyhow::Result<()> {
+        let packed = args
+            .file
+            .as_ref()
+            .map(|file| PackedModel::open(file, &Job::silent()))
+            .transpose()?;
         let device = crate::cli::flash::open(port, EMULATED_FLASH_BYTES)?;
         let mut client = Client::open(device.port(), device.reset())?;
-        let hello = output.with_bar(|job| client.hello(HELLO_PATIENCE, job))?;
-        if let Some(file) = &args.file {
-            require_model(&hello, &PackedModel::open(file, &Job::silent())?)?;
-        }
         let question = BoardQuestion {
             prompt,
             max_tokens: u32::try_from(args.max_tokens).unwrap_or(u32::MAX),
@@ -167,24 +158,43 @@ mod on_board {
         };
         let mut stdout = std::io::stdout().lock();
         let mut show = |text: &str| super::show(text, &mut stdout, output);
-        let answer = output.with_bar(|job| client.ask(&hello, &question, job, &mut show))?;
+        let turn = output
+            .with_bar(|job| ask_board(&mut client, packed.as_ref(), &question, job, &mut show))?;
         drop(stdout);
-        let report = BoardReport { answer, hello };
-        output.emit(&report, |report| {
-            let BoardReport { answer, hello } = report;
-            let rate = |rate: Option<f64>| rate.map_or("?".to_owned(), |rate| format!("{rate:.1}"));
-            let secs = |secs: Option<f64>| secs.map_or("?".to_owned(), |secs| format!("{secs:.2}"));
-            format!(
-                "\n[{} tokens by the board {}, ended by {}, first after {} s, then {} tokens/s by its clock, logits {:016x}, {} KV bits]",
-                answer.tokens.len(),
-                hello.board,
-                answer.stop.replace('_', " "),
-                secs(answer.first_token_secs),
-                rate(answer.decode_tokens_per_second),
-                answer.logits_hash.0,
-                hello.model.as_ref().map_or(0, |model| model.kv_bits),
-            )
-        })
+        output.emit(&turn, told)?;
+        match turn.differs {
+            Some(differs) => bail!("{differs}"),
+            None => Ok(()),
+        }
+    }
+
+    /// The facts of an answer, for people.
+    fn told(turn: &BoardTurn) -> String {
+        let BoardTurn {
+            answer,
+            hello,
+            same_here,
+            differs: _,
+        } = turn;
+        let rate = answer
+            .decode_tokens_per_second
+            .map_or("?".to_owned(), |rate| format!("{rate:.1}"));
+        let first = answer
+            .first_token_secs
+            .map_or("?".to_owned(), |secs| format!("{secs:.2}"));
+        format!(
+            "\n[{} tokens by the board {}, ended by {}, first after {first} s, then {rate} tokens/s by its clock, logits {:016x}{}, {} KV bits]",
+            answer.tokens.len(),
+            hello.board,
+            answer.stop.replace('_', " "),
+            answer.logits_hash.0,
+            if *same_here == Some(true) {
+                " as here"
+            } else {
+                ""
+            },
+            hello.model.as_ref().map_or(0, |model| model.kv_bits),
+        )
     }
 }
 

@@ -1,8 +1,8 @@
 //! A board that is written, runs, says who it is and computes what is computed here: only then is it a success.
 
 use super::{
-    BoardQuestion, Client, Device, FlashError, FlashOptions, Flashed, Greeting, HELLO_PATIENCE,
-    Image, TalkError,
+    BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, Flashed, Greeting,
+    HELLO_PATIENCE, Image, TalkError,
 };
 use crate::job::Job;
 use crate::packed::{ChatError, Conversation, PackedModel, Question};
@@ -73,6 +73,9 @@ pub enum ProofError {
         /// Hash on the board.
         found: u64,
     },
+    /// Its answer ended before it was whole.
+    #[error("there is nothing to compare: the answer ended by {0}")]
+    Cut(String),
     /// This program cannot compute what the board should.
     #[error("the self-test does not run here")]
     Here(#[source] ChatError),
@@ -102,6 +105,68 @@ pub fn deploy(
         proof,
         unproven,
     })
+}
+
+/// An answer of a board beside what is computed here.
+#[derive(Debug, Clone, Serialize)]
+pub struct BoardTurn {
+    /// What it answered.
+    #[serde(flatten)]
+    pub answer: BoardAnswer,
+    /// Who it is.
+    pub hello: Greeting,
+    /// Whether that has the bits of this program's answer; unknown where there was nothing to compare it with.
+    pub same_here: Option<bool>,
+    /// Why it is unknown, or what differs.
+    pub differs: Option<String>,
+}
+
+/// Asks a board, and compares its answer with that of `packed`, where one is given.
+///
+/// # Errors
+/// As [`Client::hello`] and [`Client::ask`].
+pub fn ask_board(
+    client: &mut Client,
+    packed: Option<&PackedModel>,
+    question: &BoardQuestion<'_>,
+    job: &Job<'_>,
+    show: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<BoardTurn, TalkError> {
+    let hello = client.hello(HELLO_PATIENCE, job)?;
+    let answer = client.ask(&hello, question, job, show)?;
+    let (same_here, differs) = match packed
+        .map(|packed| compared(&hello, &answer, packed, question))
+    {
+        None => (None, None),
+        Some(Ok(())) => (Some(true), None),
+        Some(Err(error @ ProofError::OtherAnswer { .. })) => (Some(false), Some(error.to_string())),
+        Some(Err(error)) => (None, Some(super::chain(&error))),
+    };
+    Ok(BoardTurn {
+        answer,
+        hello,
+        same_here,
+        differs,
+    })
+}
+
+fn compared(
+    hello: &Greeting,
+    answer: &BoardAnswer,
+    packed: &PackedModel,
+    question: &BoardQuestion<'_>,
+) -> Result<(), ProofError> {
+    require_model(hello, packed)?;
+    // What ended sooner than this program's answer would has another hash, and no other bits.
+    if matches!(answer.stop, "cancelled" | "context_full") {
+        return Err(ProofError::Cut(answer.stop.replace('_', " ")));
+    }
+    let (expected, found) = (answer_here(packed, question)?.0, answer.logits_hash.0);
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ProofError::OtherAnswer { expected, found })
+    }
 }
 
 /// Waits for a board's hello, and holds its model and its self-test to these.

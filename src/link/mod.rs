@@ -20,7 +20,7 @@ mod image;
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Greeting, HELLO_PATIENCE, TalkError,
 };
-pub use deploy::{Deployed, Proof, ProofError, deploy, prove, require_model};
+pub use deploy::{BoardTurn, Deployed, Proof, ProofError, ask_board, deploy, prove, require_model};
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 #[cfg(unix)]
 pub use fake_board::FakeBoard;

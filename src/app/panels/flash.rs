@@ -7,7 +7,7 @@ use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
 use crate::link::{EMULATED, Firmware};
-use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
+use eframe::egui::{Button, ComboBox, Context, Grid, Key, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 
 /// Draws the dialog over the window.
@@ -24,6 +24,8 @@ pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut 
         ui.add_space(8.0);
         action_ui(ui, state, commands);
         result_ui(ui, state);
+        ui.separator();
+        ask_ui(ui, state, commands);
     });
     if modal.should_close() {
         commands.push(Command::Show(Popup::Closed));
@@ -126,6 +128,59 @@ fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             }
         }
     }
+}
+
+/// What is on the board answers, beside the candidate.
+fn ask_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let running = state.jobs.get(JobKind::AskBoard);
+    let is_free = running.is_none() && state.jobs.get(JobKind::Flash).is_none();
+    if let Some(running) = running {
+        ui.horizontal(|ui| {
+            ui.label(theme::weak("The board answers…"));
+            let cancel = ui.add_enabled(!running.is_stopping(), Button::new("Cancel"));
+            if cancel
+                .accessible_name("Cancel the board's answer")
+                .clicked()
+            {
+                running.cancel();
+            }
+        });
+    }
+    ui.horizontal(|ui| {
+        let field = TextEdit::singleline(&mut state.view.board_prompt)
+            .hint_text("Say something to the board")
+            .desired_width(400.0);
+        let field = ui.add(field).accessible_name("Say something to the board");
+        let is_entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        let is_ready = is_free && !state.view.board_prompt.trim().is_empty();
+        let button = ui.add_enabled(is_ready, Button::new("Ask the board"));
+        if is_ready && (button.clicked() || is_entered) {
+            commands.push(Command::AskBoard);
+        }
+    });
+    let Some(turn) = &state.view.board_turn else {
+        return;
+    };
+    ui.label(&turn.answer.text);
+    let (colour, verdict) = match (turn.same_here, &turn.differs) {
+        (Some(true), _) => (theme::GOOD, "as here".to_owned()),
+        (Some(false), _) => (theme::BAD, "not as here".to_owned()),
+        (None, why) => (theme::WEAK, why.clone().unwrap_or_default()),
+    };
+    let rate = turn.answer.decode_tokens_per_second;
+    let rate = rate.map_or_else(String::new, |rate| {
+        format!(", {rate:.1} tokens/s by its clock")
+    });
+    let first = turn.answer.first_token_secs;
+    let first = first.map_or_else(String::new, |secs| {
+        format!(", first token after {secs:.2} s")
+    });
+    let hash = turn.answer.logits_hash.0;
+    ui.label(RichText::new(format!("logits {hash:016x} {verdict}")).color(colour));
+    ui.label(theme::weak(format!(
+        "{} tokens{first}{rate}",
+        turn.answer.tokens.len()
+    )));
 }
 
 fn result_ui(ui: &mut Ui, state: &State) {
