@@ -421,10 +421,12 @@ impl State {
 
 #[cfg(feature = "flash")]
 impl View {
-    /// Takes over the ports that there are; the first is chosen unless one was.
+    /// Takes over the ports that there are. Unless one was chosen it is the first on USB, where boards are, or else the
+    /// emulated board.
     pub(super) fn list_ports(&mut self, ports: Vec<Port>) {
         if self.port.is_empty() {
-            let first = ports.first().map(|port| port.name.clone());
+            let on_usb = ports.iter().find(|port| port.usb_id.is_some());
+            let first = on_usb.map(|port| port.name.clone());
             self.port = first.unwrap_or_else(|| crate::link::EMULATED.into());
         }
         self.ports = ports;

@@ -17,6 +17,10 @@ const CONNECT_BAUD: u32 = 115_200;
 /// How long a loader may take to answer while connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What helps a board that does not answer its loader's greeting: lines that do not reach it, or no board at all.
+const CONNECT_ADVICE: &str = "is a board on this port, and no other program? Hold BOOT, press RESET, let BOOT go and try again; \
+                              where the board's lines do nothing, with --no-reset";
+
 /// Why a session ended early.
 pub(super) enum Failure {
     /// Trying again would not help.
@@ -185,7 +189,7 @@ fn connect(port: &str, image: &Image, options: &FlashOptions) -> Result<Flasher,
             expected,
             found,
         }),
-        other => link(other),
+        other => Failure::Link(format!("{}: {CONNECT_ADVICE}", chain(&other))),
     })
 }
 
