@@ -341,11 +341,11 @@ pub(super) fn ask_board(
     (port, prompt, sampling): (&str, &str, engine::sampler::Sampling),
     job: &Job<'_>,
 ) -> Result<crate::link::BoardTurn, Failure> {
-    use crate::link::{BoardQuestion, Client, Device, EMULATED_FLASH_BYTES};
+    use crate::link::{BoardQuestion, Device, EMULATED_FLASH_BYTES};
     let packed = pack(loaded, recipe, ready, run, job)?;
     let folder = crate::catalog::Cache::if_any()?.map(|cache| cache.boards());
     let device = Device::open(port, folder.as_deref(), EMULATED_FLASH_BYTES)?;
-    let mut client = Client::open(device.port(), device.reset())?;
+    let mut client = device.client()?;
     let question = BoardQuestion {
         prompt,
         max_tokens: BOARD_TOKENS,

@@ -133,7 +133,7 @@ mod on_board {
     use super::ChatArgs;
     use crate::cli::Output;
     use crate::job::Job;
-    use crate::link::{BoardQuestion, BoardTurn, Client, EMULATED_FLASH_BYTES, ask_board};
+    use crate::link::{BoardQuestion, BoardTurn, EMULATED_FLASH_BYTES, ask_board};
     use crate::packed::PackedModel;
     use anyhow::bail;
 
@@ -149,7 +149,7 @@ mod on_board {
             .map(|file| PackedModel::open(file, &Job::silent()))
             .transpose()?;
         let device = crate::cli::flash::open(port, EMULATED_FLASH_BYTES)?;
-        let mut client = Client::open(device.port(), device.reset())?;
+        let mut client = device.client()?;
         let question = BoardQuestion {
             prompt,
             max_tokens: u32::try_from(args.max_tokens).unwrap_or(u32::MAX),
@@ -173,6 +173,7 @@ mod on_board {
         let BoardTurn {
             answer,
             hello,
+            clock,
             same_here,
             differs: _,
         } = turn;
@@ -183,7 +184,7 @@ mod on_board {
             .first_token_secs
             .map_or("?".to_owned(), |secs| format!("{secs:.2}"));
         format!(
-            "\n[{} tokens by the board {}, ended by {}, first after {first} s, then {rate} tokens/s by its clock, logits {:016x}{}, {} KV bits]",
+            "\n[{} tokens by the board {}, ended by {}, first after {first} s, then {rate} tokens/s {clock}, logits {:016x}{}, {} KV bits]",
             answer.tokens.len(),
             hello.board,
             answer.stop.replace('_', " "),

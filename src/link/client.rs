@@ -33,6 +33,26 @@ pub struct Client {
     /// Bytes that have come.
     bytes: u64,
     asked: u32,
+    pub(super) clock: Clock,
+}
+
+/// What a board's times are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// Those of a chip.
+    Board,
+    /// Those of an emulated one, which takes a cycle an instruction and waits for no flash: a real one is slower.
+    Emulated,
+}
+
+impl std::fmt::Display for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Board => "by its clock",
+            Self::Emulated => "if an instruction took a cycle",
+        })
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -224,6 +244,7 @@ impl Client {
             lines: Vec::new(),
             bytes: 0,
             asked: 0,
+            clock: Clock::Board,
         })
     }
 

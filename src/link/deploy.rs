@@ -1,5 +1,6 @@
 //! A board that is written, runs, says who it is and computes what is computed here: only then is it a success.
 
+use super::client::Clock;
 use super::{
     BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, Flashed, Greeting,
     HELLO_PATIENCE, Image, TalkError,
@@ -93,7 +94,8 @@ pub fn deploy(
     job: &Job<'_>,
 ) -> Result<Deployed, FlashError> {
     let flashed = device.flash(image, options, job)?;
-    let proof = Client::open(device.port(), device.reset())
+    let proof = device
+        .client()
         .map_err(ProofError::Talk)
         .and_then(|mut client| prove(&mut client, packed, job));
     let (proof, unproven) = match proof {
@@ -115,6 +117,8 @@ pub struct BoardTurn {
     pub answer: BoardAnswer,
     /// Who it is.
     pub hello: Greeting,
+    /// What its times are.
+    pub clock: Clock,
     /// Whether that has the bits of this program's answer; unknown where there was nothing to compare it with.
     pub same_here: Option<bool>,
     /// Why it is unknown, or what differs.
@@ -145,6 +149,7 @@ pub fn ask_board(
     Ok(BoardTurn {
         answer,
         hello,
+        clock: client.clock,
         same_here,
         differs,
     })

@@ -1,6 +1,7 @@
 //! Where a board is: a serial port, or a board made of software.
 
-use super::{FlashError, FlashOptions, Flashed, Image, Reset};
+use super::client::Clock;
+use super::{Client, FlashError, FlashOptions, Flashed, Image, Reset, TalkError};
 use crate::job::Job;
 use std::path::Path;
 #[cfg(unix)]
@@ -73,6 +74,20 @@ impl Device {
             #[cfg(unix)]
             Self::Emulated(emulated) => emulated.board.port(),
         }
+    }
+
+    /// Opens the line to the board.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn client(&self) -> Result<Client, TalkError> {
+        let mut client = Client::open(self.port(), self.reset())?;
+        client.clock = match self {
+            Self::Serial(_) => Clock::Board,
+            #[cfg(unix)]
+            Self::Emulated(_) => Clock::Emulated,
+        };
+        Ok(client)
     }
 
     /// How this board gets into its loader and back.

@@ -18,7 +18,7 @@ mod firmware;
 mod image;
 
 pub use client::{
-    BoardAnswer, BoardModel, BoardQuestion, Client, Greeting, HELLO_PATIENCE, TalkError,
+    BoardAnswer, BoardModel, BoardQuestion, Client, Clock, Greeting, HELLO_PATIENCE, TalkError,
 };
 pub use deploy::{BoardTurn, Deployed, Proof, ProofError, ask_board, deploy, prove, require_model};
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};

@@ -168,9 +168,8 @@ fn ask_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         (None, why) => (theme::WEAK, why.clone().unwrap_or_default()),
     };
     let rate = turn.answer.decode_tokens_per_second;
-    let rate = rate.map_or_else(String::new, |rate| {
-        format!(", {rate:.1} tokens/s by its clock")
-    });
+    let clock = turn.clock;
+    let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.1} tokens/s {clock}"));
     let first = turn.answer.first_token_secs;
     let first = first.map_or_else(String::new, |secs| {
         format!(", first token after {secs:.2} s")
