@@ -18,7 +18,8 @@ use whittle::link::{
 };
 use whittle::packed::PackedModel;
 
-const SOON: Duration = Duration::from_millis(1500);
+/// Ample on a machine that does other work too.
+const SOON: Duration = Duration::from_secs(3);
 
 fn running(flash: Vec<u8>) -> FakeBoard {
     FakeBoard::holding(flash).unwrap()
