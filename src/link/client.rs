@@ -20,6 +20,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 pub const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a board may say nothing while it answers: a prompt of 250 tokens takes an ESP32-C3 half a minute.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a board may take to end an answer that is cancelled: it looks after each token.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
 /// Lines that are kept of what a board says to people.
 const KEPT_LINES: usize = 20;
 
@@ -327,7 +329,12 @@ impl Client {
                 self.cancel(&mut cancelling)?;
             }
             let Some(step) = self.next(|event| Some(Step::of(&event, id)))? else {
-                if heard.elapsed() > ANSWER_PATIENCE {
+                let patience = match cancelling {
+                    Cancelling::No => ANSWER_PATIENCE,
+                    Cancelling::Asked => CANCEL_PATIENCE,
+                };
+                if heard.elapsed() > patience {
+                    job.check()?;
                     return Err(TalkError::Stalled {
                         port: self.name.clone(),
                         last: self.lines.last().cloned(),

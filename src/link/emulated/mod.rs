@@ -213,16 +213,4 @@ impl Machine {
     pub const fn instructions(&self) -> u64 {
         self.core.retired
     }
-
-    /// Level of a pin that the program drives; `None` where it does not.
-    #[must_use]
-    pub fn pin(&self, number: u32) -> Option<bool> {
-        self.chip.peripherals.pin(number)
-    }
-
-    /// The flash, for the next reset.
-    #[must_use]
-    pub fn into_flash(self) -> Vec<u8> {
-        self.chip.memory.flash
-    }
 }

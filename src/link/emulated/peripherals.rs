@@ -163,10 +163,4 @@ impl Peripherals {
             _ => 0,
         };
     }
-
-    /// Level of a pin that the program drives; `None` where it does not.
-    pub(super) fn pin(&self, number: u32) -> Option<bool> {
-        let bit = |address| self.kept(address) >> number & 1 == 1;
-        bit(register::GPIO_ENABLE).then(|| bit(register::GPIO_OUT))
-    }
 }
