@@ -1,6 +1,6 @@
 #!/bin/sh
 # fuzz.sh [TARGET] [SECONDS]: lets libFuzzer look for bytes that the engine mistakes: `packed` (the default) files,
-# `matrix` or `tokenizer`. What it learns stays in fuzz/target/corpus, what breaks something in fuzz/target/found.
+# `matrix` or `tokenizer`; or that hosts and boards do: `line`. What it learns stays in fuzz/target/corpus, what breaks something in fuzz/target/found.
 set -eu
 target=${1:-packed}
 seconds=${2:-3600}

@@ -3,12 +3,13 @@
 //! A [`Board`] is data: twelve are built in ([`Board::presets`]), others are TOML files of the same
 //! form ([`Board::load`]). A number that nobody measured or published is left out, never guessed.
 
+use crate::measured::{BoardReport, Reports};
 use crate::renamed::{Named, today};
 use crate::saved_format::{Format, NewerFormat};
 use crate::text_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// How much a number may be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +134,9 @@ pub struct Board {
     /// RAM outside the chip's own: pseudo-static RAM or SDRAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psram: Option<Memory>,
+    /// What a board of this kind has measured of itself, where one has sent a report.
+    #[serde(skip)]
+    pub measured: Option<Arc<BoardReport>>,
 }
 
 /// Why a board file was refused.
@@ -279,6 +283,13 @@ impl Board {
                 problem,
             })?;
         Ok(board)
+    }
+
+    /// The board, with what one of its kind has measured.
+    #[must_use]
+    pub fn reported(self, reports: &Reports) -> Self {
+        let measured = reports.of(&self.chip).cloned().map(Arc::new);
+        Self { measured, ..self }
     }
 
     /// Names the first field with an impossible value, and what is wrong with it.

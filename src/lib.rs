@@ -52,6 +52,7 @@ pub mod lanes;
 pub mod linear;
 #[cfg(feature = "flash")]
 pub mod link;
+pub mod measured;
 pub mod model;
 pub mod number;
 pub mod packed;

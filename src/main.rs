@@ -27,6 +27,7 @@ fn studio(args: cli::StudioArgs) -> ExitCode {
         screenshot: args.screenshot,
         calibrations: None,
         unsaved: whittle::app::KeepUnsaved::of_this_account(),
+        reports: whittle::measured::Reports::folder(),
     };
     match whittle::app::run(start) {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,7 +30,7 @@ pub struct Bench {
     pub planned: Vec<TensorPlan>,
     /// Predicted bytes.
     pub meter: Meter,
-    /// An estimate for each of [`Board::presets`].
+    /// An estimate for each of the boards.
     pub estimates: Vec<Estimate>,
     /// What a person should know of the recipe.
     pub warnings: Vec<Warning>,
@@ -79,6 +79,7 @@ impl Bench {
         loaded: &Loaded,
         recipe: &Recipe,
         options: Options,
+        boards: &[Board],
     ) -> Refreshed {
         let is_seen = |(seen, then): &(Recipe, Options)| seen == recipe && *then == options;
         if self.seen.as_ref().is_some_and(is_seen) {
@@ -115,7 +116,7 @@ impl Bench {
         let prefix = usize::try_from(shape.prefix_bytes(options.cache)).unwrap_or(usize::MAX);
         self.meter = meter(metadata + prefix, &tensors, &self.planned);
         let memory = RuntimeMemory::of(&shape, options.context_tokens, options.cache);
-        self.estimates = Board::presets()
+        self.estimates = boards
             .iter()
             .map(|board| estimate(&shape, &tensors, memory, board, &options))
             .collect();
@@ -123,6 +124,11 @@ impl Bench {
         self.preview = None;
         self.seen = Some((recipe.clone(), options));
         Refreshed::Changed
+    }
+
+    /// Lets sizes and estimates be computed anew: something else than recipe and context changed.
+    pub(super) fn forget_estimates(&mut self) {
+        self.seen = None;
     }
 
     /// Takes over what a whole compression made.

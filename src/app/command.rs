@@ -62,9 +62,15 @@ pub enum Command {
     /// Writes the active candidate to the board.
     #[cfg(feature = "flash")]
     Flash,
+    /// Says what runs on the board, and what writing the active candidate to it would change.
+    #[cfg(feature = "flash")]
+    PlanFlash,
     /// Says what is typed beside it to the board.
     #[cfg(feature = "flash")]
     AskBoard,
+    /// Lets the board measure itself.
+    #[cfg(feature = "flash")]
+    MeasureBoard,
     /// Says what is typed to the active candidate.
     Ask,
     /// Says the last utterance to A and then to B, each from an empty memory.
@@ -93,7 +99,11 @@ impl Command {
             | Self::SaveProject(path) => Some(path),
             Self::Rewrite(rewrite) => Some(rewrite.path()),
             #[cfg(feature = "flash")]
-            Self::ListPorts | Self::Flash | Self::AskBoard => None,
+            Self::ListPorts
+            | Self::Flash
+            | Self::PlanFlash
+            | Self::AskBoard
+            | Self::MeasureBoard => None,
             #[cfg(feature = "voice")]
             Self::Talk => None,
             Self::Open(_)

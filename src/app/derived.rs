@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, Noted, Refreshed};
 use super::candidate::Candidate;
+use super::known_boards::KnownBoards;
 use super::loaded::Loaded;
 use super::measured::{BuiltMatrix, TuneFigures, TurnTokens};
 use super::preview::Knowledge;
@@ -10,6 +11,9 @@ use super::table::Matrix;
 use super::work::BuiltModel;
 use crate::calibrate::Calibration;
 use crate::estimate::Options;
+#[cfg(feature = "flash")]
+use crate::measured::BoardReport;
+use crate::measured::Reports;
 use crate::packed::LiveModel;
 use crate::project::Project;
 use crate::recipe::Recipe;
@@ -29,6 +33,8 @@ pub struct Derived {
     pub tuned: Option<TuneFigures>,
     /// The original in 16 bits, kept for quick measurements.
     pub reference: Option<Arc<LiveModel>>,
+    /// The boards that estimates are for.
+    pub boards: KnownBoards,
     a: Bench,
     b: Bench,
 }
@@ -56,6 +62,7 @@ impl Derived {
         *self = Self {
             knowledge: Knowledge::of(loaded.matrices.len()),
             loaded: Some(loaded),
+            boards: self.boards.clone(),
             ..Self::default()
         };
     }
@@ -130,6 +137,21 @@ impl Derived {
         }
     }
 
+    /// Takes over what boards have measured of themselves: the estimates rest on it from the next frame on.
+    pub(super) fn take_reports(&mut self, reports: Reports) {
+        self.boards = KnownBoards::with(reports);
+        self.a.forget_estimates();
+        self.b.forget_estimates();
+    }
+
+    /// As [`Self::take_reports`], with one more.
+    #[cfg(feature = "flash")]
+    pub(super) fn take_report(&mut self, report: BoardReport) {
+        let mut reports = self.boards.reports().clone();
+        reports.add(report);
+        self.take_reports(reports);
+    }
+
     /// Brings both candidates up to date; returns those whose recipe changed.
     ///
     /// Times are those of a turn like `turn`, or of the usual one.
@@ -149,11 +171,12 @@ impl Derived {
             unspoken_tokens: turn.map_or(usual.unspoken_tokens, |turn| turn.unspoken),
             ..usual
         };
+        let boards = self.boards.clone();
         let mut changed = Vec::new();
         for candidate in Candidate::ALL {
             let recipe = candidate.recipe(project);
             let bench = self.bench_mut(candidate);
-            match bench.refresh(&loaded, recipe, options) {
+            match bench.refresh(&loaded, recipe, options, &boards) {
                 Refreshed::Same => {}
                 Refreshed::Changed => changed.push(candidate),
             }

@@ -16,6 +16,8 @@ use super::work::{BuiltModel, Quick};
 use crate::job::Job;
 #[cfg(feature = "flash")]
 use crate::link::{BoardTurn, Deployed, Port};
+#[cfg(feature = "flash")]
+use crate::measured::BoardReport;
 use crate::packed::{Answer, ChatError, Conversation};
 use crate::project::Project;
 use crate::report::Reproduced;
@@ -223,10 +225,13 @@ pub enum Ended {
     Reproduced(String, Reproduced),
     /// A board that was written.
     #[cfg(feature = "flash")]
-    Flashed(Box<Deployed>),
+    Flashed(Option<Box<Deployed>>, Option<PathBuf>),
     /// What a board answered.
     #[cfg(feature = "flash")]
     BoardAnswered(Box<BoardTurn>),
+    /// A board has measured itself.
+    #[cfg(feature = "flash")]
+    BoardMeasured(Box<BoardReport>),
     /// Serial ports.
     #[cfg(feature = "flash")]
     Ports(Vec<Port>),

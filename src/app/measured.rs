@@ -6,6 +6,8 @@ use crate::recipe::{Recipe, Setting};
 use crate::tune::{LARGEST_KL, Tuned};
 use engine::arena::CachePrecision;
 use std::path::PathBuf;
+#[cfg(feature = "flash")]
+use std::sync::{Arc, Mutex};
 
 /// Bytes of a packed file, by what takes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -149,3 +151,8 @@ impl From<&Tuned> for TuneFigures {
         }
     }
 }
+
+/// What is known of a board before it is written: who answers there, and what will change.
+#[cfg(feature = "flash")]
+pub(super) type ShownPlan =
+    Arc<Mutex<Option<(Option<crate::link::Greeting>, crate::link::FlashPlan)>>>;

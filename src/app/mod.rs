@@ -16,6 +16,7 @@ mod file_url;
 mod forms;
 mod jobs;
 mod keeping;
+mod known_boards;
 mod left;
 
 mod loaded;

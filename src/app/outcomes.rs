@@ -82,9 +82,17 @@ impl Studio {
             Ended::Swept(swept) => self.on_swept(swept),
             Ended::Reproduced(name, made) => view.verify.reproduced = Some((name, made)),
             #[cfg(feature = "flash")]
-            Ended::Flashed(flashed) => self.on_flashed(*flashed),
+            Ended::Flashed(Some(flashed), backup) => self.on_flashed(*flashed, backup),
+            // What was asked for is shown already.
+            #[cfg(feature = "flash")]
+            Ended::Flashed(None, _) => {}
             #[cfg(feature = "flash")]
             Ended::BoardAnswered(turn) => view.board_turn = Some(*turn),
+            #[cfg(feature = "flash")]
+            Ended::BoardMeasured(report) => {
+                derived.take_report((*report).clone());
+                view.board_report = Some(*report);
+            }
             #[cfg(feature = "flash")]
             Ended::Ports(ports) => view.list_ports(ports),
             #[cfg(feature = "voice")]
@@ -124,7 +132,11 @@ impl Studio {
     }
 
     #[cfg(feature = "flash")]
-    fn on_flashed(&mut self, deployed: Deployed) {
+    fn on_flashed(&mut self, deployed: Deployed, backup: Option<PathBuf>) {
+        if let Some(path) = backup {
+            let text = format!("The old flash is kept in {}", path.display());
+            self.state.inform(text);
+        }
         let (chip, verified) = (
             &deployed.flashed.chip,
             units::bytes(deployed.flashed.verified_bytes),

@@ -5,6 +5,8 @@ use super::derived::Derived;
 use super::forms::{RewriteForm, TuneForm, Verify};
 use super::jobs::Jobs;
 use super::loaded::Loaded;
+#[cfg(feature = "flash")]
+use super::measured::ShownPlan;
 use super::measured::TurnTokens;
 use super::opened::{Leaving, MissingModel};
 use super::path_field::PathField;
@@ -12,6 +14,8 @@ use super::saved::Saved;
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
 use crate::link::{BoardTurn, Deployed, Port};
+#[cfg(feature = "flash")]
+use crate::measured::BoardReport;
 use crate::project::Project;
 use crate::project::autosave::Left;
 use crate::recipe::Recipe;
@@ -260,12 +264,21 @@ pub struct View {
     /// What the last flashing did.
     #[cfg(feature = "flash")]
     pub flashed: Option<Deployed>,
+    /// What runs on the board, and what flashing it will change.
+    #[cfg(feature = "flash")]
+    pub flash_plan: ShownPlan,
+    /// Whether the old flash is kept in a file first.
+    #[cfg(feature = "flash")]
+    pub is_backed_up: bool,
     /// What is typed for the board.
     #[cfg(feature = "flash")]
     pub board_prompt: String,
     /// What it answered last.
     #[cfg(feature = "flash")]
     pub board_turn: Option<BoardTurn>,
+    /// What the board has measured of itself.
+    #[cfg(feature = "flash")]
+    pub board_report: Option<BoardReport>,
     /// Language models of the catalog.
     pub listed: Vec<Listed>,
     /// Models that must be fetched before the window can talk.
@@ -328,9 +341,15 @@ impl State {
                 #[cfg(feature = "flash")]
                 flashed: None,
                 #[cfg(feature = "flash")]
+                flash_plan: ShownPlan::default(),
+                #[cfg(feature = "flash")]
+                is_backed_up: false,
+                #[cfg(feature = "flash")]
                 board_prompt: String::new(),
                 #[cfg(feature = "flash")]
                 board_turn: None,
+                #[cfg(feature = "flash")]
+                board_report: None,
                 listed: listed(),
                 #[cfg(feature = "voice")]
                 missing_voice: missing_voice(),

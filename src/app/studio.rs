@@ -15,6 +15,7 @@ use super::theme;
 #[cfg(feature = "voice")]
 use super::voices::{Talk, Voices};
 use crate::catalog::{CalibrationFolder, DEFAULT_MODEL};
+use crate::measured::Reports;
 use crate::project::{Project, autosave};
 use crate::recipe::{Recipe, RecipeError};
 use crate::workers::{Processor, WorkersError};
@@ -40,6 +41,8 @@ pub struct Start {
     pub calibrations: Option<PathBuf>,
     /// Where what is unsaved is kept.
     pub unsaved: KeepUnsaved,
+    /// Where reports of boards are kept.
+    pub reports: Option<PathBuf>,
 }
 
 /// Where a window keeps what is unsaved.
@@ -103,6 +106,7 @@ pub struct Studio {
     pub(super) first_question: Option<String>,
     pub(super) first_evaluation: bool,
     pub(super) calibrations: Option<PathBuf>,
+    pub(super) reports: Option<PathBuf>,
     /// That folder, where the window was not told of one: it may be there for as long as the window only.
     _calibration_folder: Option<CalibrationFolder>,
     /// Whose slider moved since it was measured last.
@@ -190,6 +194,7 @@ impl Studio {
                 .calibrations
                 .clone()
                 .or_else(|| folder.as_ref().map(|folder| folder.path.clone())),
+            reports: start.reports.clone(),
             _calibration_folder: folder,
             moved: None,
             answering: None,
@@ -201,6 +206,12 @@ impl Studio {
             replacing: None,
             title: String::new(),
         };
+        if let Some(folder) = &start.reports {
+            studio
+                .state
+                .derived
+                .take_reports(Reports::in_folder(folder));
+        }
         let model = start.model.clone();
         let model = model.unwrap_or_else(|| DEFAULT_MODEL.into());
         studio.apply(Command::Open(model), ctx);

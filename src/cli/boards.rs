@@ -1,27 +1,50 @@
-//! `whittle boards`: the built-in boards and what is known of them.
+//! `whittle boards`: the built-in boards and what is known of them; `whittle boards report`: what one measured of itself.
+
+mod report;
 
 use super::Output;
 use crate::board::{Board, Fact, Memory};
 use std::fmt::Write as _;
 
-/// Lists the boards that an estimate can be made for
+/// Lists the boards that an estimate can be made for, or has one measure itself
 #[derive(Debug, clap::Args)]
-pub(super) struct BoardsArgs {}
+pub(super) struct BoardsArgs {
+    #[command(subcommand)]
+    command: Option<BoardsCommand>,
+}
 
-pub(super) fn run(_args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
+#[derive(Debug, clap::Subcommand)]
+enum BoardsCommand {
+    Report(report::ReportArgs),
+}
+
+pub(super) fn run(args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
+    match &args.command {
+        Some(BoardsCommand::Report(args)) => report::run(args, output),
+        None => list(output),
+    }
+}
+
+fn list(output: &Output) -> anyhow::Result<()> {
+    let boards = super::reports::known();
     let firmware = firmware();
     let of_each = firmware
         .iter()
         .map(|(id, told)| (id.clone(), told.of_itself.clone()));
-    let boards = serde_json::json!({
-        "boards": Board::presets(),
+    let reported = boards.iter().filter_map(|board| {
+        let report = board.measured.as_ref()?;
+        Some((board.id.clone(), serde_json::json!(report.title())))
+    });
+    let object = serde_json::json!({
+        "boards": boards,
+        "reports": reported.collect::<serde_json::Map<_, _>>(),
         "firmware": of_each.collect::<serde_json::Map<_, _>>(),
     });
-    output.emit(&boards, |_| {
+    output.emit(&object, |_| {
         let lines = firmware
             .iter()
             .map(|(id, told)| format!("\nThe firmware that comes along for {id} {}", told.line));
-        table(Board::presets()) + &lines.collect::<String>()
+        table(&boards) + &lines.collect::<String>()
     })
 }
 
@@ -86,8 +109,14 @@ fn table(boards: &[Board]) -> String {
         )
         .expect("writing to a string cannot fail");
     }
-    text + "MAC/cyc is what other programs reached on such a chip; no board has run Whittle yet, and what is \
-            estimated for one is unvalidated\n"
+    let reported = boards.iter().filter_map(|board| {
+        let report = board.measured.as_ref()?;
+        Some(format!("{:<16} {}\n", board.id, report.title()))
+    });
+    let reported: String = reported.collect();
+    text += "MAC/cyc is what other programs reached on such a chip; what is estimated for a board is unvalidated until one \
+             of its kind has sent a report (whittle boards report)\n";
+    text + &reported
 }
 
 fn size(memory: &Memory) -> u64 {

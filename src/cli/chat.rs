@@ -132,6 +132,7 @@ fn show(text: &str, stdout: &mut impl std::io::Write, output: &Output) -> Contro
 mod on_board {
     use super::ChatArgs;
     use crate::cli::Output;
+    use crate::cli::estimate::range;
     use crate::job::Job;
     use crate::link::{BoardQuestion, BoardTurn, EMULATED_FLASH_BYTES, ask_board};
     use crate::packed::PackedModel;
@@ -156,10 +157,13 @@ mod on_board {
             context: u32::try_from(args.context).unwrap_or(u32::MAX),
             sampling: args.sampling.sampling(),
         };
+        let boards = crate::cli::reports::known();
         let mut stdout = std::io::stdout().lock();
         let mut show = |text: &str| super::show(text, &mut stdout, output);
-        let turn = output
-            .with_bar(|job| ask_board(&mut client, packed.as_ref(), &question, job, &mut show))?;
+        let turn = output.with_bar(|job| {
+            let known = (packed.as_ref(), &boards[..]);
+            ask_board(&mut client, known, &question, job, &mut show)
+        })?;
         drop(stdout);
         output.emit(&turn, told)?;
         match turn.differs {
@@ -174,6 +178,7 @@ mod on_board {
             answer,
             hello,
             clock,
+            estimated,
             same_here,
             differs: _,
         } = turn;
@@ -183,8 +188,17 @@ mod on_board {
         let first = answer
             .first_token_secs
             .map_or("?".to_owned(), |secs| format!("{secs:.2}"));
+        let estimated = estimated.as_ref().map_or_else(String::new, |estimated| {
+            format!(
+                "\n[estimated for {}, {}: first after {} s, then {} tokens/s]",
+                estimated.board,
+                estimated.validation.name(),
+                range(estimated.first_token_secs.as_ref()),
+                range(estimated.tokens_per_second.as_ref()),
+            )
+        });
         format!(
-            "\n[{} tokens by the board {}, ended by {}, first after {first} s, then {rate} tokens/s {clock}, logits {:016x}{}, {} KV bits]",
+            "\n[{} tokens by the board {}, ended by {}, first after {first} s, then {rate} tokens/s {clock}, logits {:016x}{}, {} KV bits]{estimated}",
             answer.tokens.len(),
             hello.board,
             answer.stop.replace('_', " "),

@@ -278,8 +278,11 @@ fn write_fake(image: &Image, output: &Output) -> anyhow::Result<Flashed> {
             reset: crate::link::Reset::None,
             ..FlashOptions::default()
         };
-        let flashed =
-            output.with_bar(|job| crate::link::flash(board.port(), image, &options, job))?;
+        let flashed = output.with_bar(|job| {
+            let mut go_on = |_: &crate::link::FlashPlan| ControlFlow::Continue(());
+            crate::link::flash(board.port(), image, &options, &mut go_on, job)
+        })?;
+        let flashed = flashed.context("nothing was written")?;
         let held = board.flash();
         for segment in &image.segments {
             let start = segment.address as usize;

@@ -40,6 +40,9 @@ pub(super) struct OptionArgs {
     /// Id of a built-in board, a board file, or "all"
     #[arg(long, value_name = "ID|FILE|all", default_value = "all")]
     board: PathBuf,
+    /// Reports of boards (whittle boards report) to rest on, beside those that this account keeps; "none" for no report at all
+    #[arg(long, value_name = "R.json|none")]
+    report: Vec<PathBuf>,
     /// Tokens that the cache of keys and values holds
     #[arg(long, default_value_t = Options::default().context_tokens, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     context: u32,
@@ -123,7 +126,12 @@ pub(super) fn print(
         },
     };
     let memory = RuntimeMemory::of(shape, args.context, cache);
+    let reports = super::reports::reports(&args.report)?;
     let boards = Board::open_all(&args.board)?;
+    let boards: Vec<Board> = boards
+        .into_iter()
+        .map(|board| board.reported(&reports))
+        .collect();
     let estimates: Vec<Estimate> = boards
         .iter()
         .map(|board| estimate(shape, tensors, memory, board, &options))

@@ -1,11 +1,12 @@
 //! `whittle flash` and `whittle ports`: write a packed model and its firmware to a board.
 
 use super::Output;
+use super::files::Files;
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::link::{
-    Deployed, Device, EMULATED, Firmware, FlashOptions, Image, ImageError, Loader, Port, Reset,
-    Segment, deploy, ports, prebuilt,
+    Deployed, Device, EMULATED, Firmware, FlashOptions, FlashPlan, Greeting, Image, ImageError,
+    Loader, Port, Reset, Segment, deploy, ports, prebuilt,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Write a packed model and its firmware to a board; only what changed is sent
@@ -44,6 +46,12 @@ pub(super) struct FlashArgs {
     /// hand afterwards
     #[arg(long)]
     no_reset: bool,
+    /// Say what runs on the board and what would be written, and leave it at that
+    #[arg(long, conflicts_with = "parts")]
+    plan: bool,
+    /// Read all that the board's flash holds into this file before the first byte is written
+    #[arg(long, value_name = "OLD.bin", conflicts_with_all = ["parts", "plan"])]
+    backup: Option<PathBuf>,
     /// End once all is written and verified: neither wait for the board's hello nor compare its answer
     #[arg(long)]
     no_hello: bool,
@@ -61,8 +69,16 @@ struct FlashReport {
     model_bytes: u64,
     image_bytes: u64,
     firmware: Firmware,
+    plan: Option<FlashPlan>,
     #[serde(flatten)]
     deployed: Deployed,
+}
+
+/// What `whittle flash --plan` reports.
+#[derive(Debug, Serialize)]
+struct PlanReport<'p> {
+    before: Option<Greeting>,
+    plan: &'p FlashPlan,
 }
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
@@ -90,23 +106,59 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         ..FlashOptions::default()
     };
     let device = open(port, usize::try_from(image.flash_bytes)?)?;
-    let deployed = output.with_bar(|job| {
-        if args.no_hello {
-            let flashed = device.flash(&image, &options, job)?;
-            return Ok(Deployed {
-                flashed,
-                proof: None,
-                unproven: None,
-            });
+    if let Some(path) = &args.backup {
+        Files::default()
+            .reads([&args.file])
+            .writes([path])
+            .check()?;
+        let bytes = output.with_bar(|job| device.backup(&image, &options, path, job))?;
+        output.say(&format!(
+            "Kept the {bytes} bytes of the old flash in {path}; back onto the board: esptool --chip {} write-flash 0 {path}",
+            board.chip,
+            path = path.display()
+        ));
+    }
+    let (mut plan, mut before) = (None, None);
+    let mut show = |found: Option<&Greeting>, planned: &FlashPlan| {
+        (plan, before) = (Some(planned.clone()), found.cloned());
+        if args.plan {
+            return ControlFlow::Break(());
         }
-        deploy(&device, &image, &packed, &options, job)
+        output.say(&plan_told(found, planned));
+        if planned.write_bytes > 0 {
+            output.leave_behind(
+                "the board was being written, and may not start until it is written whole. Flash it again: only the rest is sent",
+            );
+        }
+        ControlFlow::Continue(())
+    };
+    let deployed = output.with_bar(|job| {
+        if !args.no_hello {
+            return deploy(&device, (&image, &packed), &options, &mut show, job);
+        }
+        let mut show = |plan: &FlashPlan| show(None, plan);
+        let flashed = device.flash(&image, &options, &mut show, job)?;
+        Ok(flashed.map(|flashed| Deployed {
+            before: None,
+            flashed,
+            proof: None,
+            unproven: None,
+        }))
     })?;
+    let Some(deployed) = deployed else {
+        let plan = plan.as_ref().context("the board told nothing")?;
+        let report = PlanReport { before, plan };
+        return output.emit(&report, |report| {
+            plan_told(report.before.as_ref(), report.plan) + "\nNothing was written"
+        });
+    };
     let report = FlashReport {
         board: board.id.clone(),
         port: port.clone(),
         model_bytes: packed.bytes().len() as u64,
         image_bytes: image.bytes(),
         firmware: image.firmware,
+        plan,
         deployed,
     };
     output.emit(&report, told)?;
@@ -114,6 +166,31 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         Some(why) => bail!("written and verified; but {why}"),
         None => Ok(()),
     }
+}
+
+/// What runs on a board and what will change, for people.
+fn plan_told(before: Option<&Greeting>, plan: &FlashPlan) -> String {
+    let found = before.map_or_else(
+        || "nothing of Whittle's that answers".to_owned(),
+        Greeting::title,
+    );
+    let mut text = format!("Found on the board: {found}\n");
+    for part in &plan.parts {
+        let changes = match (part.write_bytes, part.moved_from) {
+            (0, _) => "unchanged".to_owned(),
+            (bytes, None) => format!("{bytes} bytes to write"),
+            (bytes, Some(from)) => {
+                format!("{bytes} bytes to write: all from {from} on has moved or is new")
+            }
+        };
+        text += &format!(
+            "{:#09x}  {:>9} bytes  {:<20} {changes}\n",
+            part.address,
+            part.bytes,
+            part.part.file_name()
+        );
+    }
+    text + &plan.time()
 }
 
 /// The folder of parts: a file for each, and a page.
@@ -189,16 +266,18 @@ pub(super) fn open(port: &str, flash_bytes: usize) -> anyhow::Result<Device> {
 pub(super) fn list(_args: &PortsArgs, output: &Output) -> anyhow::Result<()> {
     let ports = ports()?;
     output.emit(&serde_json::json!({ "ports": ports }), |_| {
+        let emulated = format!("{EMULATED}  an emulated ESP32-C3");
         if ports.is_empty() {
             return format!(
-                "No serial ports; is the board plugged in with a data cable?\n{EMULATED}  an emulated ESP32-C3"
+                "No serial ports; is the board plugged in with a data cable?\n{emulated}"
             );
         }
         let line = |port: &Port| match &port.product {
             Some(product) => format!("{}  {product}", port.name),
             None => port.name.clone(),
         };
-        ports.iter().map(line).collect::<Vec<_>>().join("\n")
+        let lines: Vec<String> = ports.iter().map(line).chain([emulated]).collect();
+        lines.join("\n")
     })
 }
 

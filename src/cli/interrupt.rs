@@ -25,6 +25,8 @@ pub(super) struct Interrupt(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     running: Mutex<Option<CancelToken>>,
+    /// What is left behind where the work does not hear in time.
+    last_words: Mutex<Option<String>>,
     was_heard: AtomicBool,
 }
 
@@ -42,7 +44,7 @@ impl Interrupt {
     fn stop(&self) {
         let was_heard = self.0.was_heard.swap(true, Ordering::Relaxed);
         let Some(work) = self.running().clone().filter(|_| !was_heard) else {
-            end();
+            end(self.last_words().as_deref());
         };
         work.cancel();
         let asked = Instant::now();
@@ -53,7 +55,17 @@ impl Interrupt {
             }
             sleep(LOOK);
         }
-        end();
+        end(self.last_words().as_deref());
+    }
+
+    /// Says what is left behind should the work that runs now not hear in time.
+    pub(super) fn leave_behind(&self, words: &str) {
+        *self.last_words() = Some(words.to_owned());
+    }
+
+    fn last_words(&self) -> MutexGuard<'_, Option<String>> {
+        let words = self.0.last_words.lock();
+        words.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does `work`, which the token that it gets can stop.
@@ -66,6 +78,7 @@ impl Interrupt {
         *self.running() = Some(token.clone());
         let result = work(token);
         *self.running() = None;
+        *self.last_words() = None;
         result
     }
 
@@ -83,8 +96,12 @@ impl Interrupt {
 }
 
 /// Ends the process without unwinding; what is half written goes with it.
-fn end() -> ! {
+fn end(last_words: Option<&str>) -> ! {
     whole_file::remove_parts();
-    drop(writeln!(std::io::stderr().lock(), "whittle: cancelled"));
+    let words = last_words.map_or_else(String::new, |words| format!(": {words}"));
+    drop(writeln!(
+        std::io::stderr().lock(),
+        "whittle: cancelled{words}"
+    ));
     exit(INTERRUPTED.into())
 }

@@ -26,6 +26,7 @@ mod models;
 mod open;
 mod output;
 mod report;
+mod reports;
 mod reproduce;
 mod rotate;
 mod sampling;

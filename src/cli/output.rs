@@ -96,6 +96,18 @@ impl Output {
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }
 
+    /// Says what is left behind should the work that runs now not hear of Ctrl-C in time.
+    pub(super) fn leave_behind(&self, words: &str) {
+        self.interrupt.leave_behind(words);
+    }
+
+    /// Says what is going to happen while the bar is drawn; with `--json` it stands in the object.
+    pub(super) fn say(&self, text: &str) {
+        if !self.json {
+            self.bar.suspend(|| self.remark(text));
+        }
+    }
+
     /// Tells warnings on standard error; with `--json` they stand in the object.
     pub fn warn(&self, warnings: &[Warning]) {
         if !self.json {

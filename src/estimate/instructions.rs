@@ -34,6 +34,19 @@ impl Products {
         }
     }
 
+    /// Multiply-accumulates of attention.
+    pub(super) const fn attention(&self) -> f64 {
+        self.attention
+    }
+
+    /// The products alone.
+    pub(super) const fn without_attention(self) -> Self {
+        Self {
+            attention: 0.0,
+            ..self
+        }
+    }
+
     /// Adds a product with a matrix.
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
     pub(super) fn add(&mut self, tensor: &TensorPlan) {

@@ -3,26 +3,31 @@
 //! [`plan`] lists the tensors that a recipe makes of a [`ModelShape`]; [`estimate`] weighs them
 //! against a [`Board`]. Sizes come from the encodings themselves; times from a roofline that the
 //! tests hold against published measurements, bounded by the instructions that this engine takes.
-//! Where a board's number is unknown the answer is nothing, and the number's name. No time was
-//! measured on a board yet: [`Validation`] says so beside every one.
+//! Where a board's number is unknown the answer is nothing, and the number's name. Where a board of the kind has sent a
+//! report ([`Board::measured`]), times come from there; [`Validation`] says beside every one what it was held against.
 
 mod instructions;
 mod memory;
 mod of_file;
+mod reported;
 mod roofline;
 mod shape;
+mod work;
 
 pub use memory::{
     APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Limit, MODEL_ALIGNMENT_BYTES,
     RuntimeMemory, SECTOR_BYTES, Scarce, Store, model_bytes,
 };
 pub use of_file::{estimate_file, planned};
-pub use roofline::{Head, Range, Work};
+pub use reported::SCALED_ERROR;
 pub use shape::{ModelShape, ShapeError, TensorPlan, plan};
+pub use work::{Head, Range, Work};
 
 use crate::board::Board;
+use crate::measured::Clock;
 use engine::arena::CachePrecision;
 use memory::{place, place_session};
+use reported::Scaled;
 use roofline::Rates;
 use serde::Serialize;
 
@@ -42,7 +47,7 @@ pub struct Options {
     pub context_tokens: u32,
     /// Bits of an element of that cache.
     pub cache: CachePrecision,
-    /// Tokens of the prompt before the first answer.
+    /// Tokens of the prompt before the first answer, without those that lie in flash with keys and values.
     pub prompt_tokens: u32,
     /// Tokens of the answer before its spoken reply, as those of an intent line.
     pub unspoken_tokens: u32,
@@ -67,8 +72,12 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validation {
-    /// Nothing: no board has reported its own yet.
+    /// Nothing: no board of the kind has reported its own.
     Unvalidated,
+    /// Instructions that an emulated board of the kind has counted: no board is faster, a real one may be slower.
+    Emulated,
+    /// What a board of the kind has measured.
+    Measured,
 }
 
 impl Validation {
@@ -77,6 +86,8 @@ impl Validation {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unvalidated => "unvalidated",
+            Self::Emulated => "emulated",
+            Self::Measured => "measured",
         }
     }
 }
@@ -142,28 +153,14 @@ pub fn estimate(
     let (session_in, ram_limit) = place_session(board, memory, copied_bytes);
     let limit = flash.limit.or(ram_limit);
 
-    let (seconds, times, mut missing) = match Rates::of(board, store, session_in) {
-        Ok(rates) => {
-            let time = |positions: f64, head| {
-                rates.seconds(&Work::of_token(
-                    shape,
-                    tensors,
-                    positions,
-                    options.cache,
-                    head,
-                ))
-            };
-            let per_token = time(f64::from(options.context_tokens) / 2.0, Head::Computed);
-            let prompt = f64::from(options.prompt_tokens.max(1));
-            let inside = time(prompt / 2.0, Head::Skipped).scaled(prompt - 1.0);
-            let first = inside.plus(&time(prompt, Head::Computed));
-            let unspoken = f64::from(options.unspoken_tokens);
-            let line = time(prompt + unspoken / 2.0, Head::Computed).scaled(unspoken);
-            let reply = first.plus(&line);
-            (Some(per_token), Some((first, reply)), Vec::new())
-        }
-        Err(missing) => (None, None, missing),
+    let (timing, mut missing) = match Timing::of(board, store, session_in, options.cache) {
+        Ok(timing) => (Some(timing), Vec::new()),
+        Err(missing) => (None, missing),
     };
+    let (seconds, times) = timing
+        .as_ref()
+        .map(|timing| turn(timing, shape, tensors, options))
+        .unzip();
     if board.active_power_watts.is_none() {
         missing.push("active_power_watts");
     }
@@ -188,13 +185,82 @@ pub fn estimate(
         kv_bytes: memory.kv_bytes,
         prefix_bytes,
         store,
-        validation: Validation::Unvalidated,
+        validation: timing.map_or(Validation::Unvalidated, |timing| timing.validation()),
         tokens_per_second: seconds.as_ref().map(Range::inverse),
         first_token_seconds,
         reply_seconds,
         joules_per_token: energy,
         missing,
     }
+}
+
+/// Where times come from.
+enum Timing {
+    /// A report of a board of this kind.
+    Measured(Scaled),
+    /// The roofline; with what an emulated board has counted, where one has.
+    Computed(Rates),
+}
+
+impl Timing {
+    /// What is known of a board, or the names of the numbers that are unknown. A report is of weights read in place and
+    /// a conversation on the chip: it says nothing of others.
+    fn of(
+        board: &Board,
+        store: Store,
+        session: memory::SessionIn,
+        cache: CachePrecision,
+    ) -> Result<Self, Vec<&'static str>> {
+        let scaled = Scaled::of(board, cache);
+        let is_alike = store != Store::Psram && session == memory::SessionIn::Sram;
+        match scaled {
+            Some(scaled) if scaled.clock == Clock::Board && is_alike => Ok(Self::Measured(scaled)),
+            Some(scaled) if scaled.clock == Clock::Emulated => {
+                let rates = Rates::of(board, store, session)?;
+                Ok(Self::Computed(rates.with_counted(Some(scaled))))
+            }
+            Some(_) | None => Rates::of(board, store, session).map(Self::Computed),
+        }
+    }
+
+    fn seconds(&self, work: &Work) -> Range {
+        match self {
+            Self::Measured(scaled) => scaled.seconds(work),
+            Self::Computed(rates) => rates.seconds(work),
+        }
+    }
+
+    const fn validation(&self) -> Validation {
+        match self {
+            Self::Measured(_) => Validation::Measured,
+            Self::Computed(rates) if rates.is_counted() => Validation::Emulated,
+            Self::Computed(_) => Validation::Unvalidated,
+        }
+    }
+}
+
+/// Seconds of a token with the context half full; to the answer's first token, and to the first of its reply.
+fn turn(
+    timing: &Timing,
+    shape: &ModelShape,
+    tensors: &[TensorPlan],
+    options: &Options,
+) -> (Range, (Range, Range)) {
+    let time = |positions: f64, head| {
+        let work = Work::of_token(shape, tensors, positions, options.cache, head);
+        timing.seconds(&work)
+    };
+    let per_token = time(f64::from(options.context_tokens) / 2.0, Head::Computed);
+    let prompt = f64::from(options.prompt_tokens.max(1));
+    // Before it stand those that lie in flash with keys and values: they are read, and not computed.
+    #[expect(clippy::cast_precision_loss, reason = "a prefix is far shorter")]
+    let there = shape.prefix_tokens as f64;
+    let inside = time(there + prompt / 2.0, Head::Skipped).scaled(prompt - 1.0);
+    let first = inside.plus(&time(there + prompt, Head::Computed));
+    let unspoken = f64::from(options.unspoken_tokens);
+    let line = time(there + prompt + unspoken / 2.0, Head::Computed).scaled(unspoken);
+    let reply = first.plus(&line);
+    (per_token, (first, reply))
 }
 
 impl Range {

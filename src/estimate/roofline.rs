@@ -8,92 +8,11 @@
 //! Those rows are other programs on such chips. What this engine can do at one instruction a cycle is
 //! counted (`instructions.rs`): the middle of a range is never above it, and the range contains it.
 
-use super::instructions::{COUNTED_ERROR, Cost, Products};
-use super::memory::{SessionIn, Store, kv_bytes_per_position};
-use super::shape::{ModelShape, TensorPlan};
+use super::instructions::{COUNTED_ERROR, Cost};
+use super::memory::{SessionIn, Store};
+use super::reported::Scaled;
+use super::work::{Range, Work};
 use crate::board::{Board, Fact, Memory};
-use engine::arena::CachePrecision;
-use engine::shape::Role;
-use serde::Serialize;
-
-/// A number with its bounds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Range {
-    /// Pessimistic bound for rates, optimistic for times and energies: the smallest number.
-    pub low: f64,
-    /// The estimate.
-    pub mid: f64,
-    /// The largest number.
-    pub high: f64,
-    /// What it rests on.
-    pub source: String,
-}
-
-/// What one token asks of the board.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Work {
-    /// Bytes of weights read.
-    pub weight_bytes: f64,
-    /// Bytes of keys and values read.
-    pub kv_bytes: f64,
-    /// Multiply-accumulates.
-    pub macs: f64,
-    /// What decides how many instructions they take.
-    pub(super) products: Products,
-}
-
-/// Whether a token's logits are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// The token is followed by a new one.
-    Computed,
-    /// The token is inside a prompt.
-    Skipped,
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "an estimate: sizes stay far below 2^52"
-)]
-impl Work {
-    /// Work of the token after `positions` others.
-    #[must_use]
-    pub fn of_token(
-        shape: &ModelShape,
-        tensors: &[TensorPlan],
-        positions: f64,
-        cache: CachePrecision,
-        head: Head,
-    ) -> Self {
-        let h = &shape.hyperparameters;
-        let tied = !tensors.iter().any(|tensor| tensor.role == Role::Output);
-        let attention = 2.0 * f64::from(h.layers) * f64::from(h.query_width()) * positions;
-        let kv_bytes = kv_bytes_per_position(shape, cache) * positions;
-        let mut work = Self {
-            weight_bytes: 0.0,
-            kv_bytes,
-            macs: attention,
-            products: Products::of_attention(attention),
-        };
-        for tensor in tensors {
-            let is_head = tensor.role == Role::Output || (tensor.role == Role::Embedding && tied);
-            if tensor.role == Role::Embedding {
-                work.weight_bytes += tensor.bytes as f64 / tensor.rows as f64;
-            }
-            let multiplied = if is_head {
-                head == Head::Computed
-            } else {
-                tensor.role != Role::Embedding
-            };
-            if multiplied {
-                work.weight_bytes += tensor.bytes as f64;
-                work.macs += tensor.macs() as f64;
-                work.products.add(tensor);
-            }
-        }
-        work
-    }
-}
 
 /// A rate with the spread of its sources.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +90,8 @@ pub(super) struct Rates {
     slowest: f64,
     /// What the engine takes on its cores, and their clock; nothing in tests of the roofline alone.
     engine: Option<(Cost, f64)>,
+    /// What an emulated board of this kind has counted, in place of that.
+    counted: Option<Scaled>,
 }
 
 impl Rates {
@@ -240,7 +161,18 @@ impl Rates {
             macs,
             slowest,
             engine: Some((Cost::of(board), hz)),
+            counted: None,
         })
+    }
+
+    /// Whether an emulated board has counted.
+    pub(super) const fn is_counted(&self) -> bool {
+        self.counted.is_some()
+    }
+
+    /// These, with what an emulated board has counted.
+    pub(super) fn with_counted(self, counted: Option<Scaled>) -> Self {
+        Self { counted, ..self }
     }
 
     /// Seconds that the work takes: fastest, expected, slowest.
@@ -265,7 +197,10 @@ impl Rates {
         let Some((cost, hz)) = &self.engine else {
             return range;
         };
-        let counted = cost.seconds(&work.products, *hz);
+        let counted = match &self.counted {
+            Some(scaled) => scaled.seconds(work).mid,
+            None => cost.seconds(&work.products, *hz),
+        };
         let waiting = reading(|rate| rate.low) + counted * MODEL_SLOWEST;
         Range {
             low: range
@@ -289,9 +224,12 @@ impl Rates {
                 .iter()
                 .map(|rate| format!("keys and values: {}", rate.source)),
         );
-        parts.extend(self.engine.iter().map(|(cost, _)| {
-            let core = cost.name;
-            format!("at most one instruction a cycle, counted on an emulated {core}")
+        parts.extend(self.engine.iter().map(|(cost, _)| match &self.counted {
+            Some(scaled) => format!("at most one instruction a cycle, {}", scaled.source()),
+            None => {
+                let core = cost.name;
+                format!("at most one instruction a cycle, counted on an emulated {core}")
+            }
         }));
         parts.join("; ")
     }
@@ -300,6 +238,7 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::instructions::Products;
 
     /// A measured run that reads each weight about once.
     struct Row {
@@ -407,12 +346,14 @@ mod tests {
             macs: exactly(row.macs_per_cycle * row.megahertz * 1e6),
             slowest: MODEL_SLOWEST,
             engine: None,
+            counted: None,
         };
         let work = Work {
             weight_bytes: row.bytes,
             kv_bytes: 0.0,
             macs: row.macs,
             products: Products::default(),
+            elements: 0.0,
         };
         row.measured_millis / 1e3 / rates.seconds(&work).mid
     }

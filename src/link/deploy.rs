@@ -1,26 +1,25 @@
 //! A board that is written, runs, says who it is and computes what is computed here: only then is it a success.
 
-use super::client::Clock;
 use super::{
-    BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, Flashed, Greeting,
-    HELLO_PATIENCE, Image, TalkError,
+    BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, FlashPlan, Flashed,
+    Greeting, HELLO_PATIENCE, Image, TalkError,
 };
+use crate::board::Board;
+use crate::estimate::{Options, Range, Validation, estimate_file};
 use crate::job::Job;
-use crate::packed::{ChatError, Conversation, PackedModel, Question};
+use crate::measured::Clock;
+use crate::packed::{ChatError, Conversation, PackedModel, Question, WeightSource as _};
 use engine::format::crc32;
-use engine::sampler::{LogitsHash, Sampling};
+use engine::sampler::LogitsHash;
 use engine::workers::Host;
 use serde::Serialize;
 use std::ops::ControlFlow;
 
-/// What a board is asked to show that it computes as this program does.
-const SELF_TEST: &str = "turn on the kitchen light";
-/// Tokens of its answer: what comes after the first has read the cache.
-const SELF_TEST_TOKENS: u32 = 2;
-
 /// A board that was written.
 #[derive(Debug, Serialize)]
 pub struct Deployed {
+    /// What the board ran before, where that was Whittle's firmware.
+    pub before: Option<Greeting>,
     /// What was written and verified.
     #[serde(flatten)]
     pub flashed: Flashed,
@@ -82,18 +81,25 @@ pub enum ProofError {
     Here(#[source] ChatError),
 }
 
-/// Writes what differs, lets the board run it, waits for its hello and compares its self-test with this program's.
+/// Asks what runs on the board, writes what differs, lets the board run it, waits for its hello and compares its self-test
+/// with this program's. `show` is given what ran there and the plan before the first byte is written; where it breaks off
+/// nothing is, and there is no result.
 ///
 /// # Errors
 /// When the board was not, or not wholly, written. That it does not answer afterwards is told in the result.
 pub fn deploy(
     device: &Device,
-    image: &Image,
-    packed: &PackedModel,
+    (image, packed): (&Image, &PackedModel),
     options: &FlashOptions,
+    show: &mut dyn FnMut(Option<&Greeting>, &FlashPlan) -> ControlFlow<()>,
     job: &Job<'_>,
-) -> Result<Deployed, FlashError> {
-    let flashed = device.flash(image, options, job)?;
+) -> Result<Option<Deployed>, FlashError> {
+    job.report("Asking what runs on the board", 0, 0)?;
+    let before = device.greeting(job);
+    let mut planned = |plan: &FlashPlan| show(before.as_ref(), plan);
+    let Some(flashed) = device.flash(image, options, &mut planned, job)? else {
+        return Ok(None);
+    };
     let proof = device
         .client()
         .map_err(ProofError::Talk)
@@ -102,11 +108,12 @@ pub fn deploy(
         Ok(proof) => (Some(proof), None),
         Err(error) => (None, Some(super::chain(&error))),
     };
-    Ok(Deployed {
+    Ok(Some(Deployed {
+        before,
         flashed,
         proof,
         unproven,
-    })
+    }))
 }
 
 /// An answer of a board beside what is computed here.
@@ -119,19 +126,62 @@ pub struct BoardTurn {
     pub hello: Greeting,
     /// What its times are.
     pub clock: Clock,
+    /// What was estimated of this turn, where the board and its model are known.
+    pub estimated: Option<TurnEstimate>,
     /// Whether that has the bits of this program's answer; unknown where there was nothing to compare it with.
     pub same_here: Option<bool>,
     /// Why it is unknown, or what differs.
     pub differs: Option<String>,
 }
 
-/// Asks a board, and compares its answer with that of `packed`, where one is given.
+/// What was estimated of a turn that a board has answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct TurnEstimate {
+    /// The board's description.
+    pub board: String,
+    /// Seconds from the request to the first token.
+    pub first_token_secs: Option<Range>,
+    /// Tokens a second after it.
+    pub tokens_per_second: Option<Range>,
+    /// What that was held against.
+    pub validation: Validation,
+}
+
+impl TurnEstimate {
+    /// That of an answer of `packed` on `board`: as many tokens, at the same positions.
+    #[must_use]
+    pub fn of(board: &Board, packed: &PackedModel, answer: &BoardAnswer) -> Self {
+        let prefix = packed.prefix().filter(|p| p.precision() == packed.cache());
+        let prefix = prefix.map_or(0, |p| u32::try_from(p.positions()).unwrap_or(u32::MAX));
+        let before: u32 = prefix.saturating_add(answer.prompt_tokens);
+        let options = Options {
+            // An estimate is of a context that is half full.
+            context_tokens: before
+                .saturating_mul(2)
+                .saturating_add(answer.decoded)
+                .max(1),
+            cache: packed.cache(),
+            prompt_tokens: answer.prompt_tokens,
+            ..Options::default()
+        };
+        let estimate = estimate_file(packed, "", board, &options);
+        Self {
+            board: board.id.clone(),
+            first_token_secs: estimate.first_token_seconds,
+            tokens_per_second: estimate.tokens_per_second,
+            validation: estimate.validation,
+        }
+    }
+}
+
+/// Asks a board, and compares its answer with that of `packed`, where one is given; its times stand beside the estimate for
+/// the first of `boards` that has its chip.
 ///
 /// # Errors
 /// As [`Client::hello`] and [`Client::ask`].
 pub fn ask_board(
     client: &mut Client,
-    packed: Option<&PackedModel>,
+    (packed, boards): (Option<&PackedModel>, &[Board]),
     question: &BoardQuestion<'_>,
     job: &Job<'_>,
     show: &mut dyn FnMut(&str) -> ControlFlow<()>,
@@ -146,7 +196,13 @@ pub fn ask_board(
         Some(Err(error @ ProofError::OtherAnswer { .. })) => (Some(false), Some(error.to_string())),
         Some(Err(error)) => (None, Some(super::chain(&error))),
     };
+    let board = boards.iter().find(|board| board.chip == hello.board);
+    let estimated = packed
+        .filter(|packed| require_model(&hello, packed).is_ok())
+        .zip(board)
+        .map(|(packed, board)| TurnEstimate::of(board, packed, &answer));
     Ok(BoardTurn {
+        estimated,
         answer,
         hello,
         clock: client.clock,
@@ -185,16 +241,10 @@ pub fn prove(
 ) -> Result<Proof, ProofError> {
     let hello = client.hello(HELLO_PATIENCE, job)?;
     require_model(&hello, packed)?;
-    let question = BoardQuestion {
-        prompt: SELF_TEST,
-        max_tokens: SELF_TEST_TOKENS,
-        context: 0,
-        sampling: Sampling::GREEDY,
-    };
     job.report("Comparing with the board", 0, 0)
         .map_err(TalkError::from)?;
-    let expected = answer_here(packed, &question)?;
-    let answer = client.ask(&hello, &question, job, &mut |_| ControlFlow::Continue(()))?;
+    let expected = answer_here(packed, &BoardQuestion::self_test())?;
+    let answer = client.self_test(&hello, job)?;
     let found = answer.logits_hash;
     if found != expected {
         let (expected, found) = (expected.0, found.0);
@@ -226,7 +276,7 @@ pub fn require_model(hello: &Greeting, packed: &PackedModel) -> Result<(), Proof
 }
 
 /// The hash of this program's own answer.
-fn answer_here(
+pub(super) fn answer_here(
     packed: &PackedModel,
     question: &BoardQuestion<'_>,
 ) -> Result<LogitsHash, ProofError> {
@@ -234,7 +284,10 @@ fn answer_here(
     let asked = Question {
         system: None,
         user: question.prompt,
-        max_tokens: question.max_tokens as usize,
+        max_tokens: match question.max_tokens {
+            0 => protocol::MAX_TOKENS as usize,
+            asked => asked as usize,
+        },
         sampling: question.sampling,
         stop: &[],
     };

@@ -1,16 +1,25 @@
 //! Where a board is: a serial port, or a board made of software.
 
-use super::client::Clock;
-use super::{Client, FlashError, FlashOptions, Flashed, Image, Reset, TalkError};
+use super::{
+    Client, FlashError, FlashOptions, FlashPlan, Flashed, Greeting, Image, Reset, TalkError,
+};
 use crate::job::Job;
+use crate::measured::Clock;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 #[cfg(unix)]
 use {super::FakeBoard, super::fake_board::Start, crate::whole_file, std::path::PathBuf};
 
 /// What the port of the emulated board is called.
 pub const EMULATED: &str = "sim:esp32-c3";
+/// What the names of emulated boards begin with.
+const EMULATED_PREFIX: &str = "sim:";
 /// The same without a memory: each is a new one, with as much flash as it is asked for.
 pub const FAKE: &str = "fake";
+
+/// How long a board that may run anything is asked who it is: one that opening the port has reset checks its model first.
+const RUNNING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A board that can be written and talked to.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub enum Device {
 #[derive(Debug)]
 pub struct Emulated {
     board: FakeBoard,
+    /// What its port is called.
+    name: &'static str,
     /// None for one that is new each time, and where this account keeps nothing.
     file: Option<PathBuf>,
 }
@@ -42,6 +53,9 @@ impl Device {
     /// When this system cannot run an emulated board.
     pub fn open(port: &str, folder: Option<&Path>, flash_bytes: usize) -> Result<Self, FlashError> {
         if port != EMULATED && port != FAKE {
+            if port.starts_with(EMULATED_PREFIX) {
+                return Err(FlashError::UnknownEmulated(port.to_owned()));
+            }
             return Ok(Self::Serial(port.to_owned()));
         }
         #[cfg(unix)]
@@ -57,7 +71,8 @@ impl Device {
             let kept = kept.filter(|flash| flash.len() == bytes);
             let flash = kept.unwrap_or_else(|| vec![0xFF; bytes]);
             let board = FakeBoard::holding(flash).map_err(FlashError::Emulated)?;
-            Ok(Self::Emulated(Box::new(Emulated { board, file })))
+            let name = if port == EMULATED { EMULATED } else { FAKE };
+            Ok(Self::Emulated(Box::new(Emulated { board, name, file })))
         }
         #[cfg(not(unix))]
         {
@@ -81,7 +96,12 @@ impl Device {
     /// # Errors
     /// As [`Client::open`].
     pub fn client(&self) -> Result<Client, TalkError> {
-        let mut client = Client::open(self.port(), self.reset())?;
+        let client = Client::open(self.port(), self.reset())?;
+        let mut client = match self {
+            Self::Serial(_) => client,
+            #[cfg(unix)]
+            Self::Emulated(emulated) => client.called(emulated.name),
+        };
         client.clock = match self {
             Self::Serial(_) => Clock::Board,
             #[cfg(unix)]
@@ -108,10 +128,11 @@ impl Device {
         &self,
         image: &Image,
         options: &FlashOptions,
+        show: &mut dyn FnMut(&FlashPlan) -> ControlFlow<()>,
         job: &Job<'_>,
-    ) -> Result<Flashed, FlashError> {
+    ) -> Result<Option<Flashed>, FlashError> {
         match self {
-            Self::Serial(port) => super::flash(port, image, options, job),
+            Self::Serial(port) => super::flash(port, image, options, show, job),
             #[cfg(unix)]
             Self::Emulated(emulated) => {
                 let options = FlashOptions {
@@ -119,21 +140,64 @@ impl Device {
                     ..*options
                 };
                 emulated.board.reset(Start::Loader);
-                let flashed = super::flash(emulated.board.port(), image, &options, job);
+                let flashed = super::flash(emulated.board.port(), image, &options, show, job);
                 emulated.board.reset(Start::Program);
-                emulated.keep();
-                flashed
+                // What was written in part is kept as well, as by a chip.
+                let kept = emulated.keep();
+                let flashed = flashed?;
+                kept?;
+                Ok(flashed)
             }
         }
+    }
+
+    /// As [`super::backup`]; then the board runs what it ran.
+    ///
+    /// # Errors
+    /// As [`super::backup`].
+    pub fn backup(
+        &self,
+        image: &Image,
+        options: &FlashOptions,
+        path: &Path,
+        job: &Job<'_>,
+    ) -> Result<u64, FlashError> {
+        match self {
+            Self::Serial(port) => super::backup(port, image, options, path, job),
+            #[cfg(unix)]
+            Self::Emulated(emulated) => {
+                let options = FlashOptions {
+                    reset: Reset::None,
+                    ..*options
+                };
+                emulated.board.reset(Start::Loader);
+                let bytes = super::backup(emulated.board.port(), image, &options, path, job);
+                emulated.board.reset(Start::Program);
+                bytes
+            }
+        }
+    }
+
+    /// Who is on the board now, where that is Whittle's firmware: asked for a moment.
+    #[must_use]
+    pub fn greeting(&self, job: &Job<'_>) -> Option<Greeting> {
+        self.client().ok()?.hello(RUNNING_PATIENCE, job).ok()
     }
 }
 
 #[cfg(unix)]
 impl Emulated {
-    /// Keeps the flash for the next run. A board that nobody could keep has been one all the same.
-    fn keep(&self) {
-        let Some(file) = &self.file else { return };
-        let kept = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let _without = kept.and_then(|()| whole_file::write(file, &self.board.flash()));
+    /// Keeps the flash for the next run.
+    fn keep(&self) -> Result<(), FlashError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| whole_file::write(file, &self.board.flash()))
+            .map_err(|source| FlashError::NotKept {
+                path: file.clone(),
+                source,
+            })
     }
 }

@@ -17,42 +17,66 @@ use std::time::{Duration, Instant};
 
 pub use super::fake_rom::{Fuses, command as commands};
 
-/// Something that goes wrong once. `command` is one of [`commands`]; `nth` counts from 1 since start.
+/// Something that is wrong with a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The command is carried out and the reply is lost.
-    DropReply {
-        /// The command.
+    /// A mishap meets the reply to a command, once.
+    At {
+        /// One of [`commands`].
         command: u8,
-        /// Which of them.
+        /// Which of them, from 1 since start.
         nth: usize,
-    },
-    /// A broken frame comes before the reply.
-    Garbage {
-        /// The command.
-        command: u8,
-        /// Which of them.
-        nth: usize,
-    },
-    /// A frame of one byte comes before the reply.
-    Runt {
-        /// The command.
-        command: u8,
-        /// Which of them.
-        nth: usize,
-    },
-    /// The cable is pulled instead of a reply.
-    Unplug {
-        /// The command.
-        command: u8,
-        /// Which of them.
-        nth: usize,
+        /// What happens.
+        mishap: Mishap,
     },
     /// A flash cell is worn: one bit of this address flips at every write.
     WornCell {
         /// The address.
         address: usize,
     },
+    /// It says nothing, whatever comes: no board on the port, or one that is switched off.
+    Silent,
+    /// It talks without end, as a program on another board does, and hears nothing.
+    Babble,
+    /// Bytes take as long as on a wire: ten bits each at the line rate.
+    Paced,
+}
+
+/// What happens instead of a reply, or beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// The command is carried out and the reply is lost.
+    DropReply,
+    /// A broken frame comes before the reply.
+    Garbage,
+    /// A frame of one byte comes before the reply.
+    Runt,
+    /// The cable is pulled.
+    Unplug,
+    /// A bit of the reply flips.
+    FlippedBit,
+    /// Only half of the reply comes.
+    Half,
+    /// The reply comes twice.
+    Twice,
+    /// The reply takes so many milliseconds.
+    Late(u64),
+    /// The loader says that it failed, with this code, and has done nothing.
+    Error(u8),
+    /// The supply breaks down: the board starts again, says so, and knows no session.
+    Brownout,
+}
+
+impl Fault {
+    /// A mishap at the `nth` of a command.
+    #[must_use]
+    pub const fn at(command: u8, nth: usize, mishap: Mishap) -> Self {
+        Self::At {
+            command,
+            nth,
+            mishap,
+        }
+    }
 }
 
 /// What a board does after a reset.
@@ -126,10 +150,7 @@ impl FakeBoard {
         for fault in faults {
             match fault {
                 Fault::WornCell { address } => rom.worn = Some(*address),
-                Fault::DropReply { .. }
-                | Fault::Garbage { .. }
-                | Fault::Runt { .. }
-                | Fault::Unplug { .. } => {}
+                Fault::At { .. } | Fault::Silent | Fault::Babble | Fault::Paced => {}
             }
         }
         Self::run(rom, None, faults)
@@ -240,9 +261,16 @@ impl Shared {
 fn load(port: &mut TTYPort, shared: &Shared, faults: &[Fault]) -> Outcome {
     let mut frames = Frames::default();
     let mut buffer = [0; 4096];
+    let mut wire = Wire::new(faults);
     while !shared.is_called() {
+        if faults.contains(&Fault::Babble) && port.write_all(BABBLE).is_err() {
+            return Outcome::Unplugged;
+        }
         match port.read(&mut buffer) {
-            Ok(count) => frames.push(&buffer[..count]),
+            Ok(count) => {
+                wire.carry(count, shared);
+                frames.push(&buffer[..count]);
+            }
             Err(error) if error.kind() == ErrorKind::TimedOut => continue,
             Err(_) => return Outcome::Unplugged,
         }
@@ -250,12 +278,46 @@ fn load(port: &mut TTYPort, shared: &Shared, faults: &[Fault]) -> Outcome {
             let Some(reply) = reply(&frame, shared, faults) else {
                 return Outcome::Unplugged;
             };
+            wire.carry(reply.len(), shared);
             if port.write_all(&reply).is_err() {
                 return Outcome::Unplugged;
             }
         }
     }
     Outcome::Reset
+}
+
+/// What another program says.
+const BABBLE: &[u8] = b"I (31337) wifi: state: auth -> assoc (0)\r\n";
+/// What the ROM of a chip says after its supply broke down.
+const BROWNOUT: &[u8] = b"\r\nESP-ROM:esp32c3-api1-20210207\r\nrst:0xf (BROWNOUT_RST),boot:0x4 (DOWNLOAD(USB/UART0))\r\nwaiting for download\r\n";
+
+/// The time that bytes take on a wire.
+struct Wire {
+    is_paced: bool,
+    /// When the last byte has come.
+    free: Instant,
+}
+
+impl Wire {
+    fn new(faults: &[Fault]) -> Self {
+        Self {
+            is_paced: faults.contains(&Fault::Paced),
+            free: Instant::now(),
+        }
+    }
+
+    /// Returns when so many bytes have gone over it.
+    fn carry(&mut self, bytes: usize, shared: &Shared) {
+        if !self.is_paced {
+            return;
+        }
+        let rate = lock(&shared.rom).rates.last().copied().unwrap_or(115_200);
+        let bits = u32::try_from(bytes * 10).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        self.free = self.free.max(now) + Duration::from_secs(1) * bits / rate.max(1);
+        std::thread::sleep(self.free - now);
+    }
 }
 
 /// Runs what is in the flash, with UART 0 on the line.
@@ -300,29 +362,48 @@ fn reply(frame: &[u8], shared: &Shared, faults: &[Fault]) -> Option<Vec<u8>> {
         *count += 1;
         *count
     };
-    let meets = |command: u8, nth: usize| command == op && nth == count;
-    let unplugged =
-        |fault: &Fault| matches!(fault, Fault::Unplug { command, nth } if meets(*command, *nth));
-    if faults.iter().any(unplugged) {
-        return None;
+    let mishap = faults.iter().find_map(|fault| match *fault {
+        Fault::At {
+            command,
+            nth,
+            mishap,
+        } if (command, nth) == (op, count) => Some(mishap),
+        Fault::At { .. }
+        | Fault::WornCell { .. }
+        | Fault::Silent
+        | Fault::Babble
+        | Fault::Paced => None,
+    });
+    if faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Silent | Fault::Babble))
+    {
+        return Some(Vec::new());
     }
-    let mut reply = lock(&shared.rom).answer(frame);
-    for fault in faults {
-        match *fault {
-            Fault::DropReply { command, nth } if meets(command, nth) => reply.clear(),
-            Fault::Garbage { command, nth } if meets(command, nth) => {
-                // An escape that SLIP does not know.
-                reply.splice(0..0, *b"\xC0noise\xDB\x01\xC0");
-            }
-            Fault::Runt { command, nth } if meets(command, nth) => {
-                reply.splice(0..0, *b"\xC0\x01\xC0");
-            }
-            Fault::DropReply { .. }
-            | Fault::Garbage { .. }
-            | Fault::Runt { .. }
-            | Fault::Unplug { .. }
-            | Fault::WornCell { .. } => {}
+    let mut rom = lock(&shared.rom);
+    let mut reply = match mishap {
+        Some(Mishap::Unplug) => return None,
+        Some(Mishap::Error(code)) => return Some(rom.refuse(op, code)),
+        Some(Mishap::Brownout) => {
+            rom.restart();
+            return Some(BROWNOUT.to_vec());
         }
+        Some(_) | None => rom.answer(frame),
+    };
+    drop(rom);
+    match mishap {
+        Some(Mishap::DropReply) => reply.clear(),
+        // An escape that SLIP does not know.
+        Some(Mishap::Garbage) => drop(reply.splice(0..0, *b"\xC0noise\xDB\x01\xC0")),
+        Some(Mishap::Runt) => drop(reply.splice(0..0, *b"\xC0\x01\xC0")),
+        Some(Mishap::FlippedBit) => {
+            let middle = reply.len() / 2;
+            reply.iter_mut().skip(middle).take(1).for_each(|b| *b ^= 4);
+        }
+        Some(Mishap::Half) => reply.truncate(reply.len() / 2),
+        Some(Mishap::Twice) => reply = reply.repeat(2),
+        Some(Mishap::Late(millis)) => std::thread::sleep(Duration::from_millis(millis)),
+        Some(Mishap::Unplug | Mishap::Error(_) | Mishap::Brownout) | None => {}
     }
     Some(reply)
 }

@@ -52,6 +52,7 @@ pub mod command {
     pub const FLASH_DEFL_END: u8 = 0x12;
     pub const SPI_FLASH_MD5: u8 = 0x13;
     pub const GET_SECURITY_INFO: u8 = 0x14;
+    pub const READ_FLASH: u8 = 0xD2;
 }
 
 /// Who answers: the statuses differ in length.
@@ -108,6 +109,16 @@ pub(super) struct Rom {
     loader: Running,
     registers: BTreeMap<u32, u32>,
     write: Option<Write>,
+    read: Option<Read>,
+}
+
+/// A read that a host began of the stub: a block is sent, and told to have come, until all were; then their MD5.
+#[derive(Debug)]
+struct Read {
+    start: usize,
+    sent: usize,
+    bytes: usize,
+    block: usize,
 }
 
 /// What an answer carries beside its status.
@@ -129,6 +140,7 @@ impl Rom {
             loader: Running::Rom,
             registers,
             write: None,
+            read: None,
         };
         rom.burn(Fuses::default());
         rom
@@ -160,14 +172,16 @@ impl Rom {
 
     /// Answers one request `00 op len16 chk32 data` with encoded frames; nothing to what is no request.
     pub(super) fn answer(&mut self, frame: &[u8]) -> Vec<u8> {
+        if let (Ok(count), Some(_)) = (<[u8; 4]>::try_from(frame), &self.read) {
+            return self.go_on_reading(u32::from_le_bytes(count) as usize);
+        }
         let [0, op, _, _, checksum, _, _, _, data @ ..] = frame else {
             return Vec::new();
         };
         let op = *op;
         if op == command::SYNC {
             // A session starts: the reset that a real board would have had.
-            self.loader = Running::Rom;
-            self.write = None;
+            self.restart();
             return self
                 .frame(
                     op,
@@ -197,7 +211,44 @@ impl Rom {
             self.loader = Running::Stub;
             frames.extend(encode(b"OHAI"));
         }
+        if self.read.is_some() {
+            frames.extend(self.next_block());
+        }
         frames
+    }
+
+    /// Forgets the session and the stub.
+    pub(super) fn restart(&mut self) {
+        self.loader = Running::Rom;
+        (self.write, self.read) = (None, None);
+    }
+
+    /// Says that a command failed.
+    pub(super) fn refuse(&self, op: u8, code: u8) -> Vec<u8> {
+        self.frame(op, Err(code))
+    }
+
+    /// What follows when a host has so many bytes of a read.
+    fn go_on_reading(&mut self, came: usize) -> Vec<u8> {
+        let Some(read) = &self.read else {
+            return Vec::new();
+        };
+        if came < read.bytes {
+            return self.next_block();
+        }
+        let digest = Md5::digest(&self.flash[read.start..read.start + read.bytes]);
+        self.read = None;
+        encode(&digest)
+    }
+
+    fn next_block(&mut self) -> Vec<u8> {
+        let Some(read) = &mut self.read else {
+            return Vec::new();
+        };
+        let from = read.start + read.sent;
+        let bytes = read.block.min(read.bytes - read.sent);
+        read.sent += bytes;
+        encode(&self.flash[from..from + bytes])
     }
 
     fn execute(&mut self, op: u8, data: &[u8]) -> Result<Answer, u8> {
@@ -254,6 +305,16 @@ impl Rom {
                         .flat_map(|byte| format!("{byte:02x}").into_bytes())
                         .collect(),
                 };
+            }
+            command::READ_FLASH if self.loader == Running::Stub => {
+                let range = self.range(argument(0)?, argument(1)?)?;
+                let block = argument(2)?.max(1) as usize;
+                self.read = Some(Read {
+                    start: range.start,
+                    sent: 0,
+                    bytes: range.len(),
+                    block,
+                });
             }
             _ => return Err(INVALID_MESSAGE),
         }

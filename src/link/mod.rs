@@ -1,8 +1,8 @@
 //! Writing a model to a board over a serial port: the only door to espflash.
 //!
-//! [`Image::new`] lays out bootloader, partition table, firmware and model; [`flash`] writes what
-//! changed of it in pieces of 64 KiB, compares each piece's MD5 with the board's, and starts over
-//! when a frame gets lost. [`FakeBoard`] stands in for hardware.
+//! [`Image::new`] lays out bootloader, partition table, firmware and model; [`flash`] compares the MD5 of each sector with
+//! the board's, shows what it is going to do ([`FlashPlan`]), writes what differs in pieces of 64 KiB at most, compares each
+//! again, and starts over when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
 mod client;
 mod deploy;
@@ -16,21 +16,30 @@ pub mod fake_board;
 mod fake_rom;
 mod firmware;
 mod image;
+mod measure;
 
 pub use client::{
-    BoardAnswer, BoardModel, BoardQuestion, Client, Clock, Greeting, HELLO_PATIENCE, TalkError,
+    BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
+    TalkError,
 };
-pub use deploy::{BoardTurn, Deployed, Proof, ProofError, ask_board, deploy, prove, require_model};
+pub use deploy::{
+    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, require_model,
+};
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
+pub use espressif::{FlashPlan, PlannedPart};
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
 pub use firmware::{Firmware, Kinship, prebuilt};
 pub use image::{Image, ImageError, Part, Segment};
+pub use measure::{MeasureError, VerifyError, measure, verify};
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;
 use serde::Serialize;
+use std::cell::Cell;
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 /// A serial port that a board may be on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,9 +134,9 @@ pub struct Flashed {
     pub mac: Option<String>,
     /// Flash that the board has.
     pub flash_bytes: u64,
-    /// Written in the last session.
+    /// Written, in all sessions.
     pub written_bytes: u64,
-    /// Already there.
+    /// There before the first.
     pub unchanged_bytes: u64,
     /// Compared with the board's own MD5: everything.
     pub verified_bytes: u64,
@@ -161,14 +170,30 @@ pub enum FlashError {
     /// The emulated board could not be started.
     #[error("cannot start the emulated board")]
     Emulated(#[source] std::io::Error),
+    /// There is no such emulated board.
+    #[error("no emulated board is called {0}: there is {EMULATED}")]
+    UnknownEmulated(String),
+    /// The emulated board was written, and its flash could not be kept.
+    #[error(
+        "cannot keep the emulated board's flash in {}: the next command finds it as it was",
+        path.display()
+    )]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system does not list its ports.
     #[error("cannot list serial ports")]
     Ports(#[source] serialport::Error),
     /// The port is no longer there.
-    #[error("the board on {port} went away while it was written: check the cable and start again")]
+    #[error("the board on {port} went away: {}check the cable and start again", half(*part))]
     Unplugged {
         /// The port.
         port: String,
+        /// What was being written; none where nothing was yet.
+        part: Option<Part>,
     },
     /// The image is for another chip.
     #[error("the image is for {expected}, the board on {port} is {found}")]
@@ -225,9 +250,19 @@ pub enum FlashError {
         /// Its size.
         bytes: usize,
     },
+    /// The old flash could not be kept.
+    #[error("cannot write {}: nothing was changed", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The board did not answer, or not in its protocol.
-    #[error("the board on {port} failed {attempts} times: {reason}")]
+    #[error("{}the board on {port} failed {attempts} times: {reason}", half(*part))]
     Failed {
+        /// What was being written; none where nothing was yet.
+        part: Option<Part>,
         /// The port.
         port: String,
         /// Sessions tried.
@@ -235,6 +270,13 @@ pub enum FlashError {
         /// What went wrong in the last.
         reason: String,
     },
+}
+
+/// Begins a sentence on a board that was left half written.
+fn half(part: Option<Part>) -> String {
+    part.map_or_else(String::new, |part| {
+        format!("{} Flash it again: only the rest is sent. ", starts(part))
+    })
 }
 
 /// What a board does whose flash is new up to a part, and old from there on.
@@ -296,10 +338,11 @@ pub fn ports() -> Result<Vec<Port>, FlashError> {
     Ok(ports)
 }
 
-/// Writes what differs of `image` to the board on `port` and verifies all of it.
+/// Writes what differs of `image` to the board on `port`, sector by sector, and verifies all of it.
 ///
-/// A session that loses a frame is started again, up to `options.attempts` times. Cancelling takes
-/// effect between two pieces, at most 0.7 s at 921,600 baud, and leaves whole pieces.
+/// `show` is given the plan before the first byte is written; where it breaks off, nothing is written and there is no
+/// result. A session that loses a frame is started again, up to `options.attempts` times. Cancelling takes effect between two
+/// pieces, at most 0.7 s at 921,600 baud, and leaves whole pieces.
 ///
 /// # Errors
 /// See [`FlashError`]; after any of them a new call writes only what is still missing.
@@ -307,8 +350,62 @@ pub fn flash(
     port: &str,
     image: &Image,
     options: &FlashOptions,
+    show: &mut dyn FnMut(&FlashPlan) -> ControlFlow<()>,
     job: &Job<'_>,
-) -> Result<Flashed, FlashError> {
+) -> Result<Option<Flashed>, FlashError> {
+    let begun = Cell::new(None);
+    let mut first: Option<FlashPlan> = None;
+    let mut show = |plan: &FlashPlan| match &first {
+        // Sessions after the first go on with what was shown.
+        Some(_) => ControlFlow::Continue(()),
+        None => {
+            first = Some(plan.clone());
+            show(plan)
+        }
+    };
+    let (flashed, attempts) = sessions(port, options, (&begun, job), |options| {
+        espressif::run(port, image, options, (&mut show, &begun), job)
+    })?;
+    Ok(flashed.zip(first).map(|(flashed, first)| Flashed {
+        written_bytes: first.write_bytes,
+        unchanged_bytes: first.unchanged_bytes,
+        attempts,
+        ..flashed
+    }))
+}
+
+/// Reads all that the flash of the board on `port` holds into a new file, before it is replaced; returns its bytes.
+///
+/// # Errors
+/// See [`FlashError`]; then there is no file, or the one that was there already: it may be the only copy of what the board
+/// held.
+pub fn backup(
+    port: &str,
+    image: &Image,
+    options: &FlashOptions,
+    path: &Path,
+    job: &Job<'_>,
+) -> Result<u64, FlashError> {
+    if path.exists() {
+        return Err(FlashError::Backup {
+            path: path.to_owned(),
+            source: ErrorKind::AlreadyExists.into(),
+        });
+    }
+    let nothing = Cell::new(None);
+    let (bytes, _) = sessions(port, options, (&nothing, job), |options| {
+        espressif::backup(port, image.chip, options, path, job)
+    })?;
+    Ok(bytes)
+}
+
+/// Tries sessions until one ends well, each at a slower rate; counts them.
+fn sessions<T>(
+    port: &str,
+    options: &FlashOptions,
+    (begun, job): (&Cell<Option<Part>>, &Job<'_>),
+    mut session: impl FnMut(&FlashOptions) -> Result<T, Failure>,
+) -> Result<(T, u32), FlashError> {
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -316,28 +413,38 @@ pub fn flash(
             baud: rate(options.baud, attempts),
             ..*options
         };
-        match espressif::run(port, image, options, job) {
-            Ok(flashed) => {
-                return Ok(Flashed {
-                    attempts,
-                    ..flashed
-                });
+        match espressif::guarded(|| session(options)) {
+            Ok(done) => return Ok((done, attempts)),
+            Err(Failure::Final(FlashError::Cancelled(source))) => {
+                return Err(stopped(begun.get(), source));
             }
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Link(_)) if !espressif::exists(port) => {
                 return Err(FlashError::Unplugged {
                     port: port.to_owned(),
+                    part: begun.get(),
                 });
             }
-            Err(Failure::Link(_)) if attempts < options.attempts => job.check()?,
+            Err(Failure::Link(_)) if attempts < options.attempts => {
+                job.check().map_err(|source| stopped(begun.get(), source))?;
+            }
             Err(Failure::Link(reason)) => {
                 return Err(FlashError::Failed {
+                    part: begun.get(),
                     port: port.to_owned(),
                     attempts,
                     reason,
                 });
             }
         }
+    }
+}
+
+/// That somebody stopped it: before anything was written, or after.
+fn stopped(begun: Option<Part>, source: Cancelled) -> FlashError {
+    match begun {
+        None => FlashError::Cancelled(source),
+        Some(part) => FlashError::Stopped { part, source },
     }
 }
 

@@ -7,8 +7,10 @@
 
 #[path = "../support/golden.rs"]
 mod golden;
+mod measure;
 mod talk;
 
+use engine::arena::CachePrecision;
 use engine::format::Packed;
 use engine::sampler::Sampling;
 use engine::workers::Host;
@@ -21,7 +23,7 @@ use whittle::job::Job;
 use whittle::link::emulated::{Activity, Line, Machine};
 use whittle::link::{Image, Part, prebuilt};
 use whittle::model::Model;
-use whittle::packed::{Answer, Conversation, PackedModel, Question};
+use whittle::packed::{Answer, Conversation, PackedModel, PrefixChoice, PrefixText, Question};
 use whittle::recipe::Recipe;
 
 /// Instructions of the longest test; what does not end is stopped here.
@@ -139,9 +141,24 @@ fn desktop_drawing(
         .unwrap()
 }
 
-fn hearth() -> PackedModel {
+fn model() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
-    let model = Model::load(&folder, &Job::silent()).unwrap();
+    Model::load(&folder, &Job::silent()).unwrap()
+}
+
+/// With keys and values of 8 bits, those of the opening in flash.
+fn packed_by(model: &Model, recipe: &Recipe) -> PackedModel {
+    let job = Job::silent();
+    let compressed = compress(model, recipe, &job).unwrap();
+    let choice = PrefixChoice {
+        text: PrefixText::OfTemplate,
+        cache: CachePrecision::Eight,
+    };
+    PackedModel::pack_with_prefix(model, &compressed, choice, &Host::serial(), &job).unwrap()
+}
+
+fn hearth() -> PackedModel {
+    let model = model();
     let recipe = Recipe::open("balanced-4bit").unwrap();
     let compressed = compress(&model, &recipe, &Job::silent()).unwrap();
     PackedModel::pack(&model, &compressed, &Job::silent()).unwrap()

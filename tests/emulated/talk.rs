@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use whittle::job::{CancelToken, Job};
 use whittle::link::fake_board::Start;
 use whittle::link::{
-    BoardQuestion, Client, Device, EMULATED, FAKE, FakeBoard, FlashOptions, HELLO_PATIENCE, Part,
-    ProofError, Reset, TalkError, deploy, prove,
+    BoardQuestion, Client, Device, EMULATED, FAKE, FakeBoard, FlashOptions, FlashPlan, Greeting,
+    HELLO_PATIENCE, Part, ProofError, Reset, TalkError, deploy, measure, prove,
 };
+use whittle::measured::Clock;
 use whittle::packed::PackedModel;
 
 /// Ample on a machine that does other work too.
@@ -49,8 +50,18 @@ fn a_board_that_was_written_says_hello_and_answers_with_the_desktops_bits() {
     let packed = hearth();
     let image = image(packed.bytes());
     let (options, job) = (FlashOptions::default(), Job::silent());
+    let mut found = Vec::new();
+    let mut show = |before: Option<&Greeting>, plan: &FlashPlan| {
+        found.push((
+            before.map(|greeting| greeting.board.clone()),
+            plan.write_bytes,
+        ));
+        ControlFlow::Continue(())
+    };
     let device = Device::open(EMULATED, Some(folder.path()), 0).unwrap();
-    let deployed = deploy(&device, &image, &packed, &options, &job).unwrap();
+    let deployed = deploy(&device, (&image, &packed), &options, &mut show, &job)
+        .unwrap()
+        .unwrap();
     let proof = deployed
         .proof
         .unwrap_or_else(|| panic!("{:?}", deployed.unproven));
@@ -84,8 +95,22 @@ fn a_board_that_was_written_says_hello_and_answers_with_the_desktops_bits() {
         );
         assert_eq!((shown, answer.stop), (expected.text, "stop_token"));
     }
-    let again = deploy(&device, &image, &packed, &options, &job).unwrap();
+    let again = deploy(&device, (&image, &packed), &options, &mut show, &job)
+        .unwrap()
+        .unwrap();
     assert_eq!((again.flashed.written_bytes, again.unproven), (0, None));
+    assert_eq!(again.before.unwrap().model.unwrap().name, "hearth");
+    // It measures itself, and says that it is no chip.
+    let mut client = device.client().unwrap();
+    let report = measure(&mut client, &packed, &question("turn on the light"), &job).unwrap();
+    assert_eq!(report.clock, Clock::Emulated);
+    assert!(
+        report
+            .title()
+            .starts_with("counted on an emulated esp32c3 revision 0.3 at 160 MHz")
+    );
+    // What runs there is asked before it is rewritten: nothing at first.
+    assert_eq!(found, [(None, image.bytes()), (Some("esp32c3".into()), 0)]);
     // The one without a memory is new.
     let fake = Device::open(FAKE, Some(folder.path()), 4 << 20).unwrap();
     let mut client = Client::open(fake.port(), fake.reset()).unwrap();
@@ -275,6 +300,8 @@ fn a_board_that_computes_something_else_is_no_success() {
         memory_bytes: 1 << 18,
         prompt_bytes: 512,
         model: Ok(model),
+        clock_hz: 160_000_000,
+        store_bytes: 0,
     });
     let send = move |event: &Event<'_>, port: &mut TTYPort| {
         port.write_all(encode(event, &mut [0; FRAME_BYTES]).unwrap())
@@ -289,16 +316,16 @@ fn a_board_that_computes_something_else_is_no_success() {
             };
             match decode(frame).unwrap() {
                 Request::Hello => send(&hello, &mut board_side),
-                Request::Ask(ask) => {
+                Request::SelfTest { id } => {
                     let done = protocol::Done {
-                        id: ask.id,
+                        id,
                         stop: protocol::Stop::Length,
                         hash: 0x0BAD,
                         decoded: 1,
                         ticks: 1,
                     };
                     // Of the answer before this one: not meant.
-                    let (id, bytes) = (ask.id.wrapping_sub(1), b"x".as_slice());
+                    let (id, bytes) = (id.wrapping_sub(1), b"x".as_slice());
                     let stale = Event::Token {
                         id,
                         token: 1,
@@ -309,7 +336,12 @@ fn a_board_that_computes_something_else_is_no_success() {
                     send(&Event::Done(done), &mut board_side);
                     return board_side;
                 }
-                Request::Cancel | Request::Reboot => {}
+                Request::Ask(_)
+                | Request::Measure(_)
+                | Request::Store { .. }
+                | Request::Piece { .. }
+                | Request::Cancel
+                | Request::Reboot => {}
             }
         }
         board_side
@@ -420,4 +452,146 @@ fn a_person_and_a_host_share_the_line() {
     drop(terminal);
     let mut client = client(&board);
     assert!(client.hello(HELLO_PATIENCE, &Job::silent()).is_ok());
+}
+
+/// A board that a thread plays: it says hello, and answers a question with what `answer` sends.
+fn played(
+    answer: impl Fn(u32, &mut dyn FnMut(&Event<'_>)) + Send + 'static,
+) -> (TTYPort, std::thread::JoinHandle<TTYPort>) {
+    let (mut board_side, host_side) = TTYPort::pair().unwrap();
+    let board = std::thread::spawn(move || {
+        let (mut receiver, mut byte) = (Receiver::new(), [0]);
+        board_side.set_timeout(Duration::from_secs(5)).unwrap();
+        while board_side.read(&mut byte).is_ok() {
+            let Some(Received::Frame(frame)) = receiver.push(byte[0]) else {
+                continue;
+            };
+            let request: Request<'_> = decode(frame).unwrap();
+            let mut send = |event: &Event<'_>| {
+                let mut frame = [0; FRAME_BYTES];
+                // Nobody reads any more where the test has seen enough.
+                let _read = board_side.write_all(encode(event, &mut frame).unwrap());
+            };
+            match request {
+                Request::Hello => send(&Event::Hello(protocol::Hello {
+                    firmware: "esp32c3\x1b[2J",
+                    chip_revision: 3,
+                    ticks_per_second: 1_000_000,
+                    stamp: engine::stamp::Stamp::of_this_engine(0).into(),
+                    memory_bytes: 1 << 18,
+                    prompt_bytes: 512,
+                    model: Err("no model"),
+                    clock_hz: 160_000_000,
+                    store_bytes: 0,
+                })),
+                Request::Ask(ask) => {
+                    answer(ask.id, &mut send);
+                    return board_side;
+                }
+                Request::SelfTest { .. }
+                | Request::Measure(_)
+                | Request::Store { .. }
+                | Request::Piece { .. }
+                | Request::Cancel
+                | Request::Reboot => {}
+            }
+        }
+        board_side
+    });
+    (host_side, board)
+}
+
+/// What comes of a question to such a board.
+fn asked(
+    answer: impl Fn(u32, &mut dyn FnMut(&Event<'_>)) + Send + 'static,
+) -> Result<whittle::link::BoardAnswer, TalkError> {
+    let (host_side, board) = played(answer);
+    let mut client = Client::open(&host_side.name().unwrap(), Reset::None).unwrap();
+    let job = Job::silent();
+    let hello = client.hello(SOON, &job).unwrap();
+    assert_eq!(hello.board, "esp32c3\u{fffd}[2J");
+    let said = client.ask(&hello, &question("turn on the light"), &job, &mut go_on);
+    drop(client);
+    drop(host_side);
+    drop(board.join());
+    said
+}
+
+fn token(id: u32, bytes: &[u8]) -> Event<'_> {
+    Event::Token {
+        id,
+        token: 7,
+        bytes,
+        ticks: 1,
+    }
+}
+
+fn done(id: u32, decoded: u32) -> Event<'static> {
+    Event::Done(protocol::Done {
+        id,
+        stop: protocol::Stop::StopToken,
+        hash: 1,
+        decoded,
+        ticks: 1,
+    })
+}
+
+#[test]
+fn an_answer_with_a_hole_in_it_is_none() {
+    let whole = asked(|id, send| {
+        send(&token(id, b"The \x1b]0;x\x07"));
+        send(&token(id, b"lights"));
+        send(&done(id, 2));
+    });
+    assert_eq!(whole.unwrap().text, "The \u{fffd}]0;x\u{fffd}lights");
+    let lost = asked(|id, send| {
+        send(&token(id, b"The "));
+        send(&done(id, 2));
+    });
+    let said = lost.unwrap_err().to_string();
+    assert!(said.contains("1 of 2 tokens came"), "{said}");
+}
+
+#[test]
+fn a_board_that_starts_again_or_never_ends_is_not_waited_for() {
+    let start = Instant::now();
+    let restarted = asked(|id, send| {
+        send(&token(id, b"The "));
+        send(&Event::Hello(protocol::Hello {
+            firmware: "esp32c3",
+            chip_revision: 3,
+            ticks_per_second: 1,
+            stamp: engine::stamp::Stamp::of_this_engine(0).into(),
+            memory_bytes: 1,
+            prompt_bytes: 512,
+            model: Err("no model"),
+            clock_hz: 0,
+            store_bytes: 0,
+        }));
+    });
+    let said = restarted.unwrap_err().to_string();
+    assert!(said.contains("started again in the middle"), "{said}");
+    let endless = asked(|id, send| {
+        for _ in 0..300 {
+            send(&token(id, b"x"));
+        }
+    });
+    let said = endless.unwrap_err().to_string();
+    assert!(said.contains("more than the 256 tokens"), "{said}");
+    assert!(start.elapsed() < 2 * SOON, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_prompt_that_the_board_has_no_room_for_is_not_sent() {
+    let (host_side, board) = played(|_, _| ());
+    let mut client = Client::open(&host_side.name().unwrap(), Reset::None).unwrap();
+    let job = Job::silent();
+    let hello = client.hello(SOON, &job).unwrap();
+    let long = "x".repeat(2000);
+    let refused = client.ask(&hello, &question(&long), &job, &mut go_on);
+    let said = refused.unwrap_err().to_string();
+    assert_eq!(said, "the prompt has 2000 bytes, the board takes 512");
+    drop(client);
+    drop(host_side);
+    drop(board.join());
 }

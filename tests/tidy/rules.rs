@@ -24,6 +24,7 @@ pub(crate) const ORDER: &[&str] = &[
     "model",
     "forward",
     "recipe",
+    "measured",
     "board",
     "calibrate",
     "compress",

@@ -119,10 +119,11 @@ fn a_board_is_flashed_and_answers_with_the_bits_that_are_heard() {
 #[cfg(all(unix, feature = "flash"))]
 #[test]
 fn a_board_answers_in_the_window_beside_the_candidate() {
+    use std::ops::ControlFlow;
     use whittle::board::Board;
     use whittle::job::Job;
     use whittle::link::fake_board::Start;
-    use whittle::link::{FakeBoard, FlashOptions, Image, Reset, flash, prebuilt};
+    use whittle::link::{FakeBoard, FlashOptions, FlashPlan, Image, Reset, flash, prebuilt};
     let (_folder, mut window) = tiny_window();
     let golden = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -135,7 +136,8 @@ fn a_board_answers_in_the_window_beside_the_candidate() {
         reset: Reset::None,
         ..FlashOptions::default()
     };
-    flash(board.port(), &image, &options, &Job::silent()).unwrap();
+    let mut go_on = |_: &FlashPlan| ControlFlow::Continue(());
+    flash(board.port(), &image, &options, &mut go_on, &Job::silent()).unwrap();
     board.reset(Start::Program);
     click(&mut window, "Flash…");
     settle(&mut window);

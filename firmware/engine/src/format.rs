@@ -418,6 +418,12 @@ fn version(bytes: &[u8]) -> Result<Version, FormatError> {
 /// CRC-32 (ISO 3309, as in zlib), four bits at a time: small enough for a board's boot check.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32_after(0, bytes)
+}
+
+/// The CRC-32 of what had `crc` and of `bytes` after it; of nothing it is 0.
+#[must_use]
+pub fn crc32_after(crc: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 16] = {
         let mut table = [0; 16];
         let mut i = 0;
@@ -438,7 +444,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
         table
     };
     let step = |crc: u32, nibble: u32| crc >> 4 ^ TABLE[((crc ^ nibble) & 15) as usize];
-    !bytes.iter().fold(u32::MAX, |crc, b| {
+    !bytes.iter().fold(!crc, |crc, b| {
         step(step(crc, u32::from(*b)), u32::from(*b >> 4))
     })
 }

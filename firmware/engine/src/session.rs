@@ -3,6 +3,7 @@
 mod attention;
 mod batch;
 mod feed_forward;
+mod watch;
 
 use crate::arena::{Arena, ArenaLayout, Limits, cache_shape};
 use crate::format::Prefix;
@@ -13,6 +14,8 @@ use crate::workers::Host;
 use attention::{Memory, attention};
 use batch::{Batch, Block, activations};
 use feed_forward::feed_forward;
+
+pub use watch::{Watch, Work};
 
 /// One conversation: a KV cache in a borrowed arena.
 #[derive(Debug)]
@@ -184,6 +187,21 @@ impl<'a> Session<'a> {
         tokens: &[u32],
         logits: &mut [f32],
     ) -> Result<(), SessionError> {
+        self.forward_watched(weights, host, tokens, logits, &mut |_, _| ())
+    }
+
+    /// [`Self::forward`], with `watch` told what was just computed: whoever measures looks at a clock there.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_watched(
+        &mut self,
+        weights: &Weights<'_>,
+        host: &Host<'_>,
+        tokens: &[u32],
+        logits: &mut [f32],
+        watch: &mut Watch<'_>,
+    ) -> Result<(), SessionError> {
         let vocab = self.shape.vocab as usize;
         let (needed, context) = (self.position + tokens.len(), self.limits.context);
         if needed > context {
@@ -201,19 +219,26 @@ impl<'a> Session<'a> {
         let mut silent = tokens.len() - logits.len() / vocab;
         let mut logits = logits;
         for batch in tokens.chunks(self.limits.batch) {
-            self.blocks(weights, host, batch);
+            self.blocks(weights, host, batch, watch);
             let skipped = silent.min(batch.len());
             silent -= skipped;
             let (now, later) =
                 core::mem::take(&mut logits).split_at_mut((batch.len() - skipped) * vocab);
             self.head(weights, host, skipped, now);
+            watch(None, Work::Head);
             logits = later;
         }
         Ok(())
     }
 
     /// Runs one batch through every transformer block; the residual stream is left in the arena.
-    fn blocks(&mut self, weights: &Weights<'_>, host: &Host<'_>, tokens: &[u32]) {
+    fn blocks(
+        &mut self,
+        weights: &Weights<'_>,
+        host: &Host<'_>,
+        tokens: &[u32],
+        watch: &mut Watch<'_>,
+    ) {
         let (shape, count) = (self.shape, tokens.len());
         let (mut batch, cache, angles) = Batch::of(&mut self.arena, &shape, count);
         let angles = angles.of(weights.floats(Role::RopeFrequencies, 0), self.position);
@@ -229,6 +254,7 @@ impl<'a> Session<'a> {
         for (token, x) in tokens.iter().zip(rows) {
             embedding.dequantize_row(*token as usize, x);
         }
+        watch(None, Work::Embedding);
 
         let words = cache_shape.words();
         for layer in 0..shape.layers {
@@ -245,8 +271,9 @@ impl<'a> Session<'a> {
                 prefix: self.prefix.map(|p| p.layer(layer)),
                 cache: LayerCache::new(cache_shape, words),
             };
-            attention(&block, &angles, memory, &mut batch);
-            feed_forward(&block, &mut batch);
+            let mut done = |work| watch(Some(layer), work);
+            attention(&block, &angles, memory, &mut batch, &mut done);
+            feed_forward(&block, &mut batch, &mut done);
         }
         self.position += count;
     }

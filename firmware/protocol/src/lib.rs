@@ -21,9 +21,30 @@ pub use receiver::{Received, Receiver};
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages: the first byte of every frame.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Longest prompt in bytes that fits a frame.
 pub const PROMPT_BYTES: usize = 512;
+/// Longest answer in tokens, where nobody says; a full context ends it sooner.
+pub const MAX_TOKENS: u32 = 256;
+/// Longest piece of a model that is sent over the line.
+pub const PIECE_BYTES: usize = 512;
+/// What a board answers to show what it computes: [`Request::SelfTest`].
+pub const SELF_TEST: Ask<'static> = Ask {
+    id: 0,
+    prompt: "turn on the kitchen light",
+    // What comes after the first has read the cache.
+    max_tokens: 2,
+    context: 0,
+    sampling: Sampling {
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        repetition_window: 0,
+        seed: 0,
+    },
+};
 
 /// What a host asks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,6 +58,33 @@ pub enum Request<'a> {
     Cancel,
     /// Start again, as after power-on.
     Reboot,
+    /// [`SELF_TEST`] under this number.
+    SelfTest {
+        /// Stands in every event of the answer.
+        id: u32,
+    },
+    /// As [`Self::Ask`]; before [`Event::Done`] come [`Event::Cost`]s, [`Event::Memory`]s and [`Event::Measured`].
+    Measure(Ask<'a>),
+    /// Make room for a model of so many bytes in place of the one in flash: [`Event::Stored`], or refused. 0 bytes erase
+    /// it, and the board starts again.
+    Store {
+        /// Stands in every event about this model.
+        id: u32,
+        /// Bytes of the packed file.
+        bytes: u32,
+        /// CRC-32 of all of them.
+        crc: u32,
+    },
+    /// The next bytes of that model, [`PIECE_BYTES`] each but the last: [`Event::Stored`]. After the last one the board
+    /// checks what it reads back, and starts again.
+    Piece {
+        /// That of the [`Request::Store`].
+        id: u32,
+        /// Where they begin.
+        offset: u32,
+        /// They.
+        bytes: &'a [u8],
+    },
 }
 
 /// A prompt and how to answer it.
@@ -109,6 +157,65 @@ pub enum Event<'a> {
         /// One sentence.
         why: &'a str,
     },
+    /// What a kind of work took, of all tokens that were computed after the prompt together.
+    Cost {
+        /// That of the request.
+        id: u32,
+        /// The transformer block; none for what is done once a token.
+        layer: Option<u32>,
+        /// Which.
+        work: Work,
+        /// What it took.
+        ticks: u64,
+    },
+    /// Reading a memory from one end to the other, a word at a time.
+    Memory {
+        /// That of the request.
+        id: u32,
+        /// What lies in it: `model`, `conversation`.
+        name: &'a str,
+        /// So much was read.
+        bytes: u32,
+        /// What that took.
+        ticks: u64,
+    },
+    /// What was used.
+    Measured(Measured),
+    /// A model is there up to here; all of it has been checked where nothing is missing.
+    Stored {
+        /// That of the request.
+        id: u32,
+        /// Bytes in flash.
+        bytes: u32,
+    },
+}
+
+/// [`engine::session::Work`] on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the variants are those of the engine's type")]
+pub enum Work {
+    Embedding,
+    Products,
+    Attention,
+    Elementwise,
+    Head,
+}
+
+/// What an answer used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// That of the request.
+    pub id: u32,
+    /// Position of the first token that was computed after the prompt.
+    pub position: u32,
+    /// So many were, and are in the costs.
+    pub tokens: u32,
+    /// Memory of the conversation that the answer was given, in bytes.
+    pub memory_bytes: u32,
+    /// The stack's size; 0 where it is not known.
+    pub stack_bytes: u32,
+    /// The most that was used of it since the start.
+    pub stack_used_bytes: u32,
 }
 
 /// Who a board is and what it runs.
@@ -128,6 +235,10 @@ pub struct Hello<'a> {
     pub prompt_bytes: u32,
     /// The model in its flash.
     pub model: Result<Model<'a>, &'a str>,
+    /// Clock of the core that computes; 0 where the firmware does not know it.
+    pub clock_hz: u32,
+    /// The longest packed file that [`Request::Store`] takes; 0 where it takes none.
+    pub store_bytes: u32,
 }
 
 /// [`engine::stamp::Stamp`] on the wire.
@@ -207,6 +318,31 @@ impl From<Sampling> for engine::sampler::Sampling {
             repetition_penalty: from.repetition_penalty,
             repetition_window: from.repetition_window,
             seed: from.seed,
+        }
+    }
+}
+
+impl From<engine::session::Work> for Work {
+    fn from(from: engine::session::Work) -> Self {
+        use engine::session::Work as Engine;
+        match from {
+            Engine::Embedding => Self::Embedding,
+            Engine::Products => Self::Products,
+            Engine::Attention => Self::Attention,
+            Engine::Elementwise => Self::Elementwise,
+            Engine::Head => Self::Head,
+        }
+    }
+}
+
+impl From<Work> for engine::session::Work {
+    fn from(from: Work) -> Self {
+        match from {
+            Work::Embedding => Self::Embedding,
+            Work::Products => Self::Products,
+            Work::Attention => Self::Attention,
+            Work::Elementwise => Self::Elementwise,
+            Work::Head => Self::Head,
         }
     }
 }

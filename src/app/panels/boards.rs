@@ -7,7 +7,7 @@ use crate::app::command::Command;
 use crate::app::state::State;
 use crate::app::{theme, units};
 use crate::board::{Board, Fact};
-use crate::estimate::{Estimate, Options, Range, Scarce, Store};
+use crate::estimate::{Estimate, Options, Range, Scarce, Store, Validation};
 use eframe::egui::{
     Align, ComboBox, DragValue, Frame, Layout, Panel, RichText, ScrollArea, Ui, vec2,
 };
@@ -41,12 +41,13 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, commands: &mut V
                 return;
             }
             let estimates = &state.derived.bench(state.view.active).estimates;
+            let boards = &state.derived.boards;
             // In a low window both move, so that the errors below stay in sight.
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                table_ui(ui, estimates, &mut state.project.board);
+                table_ui(ui, (boards, estimates), &mut state.project.board);
                 ui.add_space(6.0);
                 ui.separator();
-                let chosen = Board::presets()
+                let chosen = boards
                     .iter()
                     .zip(estimates)
                     .find(|(board, _)| board.id == state.project.board);
@@ -68,9 +69,13 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ),
             None => format!("a turn of {} tokens", Options::default().prompt_tokens),
         };
-        ui.label(theme::weak(format!("for {active}, unvalidated")))
+        let estimates = &state.derived.bench(state.view.active).estimates;
+        let chosen = estimates.iter().find(|e| e.id == state.project.board);
+        let figures = chosen.map_or(Validation::Unvalidated, |estimate| estimate.validation);
+        ui.label(theme::weak(format!("for {active}, {}", figures.name())))
             .on_hover_text(format!(
-                "Times are those of {turn}. Unvalidated: no board has reported its own times yet"
+                "Times are those of {turn}. Unvalidated: no board of the kind has reported its own times. Emulated: an emulated \
+                 one has counted instructions. Measured: one has measured itself"
             ));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let value = DragValue::new(&mut state.project.context_tokens).speed(8);
@@ -99,7 +104,7 @@ fn cache_ui(ui: &mut Ui, cache: &mut CachePrecision) {
         .accessible_name("KV bits");
 }
 
-fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
+fn table_ui(ui: &mut Ui, (boards, estimates): (&[Board], &[Estimate]), chosen: &mut String) {
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing.x = 8.0;
         TableBuilder::new(ui)
@@ -117,7 +122,7 @@ fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
             .body(|body| {
                 body.rows(theme::ROW, estimates.len(), |mut row| {
                     let index = row.index();
-                    let board = &Board::presets()[index];
+                    let board = &boards[index];
                     row_ui(&mut row, board, &estimates[index], chosen);
                 });
             });

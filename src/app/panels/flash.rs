@@ -6,9 +6,11 @@ use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
-use crate::link::{EMULATED, Firmware};
+use crate::link::{BoardTurn, EMULATED, Firmware, Greeting};
+use crate::measured::{BoardReport, WorkName};
 use eframe::egui::{Button, ComboBox, Context, Grid, Key, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 /// Draws the dialog over the window.
 pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut Vec<Command>) {
@@ -23,6 +25,7 @@ pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut 
             .show(ui, |ui| fields_ui(ui, state, commands));
         ui.add_space(8.0);
         action_ui(ui, state, commands);
+        plan_ui(ui, state);
         result_ui(ui, state);
         ui.separator();
         ask_ui(ui, state, commands);
@@ -101,7 +104,7 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     }
 }
 
-fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+fn action_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     match state.jobs.get(JobKind::Flash) {
         Some(running) => {
             let report = running.report();
@@ -119,15 +122,58 @@ fn action_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             let has_firmware =
                 state.project.firmware.is_some() || board.and_then(Firmware::prebuilt).is_some();
             let is_ready = has_firmware && !state.view.port.is_empty();
-            let button = ui.add_enabled(is_ready, Button::new("Flash"));
-            let button = button.on_disabled_hover_text(
-                "Choose a port, and a board that firmware comes along for or its firmware",
-            );
-            if button.accessible_name("Flash the board").clicked() {
-                commands.push(Command::Flash);
-            }
+            ui.horizontal(|ui| {
+                let button = ui.add_enabled(is_ready, Button::new("Flash"));
+                let button = button.on_disabled_hover_text(
+                    "Choose a port, and a board that firmware comes along for or its firmware",
+                );
+                if button.accessible_name("Flash the board").clicked() {
+                    commands.push(Command::Flash);
+                }
+                let look = ui.add_enabled(is_ready, Button::new("Look first"));
+                let hint =
+                    "What runs on the board, and what flashing it would change; nothing is written";
+                let look = look.on_hover_text(hint);
+                if look.accessible_name("Look at the board first").clicked() {
+                    commands.push(Command::PlanFlash);
+                }
+                let keep =
+                    ui.checkbox(&mut state.view.is_backed_up, "Keep the old flash in a file");
+                keep.on_hover_text("Reads all of it before the first byte is written");
+            });
         }
     }
+}
+
+/// What runs on the board, what goes where, how much of it is there already, and how long the rest takes.
+fn plan_ui(ui: &mut Ui, state: &State) {
+    let shown = state.view.flash_plan.lock();
+    let shown = shown.unwrap_or_else(PoisonError::into_inner);
+    let Some((before, plan)) = &*shown else {
+        return;
+    };
+    let runs = before.as_ref().map_or_else(
+        || "nothing of Whittle's that answers".to_owned(),
+        Greeting::title,
+    );
+    ui.label(theme::weak(format!("Found there: {runs}")));
+    Grid::new("flash plan")
+        .num_columns(4)
+        .spacing([16.0, 2.0])
+        .show(ui, |ui| {
+            for part in &plan.parts {
+                ui.label(theme::mono(format!("{:#09x}", part.address)));
+                ui.label(part.part.file_name());
+                ui.label(theme::mono(units::bytes(part.bytes)));
+                let changes = match part.write_bytes {
+                    0 => "unchanged".to_owned(),
+                    bytes => format!("{} to write", units::bytes(bytes)),
+                };
+                ui.label(changes);
+                ui.end_row();
+            }
+        });
+    ui.label(theme::weak(plan.time()));
 }
 
 /// What is on the board answers, beside the candidate.
@@ -157,29 +203,93 @@ fn ask_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if is_ready && (button.clicked() || is_entered) {
             commands.push(Command::AskBoard);
         }
+        let measure = ui.add_enabled(is_free, Button::new("Measure"));
+        let hint = "The board answers, and says what each kind of work took, how fast its memories are and what it used; \
+                    kept for this account's estimates";
+        let measure = measure.on_hover_text(hint);
+        if measure.accessible_name("Let the board measure itself").clicked() {
+            commands.push(Command::MeasureBoard);
+        }
     });
-    let Some(turn) = &state.view.board_turn else {
-        return;
-    };
+    if let Some(turn) = &state.view.board_turn {
+        turn_ui(ui, turn);
+    }
+    if let Some(report) = &state.view.board_report {
+        report_ui(ui, report);
+    }
+}
+
+/// What a board answered, beside this program's answer and the estimate.
+fn turn_ui(ui: &mut Ui, turn: &BoardTurn) {
     ui.label(&turn.answer.text);
     let (colour, verdict) = match (turn.same_here, &turn.differs) {
         (Some(true), _) => (theme::GOOD, "as here".to_owned()),
         (Some(false), _) => (theme::BAD, "not as here".to_owned()),
         (None, why) => (theme::WEAK, why.clone().unwrap_or_default()),
     };
-    let rate = turn.answer.decode_tokens_per_second;
-    let clock = turn.clock;
-    let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.1} tokens/s {clock}"));
-    let first = turn.answer.first_token_secs;
-    let first = first.map_or_else(String::new, |secs| {
-        format!(", first token after {secs:.2} s")
-    });
     let hash = turn.answer.logits_hash.0;
     ui.label(RichText::new(format!("logits {hash:016x} {verdict}")).color(colour));
+    let clock = turn.clock;
     ui.label(theme::weak(format!(
-        "{} tokens{first}{rate}",
+        "{} tokens, {clock}",
         turn.answer.tokens.len()
     )));
+    let estimated = turn.estimated.as_ref();
+    let answer = &turn.answer;
+    for (name, unit, measured, estimate) in [
+        (
+            "First token",
+            "s",
+            answer.first_token_secs,
+            estimated.and_then(|e| e.first_token_secs.as_ref()),
+        ),
+        (
+            "Then",
+            "tokens/s",
+            answer.decode_tokens_per_second,
+            estimated.and_then(|e| e.tokens_per_second.as_ref()),
+        ),
+    ] {
+        let Some(measured) = measured else { continue };
+        let mut text = format!("{name}: {} {unit}", units::short(measured));
+        if let (Some(range), Some(estimated)) = (estimate, estimated) {
+            let around = units::range(range.low, range.high);
+            text += &format!(", estimated {around} ({})", estimated.validation.name());
+        }
+        ui.label(text);
+    }
+}
+
+/// What a board measured of itself.
+fn report_ui(ui: &mut Ui, report: &BoardReport) {
+    ui.label(theme::weak(report.title()));
+    let clock = report.clock;
+    ui.label(format!(
+        "First token {} s, then {} tokens/s {clock}; the stack: {}",
+        units::short(report.first_token_secs),
+        units::short(report.tokens_per_second()),
+        report.stack.map_or_else(
+            || "not watched".to_owned(),
+            |stack| format!(
+                "{} of {}",
+                units::bytes(stack.used_bytes.into()),
+                units::bytes(stack.bytes.into())
+            )
+        )
+    ));
+    let whole = report.decode_secs / f64::from(report.tokens);
+    let share = |work: WorkName| {
+        let share = 100.0 * report.secs_of(work) / whole;
+        format!("{} {share:.0} %", work.name())
+    };
+    let shares: Vec<String> = WorkName::ALL.into_iter().map(share).collect();
+    ui.label(format!("Of a token: {}", shares.join(", ")));
+    for memory in &report.memories {
+        let rate = units::short(memory.bytes_per_second() / 1e6);
+        let name = &memory.name;
+        ui.label(format!("{name} read at {rate} MB/s"));
+    }
+    ui.label(theme::weak("Kept: estimates for this chip rest on it"));
 }
 
 fn result_ui(ui: &mut Ui, state: &State) {

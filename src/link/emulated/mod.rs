@@ -163,6 +163,7 @@ impl Machine {
             let at = core.pc;
             return self.end(&format!("the ROM's function at {at:#x} is not emulated"));
         };
+        chip.peripherals.cycles += rom::instructions(core.pc, arguments[2]);
         match returned {
             Returned::Nothing => {}
             Returned::Word(word) => x[10] = word,

@@ -1,11 +1,11 @@
 //! One prompt and its answer, told step by step to whoever asked.
 
+use crate::measure::{self, Costs};
 use crate::{Board, Model, Refusal, history_words};
 use engine::arena::Limits;
 use engine::intent::{LONGEST_LINE, Opening, opening};
 use engine::sampler::{LogitsHash, Sampler, Sampling};
 use engine::session::Session;
-use engine::workers::Host;
 
 /// What is asked, and how long the conversation may get.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,11 @@ pub trait Listener<B: Board> {
 
     /// Asked before each token is computed.
     fn went(&mut self, board: &mut B) -> Went;
+
+    /// Where to add up what tokens of the answer take, if anyone wants to know.
+    fn costs(&mut self) -> Option<&mut Costs> {
+        None
+    }
 }
 
 /// Tells it in lines of text, to the end.
@@ -185,12 +190,13 @@ pub fn answer<B: Board>(
         opening: Held::new(),
         received,
     };
+    let host = board.host();
     let start = board.ticks();
     if prompt.len() > limits.context - session.position() {
-        session.forward(&model.weights, &Host::board(), prompt, logits)?;
+        session.forward(&model.weights, &host, prompt, logits)?;
     }
     let Some((last, first)) = prompt.split_last() else {
-        session.forward(&model.weights, &Host::board(), prompt, logits)?;
+        session.forward(&model.weights, &host, prompt, logits)?;
         return Ok(());
     };
     for batch in first.chunks(limits.batch.max(1)) {
@@ -198,9 +204,9 @@ pub fn answer<B: Board>(
             answer.done(board, listener, Stopped::Cancelled, (0, 0));
             return Ok(());
         }
-        session.forward(&model.weights, &Host::board(), batch, &mut [])?;
+        session.forward(&model.weights, &host, batch, &mut [])?;
     }
-    session.forward(&model.weights, &Host::board(), &[*last], logits)?;
+    session.forward(&model.weights, &host, &[*last], logits)?;
     let (tokens, ticks) = (prompt.len(), board.ticks() - start);
     listener.tell(board, Told::Prompt { tokens, ticks });
     answer.decode(board, request, session, logits, listener)
@@ -254,7 +260,12 @@ impl Answering<'_, '_> {
             // Nothing follows the last token, so nobody asks for its logits.
             if drawn < request.max_tokens {
                 let start = board.ticks();
-                session.forward(weights, &Host::board(), &[token], logits)?;
+                match listener.costs() {
+                    None => session.forward(weights, &board.host(), &[token], logits)?,
+                    Some(costs) => {
+                        measure::forward(board, &mut session, weights, token, logits, costs)?;
+                    }
+                }
                 ticks += board.ticks() - start;
                 steps += 1;
             }

@@ -7,10 +7,13 @@
 #![no_std]
 
 mod answer;
+mod measure;
 mod refusal;
 mod serve;
+mod store;
 
 pub use answer::{Lines, Listener, Request, Stopped, Told, Went, answer};
+pub use measure::Costs;
 pub use serve::serve;
 
 pub use engine::arena::{CachePrecision, Limits};
@@ -24,6 +27,7 @@ use engine::arena::ArenaLayout;
 use engine::format::{Packed, Prefix, Section, Text, tokens};
 use engine::stamp::{Stamp, number};
 use engine::weights::{Weights, table_len};
+use engine::workers::Host;
 
 /// What the program says of itself: hosts look for it in the image.
 static STAMP: [u8; Stamp::BYTES] =
@@ -55,6 +59,31 @@ pub trait Board {
     /// Starts again; a board that cannot does nothing.
     fn restart(&mut self) {}
 
+    /// Nothing has come: a board that can rests until something may have.
+    fn idle(&mut self) {
+        core::hint::spin_loop();
+    }
+
+    /// Who computes.
+    fn host(&self) -> Host<'static> {
+        Host::board()
+    }
+
+    /// Clock of the core that computes; 0 where it is not known.
+    fn clock_hz(&self) -> u32 {
+        0
+    }
+
+    /// The stack, where it is watched.
+    fn stack(&mut self) -> Option<Stack> {
+        None
+    }
+
+    /// Where a model can be written while the program runs, where it can.
+    fn store(&mut self) -> Option<&mut dyn Store> {
+        None
+    }
+
     /// Writes one line to the console.
     fn line(&mut self, text: Arguments<'_>)
     where
@@ -64,6 +93,39 @@ pub trait Board {
         // A console takes all there is, or loses it: there is nobody to tell.
         let _written = writeln!(console, "whittle: {text}");
     }
+}
+
+/// A stack, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stack {
+    /// All of it.
+    pub bytes: u32,
+    /// The most that was used since the start.
+    pub used_bytes: u32,
+}
+
+/// Flash that a model is written to. What was there is gone from the first call on.
+pub trait Store {
+    /// The longest model that fits.
+    fn room_bytes(&self) -> u32;
+
+    /// Makes room for a model.
+    ///
+    /// # Errors
+    /// Why not.
+    fn erase(&mut self, bytes: u32) -> Result<(), &'static str>;
+
+    /// Writes where it is erased. `offset` is a multiple of [`protocol::PIECE_BYTES`].
+    ///
+    /// # Errors
+    /// Why not.
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), &'static str>;
+
+    /// Reads back; the length of `bytes` is at most [`protocol::PIECE_BYTES`].
+    ///
+    /// # Errors
+    /// Why not.
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), &'static str>;
 }
 
 struct Console<'b, B>(&'b mut B);
@@ -146,6 +208,12 @@ impl<'m> Model<'m> {
     #[must_use]
     pub const fn bytes(&self) -> &'m [u8] {
         self.bytes
+    }
+
+    /// Transformer blocks.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.weights.shape().layers as usize
     }
 
     /// The name that the file says it has; empty where it says none.

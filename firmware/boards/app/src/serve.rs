@@ -1,19 +1,20 @@
 //! The conversation of a board with its console: frames of hosts, lines of people.
 
+use crate::measure::{self, Costs, LAYERS};
+use crate::store::store;
 use crate::{Board, Lines, Listener, Model, Refusal, Request, Stopped, Told, Went, answer, stamp};
 use core::fmt::Write as _;
 use engine::arena::Limits;
 use engine::format::crc32;
 use engine::sampler::Sampling;
 use protocol::{
-    Ask, Done, Event, FRAME_BYTES, Hello, PROMPT_BYTES, Received, Receiver, Stop, decode, encode,
+    Ask, Done, Event, FRAME_BYTES, Hello, MAX_TOKENS, Measured, PROMPT_BYTES, Received, Receiver,
+    SELF_TEST, Stop, decode, encode,
 };
 
 /// Tokens of a prefill batch. A larger one would read the flash less often, at the price of activations that the
 /// context needs.
 const BATCH: usize = 1;
-/// Longest answer to a prompt that does not say; a full context ends it sooner.
-const MAX_TOKENS: usize = 256;
 /// Longest sentence that says why there is no answer.
 const SENTENCE_BYTES: usize = 256;
 /// Ctrl-C, as terminals send it.
@@ -44,21 +45,41 @@ pub fn serve<B: Board>(board: &mut B, model: Result<&Model<'_>, Refusal>, memory
     board.line(format_args!("ready"));
     loop {
         let Some(byte) = board.read() else {
-            core::hint::spin_loop();
+            board.idle();
             continue;
         };
         match receiver.push(byte) {
             Some(Received::Frame(frame)) => match decode(frame) {
                 Ok(protocol::Request::Hello) => served.hello(board, memory),
                 Ok(protocol::Request::Ask(ask)) => {
-                    let kept = copy(ask.prompt, &mut prompt);
-                    let ask = ask_of(&ask);
-                    match kept {
+                    let asked = ask_of(&ask);
+                    match copy(ask.prompt, &mut prompt) {
                         Ok(prompt) => {
-                            served.answer_host(board, &mut receiver, (prompt, ask), memory);
+                            served.answer_host(board, &mut receiver, (prompt, asked), memory);
                         }
-                        Err(refusal) => refuse(board, ask.id, &refusal),
+                        Err(refusal) => refuse(board, asked.id, &refusal),
                     }
+                }
+                Ok(protocol::Request::SelfTest { id }) => {
+                    let ask = Ask { id, ..SELF_TEST };
+                    served.answer_host(board, &mut receiver, (ask.prompt, ask), memory);
+                }
+                Ok(protocol::Request::Measure(ask)) => {
+                    let asked = ask_of(&ask);
+                    match copy(ask.prompt, &mut prompt) {
+                        Ok(prompt) => {
+                            served.measure(board, &mut receiver, (prompt, asked), memory);
+                        }
+                        Err(refusal) => refuse(board, asked.id, &refusal),
+                    }
+                }
+                Ok(protocol::Request::Store { id, bytes, crc }) => {
+                    store(board, &mut receiver, (id, bytes, crc), |board, why| {
+                        hello(board, Err(why), memory.len());
+                    });
+                }
+                Ok(protocol::Request::Piece { id, .. }) => {
+                    refuse(board, id, &"no model is being stored");
                 }
                 // There is no answer to cancel.
                 Ok(protocol::Request::Cancel) => {}
@@ -118,16 +139,7 @@ impl Served<'_, '_> {
                 memory.len(),
             )),
         });
-        let hello = Hello {
-            firmware: B::NAME,
-            chip_revision: board.chip_revision(),
-            ticks_per_second: B::TICKS_PER_SECOND,
-            stamp: stamp().into(),
-            memory_bytes: saturated(memory.len()).saturating_mul(4),
-            prompt_bytes: PROMPT_BYTES as u32,
-            model,
-        };
-        send(board, &Event::Hello(hello));
+        hello(board, model, memory.len());
     }
 
     fn answer_host<B: Board>(
@@ -144,6 +156,51 @@ impl Served<'_, '_> {
         };
         let request = request(model, prompt, &ask, memory.len());
         let mut host = Frames { id, receiver };
+        if let Err(refusal) = answer(board, model, &request, memory, &mut host) {
+            refuse(board, id, &refusal);
+        }
+    }
+
+    /// Reads the memories, then answers and tells what the parts of its tokens took.
+    fn measure<B: Board>(
+        &self,
+        board: &mut B,
+        receiver: &mut Receiver,
+        (prompt, ask): (&str, Ask<'_>),
+        memory: &mut [u32],
+    ) {
+        let id = ask.id;
+        let model = match self.model {
+            Ok(model) => model,
+            Err(why) => return refuse(board, id, &why),
+        };
+        let layers = model.layers();
+        if layers > LAYERS {
+            return refuse(board, id, &ManyLayers(layers));
+        }
+        let memories = [
+            ("model", model.bytes()),
+            ("conversation", bytemuck::cast_slice(memory)),
+        ];
+        for (name, bytes) in memories {
+            let (bytes, ticks) = measure::read(board, bytes);
+            send(
+                board,
+                &Event::Memory {
+                    id,
+                    name,
+                    bytes,
+                    ticks,
+                },
+            );
+        }
+        let request = request(model, prompt, &ask, memory.len());
+        let words = model.words(prompt.len(), request.limits, &request.sampling);
+        let mut host = Measuring {
+            frames: Frames { id, receiver },
+            costs: Costs::new(),
+            memory_bytes: saturated(words).saturating_mul(4),
+        };
         if let Err(refusal) = answer(board, model, &request, memory, &mut host) {
             refuse(board, id, &refusal);
         }
@@ -185,7 +242,7 @@ fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) 
     Request {
         prompt,
         max_tokens: match ask.max_tokens {
-            0 => MAX_TOKENS,
+            0 => MAX_TOKENS as usize,
             asked => asked as usize,
         },
         limits: Limits {
@@ -197,11 +254,27 @@ fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) 
     }
 }
 
+/// Who this board is, and whose model it runs.
+fn hello<B: Board>(board: &mut B, model: Result<protocol::Model<'_>, &str>, words: usize) {
+    let hello = Hello {
+        firmware: B::NAME,
+        chip_revision: board.chip_revision(),
+        ticks_per_second: B::TICKS_PER_SECOND,
+        stamp: stamp().into(),
+        memory_bytes: saturated(words).saturating_mul(4),
+        prompt_bytes: PROMPT_BYTES as u32,
+        model,
+        clock_hz: board.clock_hz(),
+        store_bytes: board.store().map_or(0, |store| store.room_bytes()),
+    };
+    send(board, &Event::Hello(hello));
+}
+
 fn saturated(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-fn send<B: Board>(board: &mut B, event: &Event<'_>) {
+pub(crate) fn send<B: Board>(board: &mut B, event: &Event<'_>) {
     let mut frame = [0; FRAME_BYTES];
     match encode(event, &mut frame) {
         Ok(bytes) => board.write(bytes),
@@ -210,7 +283,7 @@ fn send<B: Board>(board: &mut B, event: &Event<'_>) {
     }
 }
 
-fn refuse<B: Board>(board: &mut B, id: u32, why: &dyn core::fmt::Display) {
+pub(crate) fn refuse<B: Board>(board: &mut B, id: u32, why: &dyn core::fmt::Display) {
     let mut sentence = Sentence::default();
     sentence.say(why);
     let why = sentence.text();
@@ -274,6 +347,14 @@ impl<B: Board> Listener<B> for Frames<'_> {
                 Ok(protocol::Request::Ask(Ask { id, .. })) => {
                     refuse(board, id, &"another answer is being given: cancel it first");
                 }
+                Ok(
+                    protocol::Request::SelfTest { id }
+                    | protocol::Request::Measure(Ask { id, .. })
+                    | protocol::Request::Store { id, .. }
+                    | protocol::Request::Piece { id, .. },
+                ) => {
+                    refuse(board, id, &"an answer is being given: cancel it first");
+                }
                 Ok(protocol::Request::Hello) => {
                     refuse(board, 0, &"an answer is being given: cancel it first");
                 }
@@ -282,6 +363,65 @@ impl<B: Board> Listener<B> for Frames<'_> {
             }
         }
         Went::On
+    }
+}
+
+/// A host that is also told what the answer costs.
+struct Measuring<'r> {
+    frames: Frames<'r>,
+    costs: Costs,
+    /// What the conversation was given.
+    memory_bytes: u32,
+}
+
+impl<B: Board> Listener<B> for Measuring<'_> {
+    fn tell(&mut self, board: &mut B, told: Told<'_>) {
+        if matches!(told, Told::Done { .. }) {
+            let id = self.frames.id;
+            for (layer, work, ticks) in self.costs.each() {
+                let work = work.into();
+                send(
+                    board,
+                    &Event::Cost {
+                        id,
+                        layer,
+                        work,
+                        ticks,
+                    },
+                );
+            }
+            let stack = board.stack();
+            let measured = Measured {
+                id,
+                position: saturated(self.costs.position),
+                tokens: saturated(self.costs.tokens),
+                memory_bytes: self.memory_bytes,
+                stack_bytes: stack.map_or(0, |stack| stack.bytes),
+                stack_used_bytes: stack.map_or(0, |stack| stack.used_bytes),
+            };
+            send(board, &Event::Measured(measured));
+        }
+        self.frames.tell(board, told);
+    }
+
+    fn went(&mut self, board: &mut B) -> Went {
+        self.frames.went(board)
+    }
+
+    fn costs(&mut self) -> Option<&mut Costs> {
+        Some(&mut self.costs)
+    }
+}
+
+struct ManyLayers(usize);
+
+impl core::fmt::Display for ManyLayers {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self(found) = self;
+        write!(
+            f,
+            "models of up to {LAYERS} layers are measured, this one has {found}"
+        )
     }
 }
 

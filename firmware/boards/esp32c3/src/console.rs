@@ -1,7 +1,8 @@
 //! The serial console: UART 0 on the pins where the chip's ROM has it, 115,200 baud, and the chip's own USB. Boards have
 //! one or the other on their socket, so both are spoken on and listened to.
 
-use app::Board;
+use crate::stack;
+use app::{Board, Stack};
 use esp_hal::Blocking;
 use esp_hal::peripherals::{GPIO20, GPIO21, UART0, USB_DEVICE};
 use esp_hal::time::{Duration, Instant};
@@ -94,5 +95,13 @@ impl Board for Console {
 
     fn restart(&mut self) {
         esp_hal::system::software_reset()
+    }
+
+    fn clock_hz(&self) -> u32 {
+        esp_hal::clock::cpu_clock().as_hz()
+    }
+
+    fn stack(&mut self) -> Option<Stack> {
+        Some(stack::watched())
     }
 }

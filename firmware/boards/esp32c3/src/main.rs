@@ -9,6 +9,7 @@
 
 mod console;
 mod partition;
+mod stack;
 mod window;
 
 use app::{Board, Matrix, Model, Refusal, packed_bytes, serve};
@@ -37,6 +38,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 #[main]
 fn main() -> ! {
+    stack::paint();
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     let mut console = Console::new(
         peripherals.UART0,

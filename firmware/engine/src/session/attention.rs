@@ -1,6 +1,7 @@
 //! The first half of a transformer block: each token reads those before it.
 
 use super::batch::{Batch, Block, activations};
+use super::watch::Work;
 use crate::kernels::{
     Angles, CachedAttention, LayerCache, LayerView, add, add_bias, attend_cached, multiply,
     multiply_all, rms_norm, rms_norm_heads,
@@ -25,6 +26,7 @@ pub(super) fn attention(
     angles: &Angles<'_>,
     mut memory: Memory<'_>,
     batch: &mut Batch<'_>,
+    done: &mut dyn FnMut(Work),
 ) {
     let Block {
         shape,
@@ -46,6 +48,7 @@ pub(super) fn attention(
     let epsilon = shape.norm_epsilon;
     let gain = weights.floats(Role::AttentionNorm, layer);
     rms_norm(host, x, gain, epsilon, normed);
+    done(Work::Elementwise);
     let matrices = [Role::Query, Role::Key, Role::Value].map(|r| weights.matrix(r, layer));
     let [query, key, value] = matrices;
     let input = activations(host, matrices, normed, scratch);
@@ -54,6 +57,7 @@ pub(super) fn attention(
         [(query, &mut **q), (key, &mut **k), (value, &mut **v)],
         &input,
     );
+    done(Work::Products);
     for (role, rows) in [
         (Role::QueryBias, &mut **q),
         (Role::KeyBias, &mut **k),
@@ -72,6 +76,7 @@ pub(super) fn attention(
     memory
         .cache
         .store(host, k, v, memory.position - memory.first);
+    done(Work::Elementwise);
     let cached = CachedAttention {
         heads: shape.heads as usize,
         position: memory.position,
@@ -79,6 +84,7 @@ pub(super) fn attention(
         cache: memory.cache.view(memory.first),
     };
     attend_cached(host, &cached, q, scores, attended);
+    done(Work::Attention);
     let matrix = weights.matrix(Role::AttentionOutput, layer);
     multiply(
         host,
@@ -86,5 +92,7 @@ pub(super) fn attention(
         &activations(host, [matrix], attended, scratch),
         normed,
     );
+    done(Work::Products);
     add(host, x, normed);
+    done(Work::Elementwise);
 }

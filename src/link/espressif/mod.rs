@@ -1,4 +1,12 @@
-//! One session with a board's loader: connect, check, write the pieces that differ, verify, reset.
+//! One session with a board's loader: connect, check, compare, write the sectors that differ, verify, reset.
+
+mod backup;
+mod plan;
+
+pub(super) use backup::backup;
+pub use plan::{FlashPlan, PlannedPart};
+
+use plan::{Run, compare};
 
 use super::{FlashError, FlashOptions, Flashed, Image, Loader, Lock, Part, Reset, Revision, chain};
 use crate::job::Job;
@@ -6,11 +14,13 @@ use espflash::connection::{Connection, ResetAfterOperation, ResetBeforeOperation
 use espflash::flasher::{Flasher, SpiAttachParams};
 use espflash::target::{Chip, ProgressCallbacks};
 use serialport::{ClearBuffer, FlowControl, SerialPort as _, SerialPortType, UsbPortInfo};
+use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-/// Written, verified and skipped as a whole: a block of flash, and how soon a cancel takes effect.
+/// Compared, written and verified at once, at most: a block of flash, and how soon a cancel takes effect.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 /// Rate at which every loader listens at first.
 const CONNECT_BAUD: u32 = 115_200;
@@ -40,28 +50,29 @@ impl From<FlashError> for Failure {
     }
 }
 
-/// Runs one session; `attempts` of the result is 1.
+/// Runs one session, and lets noise on the line end it.
+///
+/// espflash indexes into answers without asking their length: that must not end the program. Nothing outlives the session
+/// that a panic could leave half done.
+pub(super) fn guarded<T>(session: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let noise = "an answer was too short for the loader's protocol";
+    catch_unwind(AssertUnwindSafe(session)).unwrap_or_else(|_| Err(Failure::Link(noise.to_owned())))
+}
+
+/// Writes what differs; `attempts` of the result is 1. `show` is given the plan before the first byte is written, and may
+/// leave it at that; `begun` is told what is being written.
 pub(super) fn run(
     port: &str,
     image: &Image,
     options: &FlashOptions,
+    (show, begun): (
+        &mut dyn FnMut(&FlashPlan) -> ControlFlow<()>,
+        &Cell<Option<Part>>,
+    ),
     job: &Job<'_>,
-) -> Result<Flashed, Failure> {
-    // espflash indexes into answers without asking their length: noise on the line must end the
-    // session, not the program. Nothing outlives the session that a panic could leave half done.
-    let talk = AssertUnwindSafe(|| talk(port, image, options, job));
-    let noise = "an answer was too short for the loader's protocol";
-    catch_unwind(talk).unwrap_or_else(|_| Err(Failure::Link(noise.to_owned())))
-}
-
-fn talk(
-    port: &str,
-    image: &Image,
-    options: &FlashOptions,
-    job: &Job<'_>,
-) -> Result<Flashed, Failure> {
+) -> Result<Option<Flashed>, Failure> {
     job.report("Connecting", 0, 0).map_err(FlashError::from)?;
-    let mut flasher = connect(port, image, options)?;
+    let mut flasher = connect(port, image.chip, options)?;
     require_unlocked(&mut flasher, port)?;
     let info = flasher.device_info().map_err(link)?;
     if let Some((major, minor)) = info.revision {
@@ -77,16 +88,20 @@ fn talk(
         }
         .into());
     }
-    let (written_bytes, unchanged_bytes) = write(&mut flasher, image, options, job)?;
-    Ok(Flashed {
+    let (plan, runs) = compare(&mut flasher, image, options, job)?;
+    if show(&plan).is_break() {
+        return Ok(None);
+    }
+    write(&mut flasher, (image, &plan, &runs), begun, options, job)?;
+    Ok(Some(Flashed {
         chip: info.chip.to_string(),
         mac: info.mac_address,
         flash_bytes: has_bytes,
-        written_bytes,
-        unchanged_bytes,
-        verified_bytes: written_bytes + unchanged_bytes,
+        written_bytes: plan.write_bytes,
+        unchanged_bytes: plan.unchanged_bytes,
+        verified_bytes: image.bytes(),
         attempts: 1,
-    })
+    }))
 }
 
 /// Fails where the maker of a product has locked its chip.
@@ -148,7 +163,7 @@ pub(super) fn exists(port: &str) -> bool {
     !port.starts_with('/') || Path::new(port).exists()
 }
 
-fn connect(port: &str, image: &Image, options: &FlashOptions) -> Result<Flasher, Failure> {
+fn connect(port: &str, chip: Chip, options: &FlashOptions) -> Result<Flasher, Failure> {
     let failed = |error: serialport::Error| FlashError::Port {
         port: port.to_owned(),
         reason: super::cure(port, &error),
@@ -180,7 +195,7 @@ fn connect(port: &str, image: &Image, options: &FlashOptions) -> Result<Flasher,
         stub,
         verify,
         skip,
-        Some(image.chip),
+        Some(chip),
         Some(options.baud),
     )
     .map_err(|error| match error {
@@ -210,48 +225,44 @@ fn usb_info(port: &str) -> UsbPortInfo {
     }
 }
 
-/// Writes the pieces that differ; returns bytes written and bytes that were there already.
+/// Writes the runs, and compares each with the board's own MD5.
 ///
 /// The calls below `Flasher::write_bins_to_flash`, with a chance to cancel before each piece.
 fn write(
     flasher: &mut Flasher,
-    image: &Image,
+    (image, plan, runs): (&Image, &FlashPlan, &[Run<'_>]),
+    begun: &Cell<Option<Part>>,
     options: &FlashOptions,
     job: &Job<'_>,
-) -> Result<(u64, u64), Failure> {
+) -> Result<(), Failure> {
     let stub = options.loader == Loader::Stub;
+    let (verify, skip) = (true, false);
     let mut target = image
         .chip
-        .flash_target(SpiAttachParams::default(), stub, true, true);
+        .flash_target(SpiAttachParams::default(), stub, verify, skip);
     target.begin(flasher.connection()).map_err(link)?;
-    let (mut written, mut unchanged) = (0, 0);
-    for segment in &image.segments {
-        let stage = match segment.part {
+    let (mut done, total) = (0, plan.write_bytes);
+    for run in runs {
+        let stage = match run.segment.part {
             Part::Bootloader => "Writing bootloader",
             Part::PartitionTable => "Writing partition table",
             Part::Firmware => "Writing firmware",
             Part::Model => "Writing model",
         };
-        let mut address = segment.address;
-        for bytes in segment.bytes.chunks(PIECE_BYTES) {
-            let done = written + unchanged;
-            job.report(stage, done, image.bytes())
-                .map_err(|source| match written {
-                    0 => FlashError::from(source),
-                    _ => FlashError::Stopped {
-                        part: segment.part,
-                        source,
-                    },
-                })?;
+        let mut at = run.bytes.start;
+        for bytes in run.segment.bytes[run.bytes.clone()].chunks(PIECE_BYTES) {
+            job.report(stage, done, total).map_err(FlashError::from)?;
+            begun.set(Some(run.segment.part));
             let mut piece = Piece {
                 job,
                 stage,
                 done,
                 bytes: bytes.len() as u64,
-                total: image.bytes(),
+                total,
                 blocks: 0,
-                skipped: false,
             };
+            // Within the flash, whose addresses have 32 bits.
+            let address = run.segment.address + at as u32;
             let source = espflash::image_format::Segment::new(address, bytes);
             target
                 .write_segment(flasher.connection(), source, &mut piece)
@@ -262,12 +273,8 @@ fn write(
                     }),
                     other => link(other),
                 })?;
-            *(if piece.skipped {
-                &mut unchanged
-            } else {
-                &mut written
-            }) += bytes.len() as u64;
-            address += u32::try_from(bytes.len()).expect("a piece is 64 KiB");
+            done += bytes.len() as u64;
+            at += bytes.len();
         }
     }
     let finished = target.finish(flasher.connection(), true);
@@ -278,9 +285,8 @@ fn write(
         (Err(error), Loader::Rom | Loader::Stub) => return Err(link(error)),
     }
     // All is written: who cancels now comes too late.
-    job.report("Writing model", image.bytes(), image.bytes())
-        .unwrap_or(());
-    Ok((written, unchanged))
+    job.report("Writing model", total, total).unwrap_or(());
+    Ok(())
 }
 
 /// Passes on how far a piece is. It cannot stop one: the next piece asks.
@@ -291,7 +297,6 @@ struct Piece<'a> {
     bytes: u64,
     total: u64,
     blocks: u64,
-    skipped: bool,
 }
 
 impl ProgressCallbacks for Piece<'_> {
@@ -309,7 +314,5 @@ impl ProgressCallbacks for Piece<'_> {
 
     fn verifying(&mut self) {}
 
-    fn finish(&mut self, skipped: bool) {
-        self.skipped = skipped;
-    }
+    fn finish(&mut self, _skipped: bool) {}
 }

@@ -5,16 +5,20 @@
 )]
 #![cfg(all(unix, feature = "flash"))]
 
-#[path = "support/firmware.rs"]
+mod faults;
+#[path = "../support/firmware.rs"]
 mod firmware;
+mod plan;
 
 use firmware::{firmware, firmware_at};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use whittle::board::Board;
 use whittle::job::{CancelToken, Job, Progress};
-use whittle::link::fake_board::{Fault, Fuses, commands};
+use whittle::link::fake_board::{Fault, Fuses, Mishap, commands};
 use whittle::link::{
-    FakeBoard, FlashError, FlashOptions, Flashed, Image, ImageError, Loader, Part, Reset, flash,
+    FakeBoard, FlashError, FlashOptions, FlashPlan, Flashed, Image, ImageError, Loader, Part,
+    Reset, flash,
 };
 
 const PIECE: usize = 64 * 1024;
@@ -48,7 +52,18 @@ fn options(loader: Loader) -> FlashOptions {
 }
 
 fn write(board: &FakeBoard, image: &Image) -> Result<Flashed, FlashError> {
-    flash(board.port(), image, &options(Loader::Rom), &Job::silent())
+    written(board, image, &options(Loader::Rom), &Job::silent())
+}
+
+/// Written without a look at the plan.
+fn written(
+    board: &FakeBoard,
+    image: &Image,
+    options: &FlashOptions,
+    job: &Job<'_>,
+) -> Result<Flashed, FlashError> {
+    let mut go_on = |_: &FlashPlan| ControlFlow::Continue(());
+    flash(board.port(), image, options, &mut go_on, job).map(Option::unwrap)
 }
 
 fn model_address(image: &Image) -> usize {
@@ -78,7 +93,7 @@ fn a_flashed_board_holds_bootloader_table_firmware_and_model() {
     for loader in [Loader::Rom, Loader::Stub] {
         let board = FakeBoard::start(&[]).unwrap();
         let image = image(&noise(1, 200_001));
-        let done = flash(board.port(), &image, &options(loader), &Job::silent()).unwrap();
+        let done = written(&board, &image, &options(loader), &Job::silent()).unwrap();
         assert_holds(&board, &image);
         assert_eq!(model_address(&image) % PIECE, 0);
         assert_eq!((done.chip.as_str(), done.flash_bytes), ("esp32c3", 4 << 20));
@@ -113,12 +128,12 @@ fn cancelling_stops_after_the_piece_at_hand_and_a_later_run_finishes() {
     let cancel = CancelToken::new();
     let in_third_piece = before_model + 2 * PIECE as u64 + 1;
     let stop = |progress: Progress<'_>| {
-        if progress.done >= in_third_piece {
+        if progress.stage == "Writing model" && progress.done >= in_third_piece {
             cancel.cancel();
         }
     };
     let job = Job::new(&stop, cancel.clone());
-    let result = flash(board.port(), &image, &options(Loader::Rom), &job);
+    let result = written(&board, &image, &options(Loader::Rom), &job);
     assert!(
         matches!(
             result,
@@ -149,12 +164,49 @@ fn cancelling_stops_after_the_piece_at_hand_and_a_later_run_finishes() {
     assert_eq!(done.unchanged_bytes, before_model + 3 * PIECE as u64);
 }
 
+/// The board dies while it is written, is back, and only then somebody stops it: it is not as it was.
+#[test]
+fn a_stop_in_a_later_session_tells_of_what_the_first_has_written() {
+    let board = FakeBoard::start(&[Fault::at(commands::FLASH_DATA, 90, Mishap::Garbage)]).unwrap();
+    let image = image(&noise(11, 4 * PIECE));
+    let cancel = CancelToken::new();
+    let comparisons = AtomicU64::new(0);
+    let stop = |progress: Progress<'_>| {
+        if progress.stage == "Connecting" && comparisons.fetch_add(1, Ordering::Relaxed) == 1 {
+            cancel.cancel();
+        }
+    };
+    let job = Job::new(&stop, cancel.clone());
+    let result = written(&board, &image, &options(Loader::Rom), &job);
+    assert!(
+        matches!(result, Err(FlashError::Stopped { .. })),
+        "{result:?}"
+    );
+    let said = result.unwrap_err().to_string();
+    assert!(said.ends_with("only the rest is sent"), "{said}");
+    assert!(board.flash().iter().any(|byte| *byte != 0xFF));
+}
+
+/// One that is given up half written says so.
+#[test]
+fn a_board_that_is_given_up_half_written_is_called_that() {
+    let faults: Vec<Fault> = (60..400)
+        .map(|nth| Fault::at(commands::FLASH_DATA, nth, Mishap::Error(8)))
+        .collect();
+    let board = FakeBoard::start(&faults).unwrap();
+    let said = write(&board, &image(&noise(12, 100_000)))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("until it is written whole. Flash it again: only the rest is sent. "),
+        "{said}"
+    );
+    assert!(said.contains("failed 3 times"), "{said}");
+}
+
 #[test]
 fn a_pulled_cable_is_called_that() {
-    let fault = Fault::Unplug {
-        command: commands::FLASH_DATA,
-        nth: 30,
-    };
+    let fault = Fault::at(commands::FLASH_DATA, 30, Mishap::Unplug);
     let board = FakeBoard::start(&[fault]).unwrap();
     let error = write(&board, &image(&noise(4, 100_000))).unwrap_err();
     let text = error.to_string();
@@ -168,14 +220,8 @@ fn a_pulled_cable_is_called_that() {
 fn a_lost_reply_and_a_broken_frame_cost_a_session_each_and_nothing_else() {
     let faults = [
         // The first of a session is retried by the library itself.
-        Fault::DropReply {
-            command: commands::SPI_ATTACH,
-            nth: 2,
-        },
-        Fault::Garbage {
-            command: commands::FLASH_DATA,
-            nth: 60,
-        },
+        Fault::at(commands::SPI_ATTACH, 2, Mishap::DropReply),
+        Fault::at(commands::FLASH_DATA, 60, Mishap::Garbage),
     ];
     let board = FakeBoard::start(&faults).unwrap();
     let image = image(&noise(5, 100_000));
@@ -184,19 +230,18 @@ fn a_lost_reply_and_a_broken_frame_cost_a_session_each_and_nothing_else() {
     assert_eq!(done.attempts, 3);
     // Each session is slower than the one before; the last stays at the rate that it begins with.
     assert_eq!(board.rates(), [921_600, 460_800]);
-    assert!(
-        done.unchanged_bytes > 0,
-        "what was written before the broken frame is kept"
+    // What was written before the broken frame is not sent again, and counts as written all the same.
+    assert_eq!(
+        (done.written_bytes, done.unchanged_bytes),
+        (image.bytes(), 0)
     );
+    let sent = board.count(commands::FLASH_DATA) * 1024;
+    assert!(sent < image.bytes() as usize + 2 * PIECE, "{sent}");
 }
 
 #[test]
 fn a_frame_too_short_for_an_answer_is_noise_and_no_crash() {
-    let board = FakeBoard::start(&[Fault::Runt {
-        command: commands::FLASH_DATA,
-        nth: 5,
-    }])
-    .unwrap();
+    let board = FakeBoard::start(&[Fault::at(commands::FLASH_DATA, 5, Mishap::Runt)]).unwrap();
     let image = image(&noise(10, 1_000));
     assert_eq!(write(&board, &image).unwrap().attempts, 2);
     assert_holds(&board, &image);
@@ -204,10 +249,7 @@ fn a_frame_too_short_for_an_answer_is_noise_and_no_crash() {
 
 #[test]
 fn a_board_that_stays_broken_is_given_up_with_the_reason() {
-    let faults = [1, 2, 3].map(|nth| Fault::Garbage {
-        command: commands::FLASH_BEGIN,
-        nth,
-    });
+    let faults = [1, 2, 3].map(|nth| Fault::at(commands::FLASH_BEGIN, nth, Mishap::Garbage));
     let board = FakeBoard::start(&faults).unwrap();
     let text = write(&board, &image(&noise(6, 1_000)))
         .unwrap_err()
@@ -219,7 +261,7 @@ fn a_board_that_stays_broken_is_given_up_with_the_reason() {
 }
 
 #[test]
-fn a_second_flash_writes_only_the_tensor_that_changed() {
+fn a_second_flash_writes_only_the_sectors_that_changed() {
     let board = FakeBoard::start(&[]).unwrap();
     let mut model = noise(7, 10 * PIECE + 4096);
     write(&board, &image(&model)).unwrap();
@@ -230,31 +272,35 @@ fn a_second_flash_writes_only_the_tensor_that_changed() {
     assert_holds(&board, &changed);
     assert_eq!(
         (done.written_bytes, done.unchanged_bytes),
-        (PIECE as u64, changed.bytes() - PIECE as u64)
+        (4096, changed.bytes() - 4096)
     );
-    assert_eq!(board.count(commands::FLASH_DATA) - blocks, PIECE / 1024);
+    assert_eq!(board.count(commands::FLASH_DATA) - blocks, 4096 / 1024);
 }
 
 #[test]
 fn progress_grows_to_the_whole_image() {
     let board = FakeBoard::start(&[]).unwrap();
     let image = image(&noise(9, 2 * PIECE));
-    let last = AtomicU64::new(0);
+    // It is compared, then what differs is written: all of it here.
+    let last = ["Comparing", "Writing"].map(|stage| (stage, AtomicU64::new(0)));
     let watch = |progress: Progress<'_>| {
-        if progress.total > 0 {
+        let mut stages = last.iter();
+        if let Some((_, last)) = stages.find(|(stage, _)| progress.stage.starts_with(stage)) {
             assert_eq!(progress.total, image.bytes());
             let before = last.swap(progress.done, Ordering::Relaxed);
             assert!(before <= progress.done, "{before} then {}", progress.done);
         }
     };
-    flash(
-        board.port(),
+    written(
+        &board,
         &image,
         &options(Loader::Rom),
         &Job::new(&watch, CancelToken::new()),
     )
     .unwrap();
-    assert_eq!(last.into_inner(), image.bytes());
+    let [(_, compared), (_, sent)] = last;
+    assert_eq!(sent.into_inner(), image.bytes());
+    assert_eq!(compared.into_inner(), image.bytes() - PIECE as u64);
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! A model that comes over the line and is written while the program runs.
+
+use crate::serve::{refuse, send};
+use crate::{Board, Store};
+use engine::format::crc32_after;
+use protocol::{Event, PIECE_BYTES, Received, Receiver, Request, decode};
+
+/// A model that is being written.
+struct Writing {
+    id: u32,
+    bytes: u32,
+    crc: u32,
+    /// All before this is in flash.
+    written: u32,
+}
+
+/// Makes room as asked and takes pieces until all are there; then the board starts again. Returns where nothing was
+/// changed: what is in flash can still be answered with.
+pub(crate) fn store<B: Board>(
+    board: &mut B,
+    receiver: &mut Receiver,
+    (id, bytes, crc): (u32, u32, u32),
+    mut hello: impl FnMut(&mut B, &str),
+) {
+    let Some(room) = board.store().map(|store| store.room_bytes()) else {
+        return refuse(board, id, &"this board takes no model over this line");
+    };
+    if bytes > room {
+        return refuse(board, id, &LongModel { bytes, room });
+    }
+    let mut writing = begin(board, (id, bytes, crc));
+    loop {
+        let Some(byte) = board.read() else {
+            board.idle();
+            continue;
+        };
+        let Some(Received::Frame(frame)) = receiver.push(byte) else {
+            continue;
+        };
+        match decode(frame) {
+            Ok(Request::Piece { id, offset, bytes }) => match &mut writing {
+                Some(writing) if writing.id == id => piece(board, writing, offset, bytes),
+                Some(_) | None => refuse(board, id, &"no such model is being stored"),
+            },
+            Ok(Request::Store { id, bytes, crc }) if bytes <= room => {
+                writing = begin(board, (id, bytes, crc));
+            }
+            Ok(Request::Store { id, bytes, .. }) => refuse(board, id, &LongModel { bytes, room }),
+            Ok(Request::Hello) => hello(board, "a model is being written"),
+            Ok(Request::Reboot) => board.restart(),
+            Ok(Request::Cancel) => {}
+            Ok(Request::Ask(ask) | Request::Measure(ask)) => {
+                refuse(board, ask.id, &"a model is being written");
+            }
+            Ok(Request::SelfTest { id }) => refuse(board, id, &"a model is being written"),
+            Err(error) => refuse(board, 0, &error),
+        }
+    }
+}
+
+fn begin<B: Board>(board: &mut B, (id, bytes, crc): (u32, u32, u32)) -> Option<Writing> {
+    let erased = with_store(board, |store| store.erase(bytes));
+    if let Err(why) = erased {
+        refuse(board, id, &why);
+        return None;
+    }
+    send(board, &Event::Stored { id, bytes: 0 });
+    if bytes == 0 {
+        board.restart();
+    }
+    Some(Writing {
+        id,
+        bytes,
+        crc,
+        written: 0,
+    })
+}
+
+fn piece<B: Board>(board: &mut B, writing: &mut Writing, offset: u32, bytes: &[u8]) {
+    let id = writing.id;
+    let end = offset.saturating_add(bytes.len() as u32);
+    let is_next = offset == writing.written && end <= writing.bytes;
+    let is_whole = bytes.len() == PIECE_BYTES || end == writing.bytes;
+    if !is_next || !is_whole || bytes.is_empty() {
+        return refuse(board, id, &"these bytes are not the next ones");
+    }
+    if let Err(why) = with_store(board, |store| store.write(offset, bytes)) {
+        return refuse(board, id, &why);
+    }
+    writing.written = end;
+    if end < writing.bytes {
+        return send(board, &Event::Stored { id, bytes: end });
+    }
+    match with_store(board, |store| checked(store, writing)) {
+        Ok(()) => {
+            send(board, &Event::Stored { id, bytes: end });
+            board.restart();
+        }
+        Err(why) => refuse(board, id, &why),
+    }
+}
+
+/// Fails unless the flash reads back as the host said.
+fn checked(store: &mut dyn Store, writing: &Writing) -> Result<(), &'static str> {
+    let mut crc = 0;
+    let mut piece = [0; PIECE_BYTES];
+    let mut at = 0;
+    while at < writing.bytes {
+        let length = (writing.bytes - at).min(PIECE_BYTES as u32);
+        let piece = &mut piece[..length as usize];
+        store.read(at, piece)?;
+        crc = crc32_after(crc, piece);
+        at += length;
+    }
+    if crc == writing.crc {
+        Ok(())
+    } else {
+        Err("the flash does not read back what was sent")
+    }
+}
+
+fn with_store<B: Board>(
+    board: &mut B,
+    work: impl FnOnce(&mut dyn Store) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    work(
+        board
+            .store()
+            .ok_or("this board takes no model over this line")?,
+    )
+}
+
+struct LongModel {
+    bytes: u32,
+    room: u32,
+}
+
+impl core::fmt::Display for LongModel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { bytes, room } = self;
+        write!(f, "needs {bytes} bytes for the model, the board has {room}")
+    }
+}
