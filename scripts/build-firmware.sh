@@ -14,11 +14,11 @@ set -eu
 board=${1:?usage: scripts/build-firmware.sh BOARD}
 root=$(cd "$(dirname "$0")/.." && pwd)
 case $board in
-    esp32c3) target=riscv32imc-unknown-none-elf ;;
-    qemu-virt) target=${2:-riscv32imc-unknown-none-elf} ;;
+    esp32c3) folder=esp-riscv target=riscv32imc-unknown-none-elf ;;
+    qemu-virt) folder=qemu-virt target=${2:-riscv32imc-unknown-none-elf} ;;
     *) echo "no firmware for $board" >&2; exit 2 ;;
 esac
-cd "$root/firmware/boards/$board"
+cd "$root/firmware/boards/$folder"
 CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/whittle/firmware
 export CARGO_TARGET_DIR
 # Flags meant for the host are no flags for a board.
