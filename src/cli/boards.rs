@@ -13,9 +13,13 @@ pub(super) fn run(_args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
     let of_each = firmware
         .iter()
         .map(|(id, told)| (id.clone(), told.of_itself.clone()));
+    let statuses = Board::presets()
+        .iter()
+        .map(|board| (board.id.clone(), status(board).into()));
     let boards = serde_json::json!({
         "boards": Board::presets(),
         "firmware": of_each.collect::<serde_json::Map<_, _>>(),
+        "firmware_status": statuses.collect::<serde_json::Map<_, _>>(),
     });
     output.emit(&boards, |_| {
         let lines = firmware
@@ -47,11 +51,32 @@ fn firmware() -> Vec<(String, Told)> {
     told.collect()
 }
 
+/// How far the firmware that comes along for a board has been tried.
+fn status(board: &Board) -> &'static str {
+    #[cfg(feature = "flash")]
+    return crate::link::status(board).name();
+    #[cfg(not(feature = "flash"))]
+    {
+        let _none = board;
+        "none"
+    }
+}
+
 /// One line a board; `?` where a number is unknown.
 fn table(boards: &[Board]) -> String {
     let mut text = format!(
-        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}\n",
-        "id", "vendor", "clock", "cores", "SRAM", "PSRAM", "flash", "MAC/cyc", "power", "core"
+        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}\n",
+        "id",
+        "vendor",
+        "clock",
+        "cores",
+        "SRAM",
+        "PSRAM",
+        "flash",
+        "MAC/cyc",
+        "power",
+        "firmware",
+        "core"
     );
     for board in boards {
         let flash: u64 = [&board.internal_flash, &board.serial_flash]
@@ -69,7 +94,7 @@ fn table(boards: &[Board]) -> String {
             .map(|fact| format!("{:.0} mW", fact.value * 1e3));
         writeln!(
             text,
-            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}",
+            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}",
             board.id,
             board.vendor,
             board.clock_hz.value / 1_000_000,
@@ -82,6 +107,7 @@ fn table(boards: &[Board]) -> String {
             format!("{} KiB", flash / 1024),
             macs.as_deref().unwrap_or("?"),
             power.as_deref().unwrap_or("?"),
+            status(board),
             board.core,
         )
         .expect("writing to a string cannot fail");

@@ -24,7 +24,7 @@ pub use deploy::{BoardTurn, Deployed, Proof, ProofError, ask_board, deploy, prov
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
-pub use firmware::{Firmware, Kinship, prebuilt};
+pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
 
 use crate::job::{Cancelled, Job};
