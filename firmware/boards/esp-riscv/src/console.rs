@@ -1,7 +1,7 @@
 //! The serial console: UART 0 on the pins where the chip's ROM has it, 115,200 baud, and the chip's own USB. Boards have
 //! one or the other on their socket, so both are spoken on and listened to.
 
-use crate::chip::{self, Rx, Tx};
+use crate::chip::{self, uart::Rx, uart::Tx};
 use app::Board;
 use esp_hal::Blocking;
 use esp_hal::peripherals::{UART0, USB_DEVICE};

@@ -20,17 +20,20 @@ fn lowest() -> *const u32 {
 /// Paints what lies below the caller's frame.
 #[inline(never)]
 pub fn paint() {
-    let here: usize;
-    // SAFETY: reads one register.
-    unsafe { core::arch::asm!("mv {}, sp", out(reg) here, options(nomem, nostack)) };
-    let mut word = lowest().cast_mut();
-    while (word as usize) < here {
-        // SAFETY: the stack grows down, this function calls none and no interrupt is on yet, so below the stack pointer
-        // and above the guard nothing is in use.
-        unsafe {
-            word.write_volatile(PAINT);
-            word = word.add(1);
-        }
+    // SAFETY: the stack grows down, nothing is called in here and no interrupt is on yet, so between the guard and the stack
+    // pointer nothing is in use. In one block, since the compiler may move the pointer before or after one.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            "bgeu {word}, sp, 3f",
+            "sw {paint}, 0({word})",
+            "addi {word}, {word}, 4",
+            "j 2b",
+            "3:",
+            word = inout(reg) lowest() => _,
+            paint = in(reg) PAINT,
+            options(nostack),
+        );
     }
 }
 

@@ -1,13 +1,14 @@
 //! ESP32-C3: 400 KiB of RAM, a table of the flash window that is memory.
 
 use super::Parts;
-use esp_hal::peripherals::{GPIO20, GPIO21, Peripherals};
+use esp_hal::peripherals::Peripherals;
 
 pub const NAME: &str = "esp32c3";
 
 /// UART 0 where the ROM has it: ESP-IDF, `components/soc/esp32c3/include/soc/uart_pins.h`.
-pub type Tx<'d> = GPIO21<'d>;
-pub type Rx<'d> = GPIO20<'d>;
+pub mod uart {
+    pub use esp_hal::peripherals::{GPIO20 as Rx, GPIO21 as Tx};
+}
 
 /// What 313 KiB (esp-hal's `ld/esp32c3/memory.x`) leave beside code in RAM and a stack of 50 KiB.
 pub const MEMORY_WORDS: usize = 64 * 1024;

@@ -1,13 +1,14 @@
 //! ESP32-C6: 512 KiB of RAM, one window for code and data.
 
 use super::Parts;
-use esp_hal::peripherals::{GPIO16, GPIO17, Peripherals};
+use esp_hal::peripherals::Peripherals;
 
 pub const NAME: &str = "esp32c6";
 
 /// UART 0 where the ROM has it: ESP-IDF, `components/soc/esp32c6/include/soc/uart_pins.h`.
-pub type Tx<'d> = GPIO16<'d>;
-pub type Rx<'d> = GPIO17<'d>;
+pub mod uart {
+    pub use esp_hal::peripherals::{GPIO16 as Tx, GPIO17 as Rx};
+}
 
 /// What 441 KiB (esp-hal's `ld/esp32c6/memory.x`: the bootloader's loader and the ROM keep the rest) leave beside code in
 /// RAM and a stack of 50 KiB.

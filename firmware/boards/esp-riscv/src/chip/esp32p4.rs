@@ -1,14 +1,15 @@
 //! ESP32-P4 from revision 3 on: 768 KiB of RAM, PSRAM for conversations, two levels of cache.
 
 use super::Parts;
-use esp_hal::peripherals::{GPIO37, GPIO38, Peripherals};
+use esp_hal::peripherals::Peripherals;
 use esp_hal::psram::{Psram, PsramConfig};
 
 pub const NAME: &str = "esp32p4";
 
 /// UART 0 where the ROM has it: ESP-IDF, `components/soc/esp32p4/include/soc/uart_pins.h`.
-pub type Tx<'d> = GPIO37<'d>;
-pub type Rx<'d> = GPIO38<'d>;
+pub mod uart {
+    pub use esp_hal::peripherals::{GPIO37 as Tx, GPIO38 as Rx};
+}
 
 /// For a board without PSRAM: what 440 KiB (esp-hal's `ld/esp32p4/memory.x`: 256 KiB of the 768 are the cache, 72 the ROM's)
 /// leave beside code in RAM and a stack of 50 KiB.
