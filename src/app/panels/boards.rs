@@ -101,19 +101,19 @@ fn cache_ui(ui: &mut Ui, cache: &mut CachePrecision) {
 
 fn table_ui(ui: &mut Ui, estimates: &[Estimate], chosen: &mut String) {
     ui.scope(|ui| {
-        ui.spacing_mut().item_spacing.x = 7.0;
+        ui.spacing_mut().item_spacing.x = 6.0;
         TableBuilder::new(ui)
             .id_salt("boards")
             .striped(true)
             .vscroll(false)
             .cell_layout(Layout::left_to_right(Align::Center))
-            .column(Column::remainder().at_least(100.0).clip(true))
-            .column(Column::exact(48.0))
-            .column(Column::exact(66.0))
+            .column(Column::remainder().at_least(94.0).clip(true))
             .column(Column::exact(54.0))
+            .column(Column::exact(60.0))
             .column(Column::exact(54.0))
+            .column(Column::exact(60.0))
             .column(Column::exact(50.0))
-            .column(Column::exact(48.0))
+            .column(Column::exact(50.0))
             .header(20.0, columns_ui)
             .body(|body| {
                 body.rows(theme::ROW, estimates.len(), |mut row| {
