@@ -94,6 +94,8 @@ install-test:
 firmware: install-test
 	@echo "== firmware =="
 	sh scripts/build-firmware.sh esp32c3
+	sh scripts/build-firmware.sh esp32c6
+	sh scripts/build-firmware.sh esp32p4
 	sh scripts/build-firmware.sh qemu-virt
 
 lint-format:

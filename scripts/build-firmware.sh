@@ -1,9 +1,9 @@
 #!/bin/sh
 # Builds the firmware of one board family and prints the path of its ELF file:
-#     scripts/build-firmware.sh esp32c3|qemu-virt [TARGET]
+#     scripts/build-firmware.sh esp32c3|esp32c6|esp32p4|qemu-virt [TARGET]
 # TARGET is for qemu-virt, whose processor can be any: riscv32imafc-unknown-none-elf counts the
 # instructions of a core with floating point.
-# What cargo makes is kept in the account's cache: core and the engine are compiled once for all boards.
+# What cargo makes is kept in the account's cache: the engine is compiled once for all boards of a target.
 #
 # With a rustup that has the target installed this is plain cargo. Without it, Debian's rustc-web
 # and rust-web-src build core and alloc from source:
@@ -14,11 +14,16 @@ set -eu
 board=${1:?usage: scripts/build-firmware.sh BOARD}
 root=$(cd "$(dirname "$0")/.." && pwd)
 case $board in
-    esp32c3) target=riscv32imc-unknown-none-elf ;;
-    qemu-virt) target=${2:-riscv32imc-unknown-none-elf} ;;
+    esp32c3) crate=esp-riscv target=riscv32imc-unknown-none-elf ;;
+    esp32c6) crate=esp-riscv target=riscv32imac-unknown-none-elf ;;
+    esp32p4) crate=esp-riscv target=riscv32imafc-unknown-none-elf ;;
+    qemu-virt) crate=qemu-virt target=${2:-riscv32imc-unknown-none-elf} ;;
     *) echo "no firmware for $board" >&2; exit 2 ;;
 esac
-cd "$root/firmware/boards/$board"
+cd "$root/firmware/boards/$crate"
+# The boards of a crate are its features.
+features=
+[ "$crate" = "$board" ] || features="--features $board"
 CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/whittle/firmware
 export CARGO_TARGET_DIR
 # Flags meant for the host are no flags for a board.
@@ -28,16 +33,18 @@ flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.carg
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
 if has_target "$target"; then
-    env "$variable=$flags" cargo build --locked --release --target "$target" >&2
+    env "$variable=$flags" cargo build --locked --release $features --target "$target" >&2
 elif has_sources; then
     # Debian's rustc ships no linker of its own; rustup's speaks for any version.
     linker=$(find "$(rustc --print sysroot)" -name rust-lld -type f | head -n 1)
     linker=${linker:-$(command -v ld.lld || command -v ld.lld-22)}
     env "$variable=$flags -Clinker=$linker -Clinker-flavor=gnu-lld -Zunstable-options" \
         RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
-        cargo build --locked --release -Zbuild-std=core,alloc --target "$target" >&2
+        cargo build --locked --release $features -Zbuild-std=core,alloc --target "$target" >&2
 else
     echo "install the target (rustup target add $target) or Debian's rustc-web and rust-web-src" >&2
     exit 3
 fi
-echo "$CARGO_TARGET_DIR/$target/release/whittle-$board"
+elf=$CARGO_TARGET_DIR/$target/release/whittle-$board
+[ "$crate" = "$board" ] || cp "$CARGO_TARGET_DIR/$target/release/whittle-$crate" "$elf"
+echo "$elf"

@@ -15,7 +15,8 @@ install_packages xvfb xdotool xclip imagemagick libgl1-mesa-dri libxkbcommon-x11
 install_packages pulseaudio pulseaudio-utils libasound2-plugins sox pocketsphinx-testdata
 # Board firmware: the targets from rustup. Where that cannot, a Rust compiler with the sources of core, as new as the
 # workspace wants it.
-if ! add_target riscv32imc-unknown-none-elf || ! add_target riscv32imafc-unknown-none-elf; then
+if ! add_target riscv32imc-unknown-none-elf || ! add_target riscv32imac-unknown-none-elf ||
+  ! add_target riscv32imafc-unknown-none-elf; then
   install_at_least "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml")" rustc-web rust-web-src
 fi
 # The trainer's own Python.

@@ -31,6 +31,9 @@ fn list(output: &Output) -> anyhow::Result<()> {
     let of_each = firmware
         .iter()
         .map(|(id, told)| (id.clone(), told.of_itself.clone()));
+    let statuses = boards
+        .iter()
+        .map(|board| (board.id.clone(), status(board).into()));
     let reported = boards.iter().filter_map(|board| {
         let report = board.measured.as_ref()?;
         Some((board.id.clone(), serde_json::json!(report.title())))
@@ -39,6 +42,7 @@ fn list(output: &Output) -> anyhow::Result<()> {
         "boards": boards,
         "reports": reported.collect::<serde_json::Map<_, _>>(),
         "firmware": of_each.collect::<serde_json::Map<_, _>>(),
+        "firmware_status": statuses.collect::<serde_json::Map<_, _>>(),
     });
     output.emit(&object, |_| {
         let lines = firmware
@@ -70,11 +74,32 @@ fn firmware() -> Vec<(String, Told)> {
     told.collect()
 }
 
+/// How far the firmware that comes along for a board has been tried.
+fn status(board: &Board) -> &'static str {
+    #[cfg(feature = "flash")]
+    return crate::link::status(board).name();
+    #[cfg(not(feature = "flash"))]
+    {
+        let _none = board;
+        "none"
+    }
+}
+
 /// One line a board; `?` where a number is unknown.
 fn table(boards: &[Board]) -> String {
     let mut text = format!(
-        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}\n",
-        "id", "vendor", "clock", "cores", "SRAM", "PSRAM", "flash", "MAC/cyc", "power", "core"
+        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}\n",
+        "id",
+        "vendor",
+        "clock",
+        "cores",
+        "SRAM",
+        "PSRAM",
+        "flash",
+        "MAC/cyc",
+        "power",
+        "firmware",
+        "core"
     );
     for board in boards {
         let flash: u64 = [&board.internal_flash, &board.serial_flash]
@@ -92,7 +117,7 @@ fn table(boards: &[Board]) -> String {
             .map(|fact| format!("{:.0} mW", fact.value * 1e3));
         writeln!(
             text,
-            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}",
+            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}",
             board.id,
             board.vendor,
             board.clock_hz.value / 1_000_000,
@@ -105,6 +130,7 @@ fn table(boards: &[Board]) -> String {
             format!("{} KiB", flash / 1024),
             macs.as_deref().unwrap_or("?"),
             power.as_deref().unwrap_or("?"),
+            status(board),
             board.core,
         )
         .expect("writing to a string cannot fail");

@@ -7,13 +7,64 @@ use serde::Serialize;
 use std::fmt;
 use std::sync::LazyLock;
 
-/// For the ESP32-C3; `assets/firmware/README.md` tells its compiler and hash.
-const ESP32C3: &[u8] = include_bytes!("../../assets/firmware/esp32c3.elf");
+/// By chip, as `scripts/build-firmware.sh` calls it; `assets/firmware/README.md` tells each file's compiler and hash.
+const PREBUILT: [(&str, FirmwareStatus, &[u8]); 3] = [
+    (
+        "esp32c3",
+        FirmwareStatus::Emulated,
+        include_bytes!("../../assets/firmware/esp32c3.elf"),
+    ),
+    (
+        "esp32c6",
+        FirmwareStatus::NeverRun,
+        include_bytes!("../../assets/firmware/esp32c6.elf"),
+    ),
+    (
+        "esp32p4",
+        FirmwareStatus::NeverRun,
+        include_bytes!("../../assets/firmware/esp32p4.elf"),
+    ),
+];
+
+/// How far the firmware that comes along for a board has been tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirmwareStatus {
+    /// The very bytes answer as the desktop does in an emulator of the chip; no chip has run them.
+    Emulated,
+    /// They have been built and laid out, and nothing has run them.
+    NeverRun,
+    /// There are none.
+    None,
+}
+
+impl FirmwareStatus {
+    /// What people read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emulated => "proven in an emulator",
+            Self::NeverRun => "built, never run",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The place in [`PREBUILT`] of the firmware for a board.
+fn place(board: &Board) -> Option<usize> {
+    PREBUILT.iter().position(|(chip, ..)| *chip == board.chip)
+}
 
 /// The prebuilt firmware for a board, an ELF file; `None` where there is none yet.
 #[must_use]
 pub fn prebuilt(board: &Board) -> Option<&'static [u8]> {
-    (board.chip == "esp32c3").then_some(ESP32C3)
+    place(board).map(|at| PREBUILT[at].2)
+}
+
+/// How far the prebuilt firmware for a board has been tried.
+#[must_use]
+pub fn status(board: &Board) -> FirmwareStatus {
+    place(board).map_or(FirmwareStatus::None, |at| PREBUILT[at].1)
 }
 
 /// What a firmware says of the engine in it.
@@ -76,8 +127,12 @@ impl Firmware {
     /// That of the prebuilt firmware for a board.
     #[must_use]
     pub fn prebuilt(board: &Board) -> Option<&'static Self> {
-        static OF_ESP32C3: LazyLock<Firmware> = LazyLock::new(|| Firmware::of(ESP32C3));
-        prebuilt(board).map(|_| &*OF_ESP32C3)
+        static OF_EACH: [LazyLock<Firmware>; PREBUILT.len()] = [
+            LazyLock::new(|| Firmware::of(PREBUILT[0].2)),
+            LazyLock::new(|| Firmware::of(PREBUILT[1].2)),
+            LazyLock::new(|| Firmware::of(PREBUILT[2].2)),
+        ];
+        place(board).map(|at| &*OF_EACH[at])
     }
 }
 
@@ -118,15 +173,34 @@ mod tests {
     /// digest of the sources only informs: `whittle boards` shows it.
     #[test]
     fn the_prebuilt_firmware_reads_and_answers_as_this_program_does() {
-        let firmware = Firmware::of(ESP32C3);
-        let is_kin = match firmware.kinship {
-            Kinship::SameSources | Kinship::SameAnswers => true,
-            Kinship::OtherAnswers | Kinship::OtherFormat | Kinship::Unknown => false,
+        for (chip, _, file) in PREBUILT {
+            let firmware = Firmware::of(file);
+            let is_kin = match firmware.kinship {
+                Kinship::SameSources | Kinship::SameAnswers => true,
+                Kinship::OtherAnswers | Kinship::OtherFormat | Kinship::Unknown => false,
+            };
+            assert!(
+                is_kin,
+                "assets/firmware/{chip}.elf {firmware}: scripts/build-firmware.sh {chip} makes a new one"
+            );
+        }
+    }
+
+    #[test]
+    fn every_board_says_how_far_its_firmware_was_tried() {
+        let of = |chip: &str| {
+            let board = Board::presets().iter().find(|board| board.chip == chip);
+            let board = board.expect("a preset with the chip");
+            assert_eq!(
+                prebuilt(board).is_some(),
+                Firmware::prebuilt(board).is_some()
+            );
+            status(board).name()
         };
-        assert!(
-            is_kin,
-            "assets/firmware/esp32c3.elf {firmware}: scripts/build-firmware.sh esp32c3 makes a new one"
-        );
+        assert_eq!(of("esp32c3"), "proven in an emulator");
+        assert_eq!(of("esp32c6"), "built, never run");
+        assert_eq!(of("esp32p4"), "built, never run");
+        assert_eq!(of("esp32s3"), "none");
     }
 
     #[test]
@@ -155,15 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn the_prebuilt_firmware_is_the_one_that_its_page_names() {
-        let hash = Sha256::digest(ESP32C3)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<String>();
+    fn every_prebuilt_firmware_is_the_one_that_its_page_names() {
         let page = include_str!("../../assets/firmware/README.md");
-        assert!(
-            page.contains(&hash),
-            "{hash} is not in assets/firmware/README.md"
-        );
+        for (chip, status, file) in PREBUILT {
+            let hash = Sha256::digest(file)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect::<String>();
+            let row = page
+                .lines()
+                .find(|line| line.contains(&format!("| `{chip}.elf` |")));
+            let row = row.unwrap_or_default();
+            assert!(
+                row.contains(&hash) && row.contains(status.name()),
+                "{chip}: assets/firmware/README.md does not say {hash}, {}",
+                status.name()
+            );
+        }
     }
 }

@@ -322,7 +322,8 @@ fn build(
     file.write_all(table.as_bytes())?;
     // Two data lines: every module can do it, quad needs a bit set in some flash chips.
     let settings = FlashSettings::new(Some(FlashMode::Dio), Some(size), None);
-    let data = FlashData::new(settings, 0, None, chip, chip.default_xtal_frequency());
+    let least = least_revision(chip).0;
+    let data = FlashData::new(settings, least, None, chip, chip.default_xtal_frequency());
     let said = |error: &dyn std::error::Error| ImageError::Firmware(super::chain(error));
     check_idf_bootloader(&firmware.to_vec())
         .map_err(|report| ImageError::Firmware(report.to_string()))?;
@@ -354,6 +355,64 @@ fn build(
     Ok(segments)
 }
 
+/// The least revision of a chip that firmware of Whittle runs on, whether its file says so or not: a stripped one does not.
+/// espflash raises it to what the file says, and takes the bootloader that belongs to it.
+///
+/// Source: esp-hal 1.2.2, `esp_config.yml`, `min-chip-revision`: of the ESP32-P4 it supports 3.0 and later, whose ROM and
+/// clocks differ.
+fn least_revision(chip: Chip) -> Revision {
+    Revision(if chip == Chip::Esp32p4 { 300 } else { 0 })
+}
+
 fn fits_u32(bytes: u64) -> u32 {
     u32::try_from(bytes).expect("the flash sizes above end at 128 MB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::prebuilt;
+
+    /// The least revisions that bootloader and firmware of a preset board say they are for.
+    fn check(id: &str, firmware: Option<&[u8]>, least: [u16; 2]) {
+        let board = Board::find(id).expect("a preset");
+        let firmware = firmware.or(prebuilt(board)).expect("it comes along");
+        let image = Image::new(board, firmware, &[0; 100]).expect("it fits");
+        let found = image.segments.iter().filter_map(Segment::revisions);
+        let found: Vec<_> = found.map(|(least, _)| least).collect();
+        assert_eq!(found, least.map(Revision), "{id}");
+        let parts = image.segments.iter().map(|segment| segment.part);
+        let expected = [
+            Part::Bootloader,
+            Part::PartitionTable,
+            Part::Firmware,
+            Part::Model,
+        ];
+        assert!(parts.eq(expected), "{id}");
+    }
+
+    #[test]
+    fn the_firmware_that_comes_along_says_which_revisions_it_is_for() {
+        check("esp32-c3", None, [3, 0]);
+        check("esp32-c6", None, [0, 0]);
+        check("esp32-p4", None, [300, 300]);
+    }
+
+    #[test]
+    fn a_file_without_symbols_is_for_the_same_revisions() {
+        // What `strip` takes away: the table of the symbols is no such table any more.
+        let board = Board::find("esp32-p4").expect("a preset");
+        let mut stripped = prebuilt(board).expect("it comes along").to_vec();
+        let word = |file: &[u8], at: usize| {
+            u32::from_le_bytes(*file[at..].first_chunk().expect("inside of the file")) as usize
+        };
+        let (sections, count) = (word(&stripped, 32), word(&stripped, 48) & 0xFFFF);
+        for header in (0..count).map(|section| sections + 40 * section) {
+            const SYMBOLS: usize = 2;
+            if word(&stripped, header + 4) == SYMBOLS {
+                stripped[header + 4..header + 8].fill(0);
+            }
+        }
+        check("esp32-p4", Some(&stripped), [300, 300]);
+    }
 }

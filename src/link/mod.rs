@@ -29,7 +29,7 @@ pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use espressif::{FlashPlan, PlannedPart};
 #[cfg(unix)]
 pub use fake_board::FakeBoard;
-pub use firmware::{Firmware, Kinship, prebuilt};
+pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
 pub use measure::{MeasureError, VerifyError, measure, verify};
 

@@ -540,7 +540,7 @@ mod tests {
         check(unsafe_places, "src/signals.rs", lifted, &[]);
         check(
             unsafe_places,
-            "firmware/boards/esp32c3/src/main.rs",
+            "firmware/boards/esp-riscv/src/main.rs",
             lifted,
             &[],
         );
@@ -572,7 +572,7 @@ mod tests {
     fn a_file_without_a_head_is_found() {
         check(head, "src/packed.rs", "use std::io;\n//! Late.", &[1]);
         check(head, "src/packed.rs", "//! What runs.", &[]);
-        check(head, "firmware/boards/esp32c3/src/main.rs", "", &[]);
+        check(head, "firmware/boards/esp-riscv/src/main.rs", "", &[]);
     }
 
     #[test]

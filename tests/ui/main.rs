@@ -3,6 +3,8 @@
 #![cfg(feature = "gui")]
 
 mod assistant;
+#[cfg(all(unix, feature = "flash"))]
+mod board;
 mod copying;
 mod files;
 #[path = "../support/firmware.rs"]

@@ -106,18 +106,19 @@ fn cache_ui(ui: &mut Ui, cache: &mut CachePrecision) {
 
 fn table_ui(ui: &mut Ui, (boards, estimates): (&[Board], &[Estimate]), chosen: &mut String) {
     ui.scope(|ui| {
-        ui.spacing_mut().item_spacing.x = 8.0;
+        ui.spacing_mut().item_spacing.x = 6.0;
         TableBuilder::new(ui)
             .id_salt("boards")
             .striped(true)
             .vscroll(false)
             .cell_layout(Layout::left_to_right(Align::Center))
-            .column(Column::remainder().at_least(110.0).clip(true))
-            .column(Column::exact(72.0))
-            .column(Column::exact(62.0))
-            .column(Column::exact(66.0))
+            .column(Column::remainder().at_least(94.0).clip(true))
             .column(Column::exact(54.0))
+            .column(Column::exact(60.0))
             .column(Column::exact(54.0))
+            .column(Column::exact(60.0))
+            .column(Column::exact(50.0))
+            .column(Column::exact(50.0))
             .header(20.0, columns_ui)
             .body(|body| {
                 body.rows(theme::ROW, estimates.len(), |mut row| {
@@ -134,6 +135,10 @@ fn columns_ui(mut row: TableRow<'_, '_>) {
         ui.label(theme::head("Board"));
     });
     for (text, hint) in [
+        (
+            "Firmware",
+            "How far the firmware that comes along has been tried",
+        ),
         ("Fits", "Or how much more memory it would need"),
         ("Flash", "Weights and firmware"),
         ("RAM", "Firmware, activations, keys and values"),
@@ -162,6 +167,10 @@ fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen
         }
     });
     row.col(|ui| {
+        let (short, told) = firmware(board);
+        end_ui(ui, theme::head(short)).on_hover_text(format!("Firmware: {told}"));
+    });
+    row.col(|ui| {
         let text = match (estimate.limited_by, estimate.shortage_bytes) {
             (None, _) | (_, None) => RichText::new("fits").color(theme::GOOD),
             (Some(_), Some(bytes)) => {
@@ -184,6 +193,26 @@ fn row_ui(row: &mut TableRow<'_, '_>, board: &Board, estimate: &Estimate, chosen
     let (speed, energy) = (&estimate.tokens_per_second, &estimate.joules_per_token);
     row.col(|ui| range_ui(ui, speed.as_ref(), Quantity::Time, estimate));
     row.col(|ui| range_ui(ui, energy.as_ref(), Quantity::Energy, estimate));
+}
+
+/// How far the firmware that comes along for a board has been tried: in a word, and as it is told elsewhere.
+fn firmware(board: &Board) -> (&'static str, &'static str) {
+    #[cfg(feature = "flash")]
+    {
+        use crate::link::{FirmwareStatus, status};
+        let status = status(board);
+        let short = match status {
+            FirmwareStatus::Emulated => "emulated",
+            FirmwareStatus::NeverRun => "never run",
+            FirmwareStatus::None => "none",
+        };
+        (short, status.name())
+    }
+    #[cfg(not(feature = "flash"))]
+    {
+        let _none = board;
+        ("none", "none")
+    }
 }
 
 /// What a range is of.
@@ -227,6 +256,9 @@ fn detail_ui(ui: &mut Ui, board: &Board, estimate: &Estimate) {
         Some(limit) => ui.label(RichText::new(format!("Does not fit: {limit}")).color(theme::BAD)),
     };
     ui.add_space(4.0);
+    let (_, told) = firmware(board);
+    let why = "How far the firmware that comes along has been tried; no board has run it yet";
+    line_ui(ui, "Firmware", told, why);
     let store = match estimate.store {
         Store::InternalFlash => "read in place from flash on the chip",
         Store::SerialFlash => "read in place from serial flash",

@@ -1,10 +1,11 @@
 //! The serial console: UART 0 on the pins where the chip's ROM has it, 115,200 baud, and the chip's own USB. Boards have
 //! one or the other on their socket, so both are spoken on and listened to.
 
+use crate::chip::{self, uart::Rx, uart::Tx};
 use crate::stack;
 use app::{Board, Stack};
 use esp_hal::Blocking;
-use esp_hal::peripherals::{GPIO20, GPIO21, UART0, USB_DEVICE};
+use esp_hal::peripherals::{UART0, USB_DEVICE};
 use esp_hal::time::{Duration, Instant};
 use esp_hal::uart::{Config, Uart};
 use esp_hal::usb::usb_serial_jtag::UsbSerialJtag;
@@ -23,8 +24,8 @@ pub struct Console {
 impl Console {
     pub fn new(
         uart: UART0<'static>,
-        tx: GPIO21<'static>,
-        rx: GPIO20<'static>,
+        tx: Tx<'static>,
+        rx: Rx<'static>,
         usb: USB_DEVICE<'static>,
     ) -> Self {
         let uart = Uart::new(uart, Config::default()).expect("the default settings are in range");
@@ -38,7 +39,7 @@ impl Console {
     /// The console as a panic takes it, whoever holds it.
     pub fn stolen() -> Option<Self> {
         // SAFETY: called when nothing else runs any more.
-        let (uart, tx, usb) = unsafe { (UART0::steal(), GPIO21::steal(), USB_DEVICE::steal()) };
+        let (uart, tx, usb) = unsafe { (UART0::steal(), Tx::steal(), USB_DEVICE::steal()) };
         let uart = Uart::new(uart, Config::default()).ok()?;
         Some(Self {
             uart: uart.with_tx(tx),
@@ -60,7 +61,7 @@ impl Console {
 }
 
 impl Board for Console {
-    const NAME: &'static str = "esp32c3";
+    const NAME: &'static str = chip::NAME;
     const TICK: &'static str = "microseconds";
     const TICKS_PER_SECOND: u32 = 1_000_000;
 
@@ -102,6 +103,10 @@ impl Board for Console {
     }
 
     fn stack(&mut self) -> Option<Stack> {
-        Some(stack::watched())
+        let (bytes, used_bytes) = stack::stack();
+        Some(Stack {
+            bytes: bytes as u32,
+            used_bytes: used_bytes as u32,
+        })
     }
 }

@@ -1,12 +1,13 @@
-//! Whittle's firmware for ESP32-C3 boards: maps the model partition and answers prompts.
+//! Whittle's firmware for Espressif's RISC-V chips: maps the model partition and answers prompts.
 //!
 //! The model partition follows the application, aligned to the 64 KiB pages of the flash mapping;
 //! its place is read from the partition table, which the host writes with every image. Hosts and people
-//! talk to it over UART 0 (115,200 baud) and over the chip's USB.
+//! talk to it over UART 0 (115,200 baud) and over the chip's USB. What differs from chip to chip is in `chip/`.
 
 #![no_std]
 #![no_main]
 
+mod chip;
 mod console;
 mod partition;
 mod stack;
@@ -19,12 +20,9 @@ use esp_hal::main;
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// What the chip's 313 KiB leave beside code in RAM and a stack of 50 KiB, of which the table below
-/// takes 14.
-const MEMORY_WORDS: usize = 64 * 1024;
-/// Tensors of 32 layers.
+/// Tensors of 32 layers; the table takes 14 KiB of the stack.
 const TABLE: usize = 32 * 18;
-static mut MEMORY: [u32; MEMORY_WORDS] = [0; MEMORY_WORDS];
+static mut MEMORY: [u32; chip::MEMORY_WORDS] = [0; chip::MEMORY_WORDS];
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -40,14 +38,12 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 fn main() -> ! {
     stack::paint();
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
-    let mut console = Console::new(
-        peripherals.UART0,
-        peripherals.GPIO21,
-        peripherals.GPIO20,
-        peripherals.USB_DEVICE,
-    );
-    // SAFETY: this function runs once, on the only core, and nothing else refers to it.
-    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let parts = chip::parts(peripherals);
+    let mut console = Console::new(parts.uart, parts.tx, parts.rx, parts.usb);
+    let memory = parts.external.unwrap_or_else(|| {
+        // SAFETY: this function runs once, on the only core that is started, and nothing else refers to it.
+        unsafe { &mut *(&raw mut MEMORY) }
+    });
     let mut tensors: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
     let model = model_partition()
         .ok_or(Refusal::NoModel("no model partition in the flash"))
