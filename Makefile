@@ -94,6 +94,7 @@ install-test:
 firmware: install-test
 	@echo "== firmware =="
 	sh scripts/build-firmware.sh esp32c3
+	sh scripts/build-firmware.sh linux
 	sh scripts/build-firmware.sh qemu-virt
 
 lint-format:

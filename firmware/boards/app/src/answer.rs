@@ -5,7 +5,6 @@ use engine::arena::Limits;
 use engine::intent::{LONGEST_LINE, Opening, opening};
 use engine::sampler::{LogitsHash, Sampler, Sampling};
 use engine::session::Session;
-use engine::workers::Host;
 
 /// What is asked, and how long the conversation may get.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +147,7 @@ pub fn answer<B: Board>(
     listener: &mut impl Listener<B>,
 ) -> Result<(), Refusal> {
     let received = board.ticks();
+    let host = board.host();
     request.sampling.check()?;
     let shape = model.weights.shape();
     let limits = Limits {
@@ -187,10 +187,10 @@ pub fn answer<B: Board>(
     };
     let start = board.ticks();
     if prompt.len() > limits.context - session.position() {
-        session.forward(&model.weights, &Host::board(), prompt, logits)?;
+        session.forward(&model.weights, &host, prompt, logits)?;
     }
     let Some((last, first)) = prompt.split_last() else {
-        session.forward(&model.weights, &Host::board(), prompt, logits)?;
+        session.forward(&model.weights, &host, prompt, logits)?;
         return Ok(());
     };
     for batch in first.chunks(limits.batch.max(1)) {
@@ -198,9 +198,9 @@ pub fn answer<B: Board>(
             answer.done(board, listener, Stopped::Cancelled, (0, 0));
             return Ok(());
         }
-        session.forward(&model.weights, &Host::board(), batch, &mut [])?;
+        session.forward(&model.weights, &host, batch, &mut [])?;
     }
-    session.forward(&model.weights, &Host::board(), &[*last], logits)?;
+    session.forward(&model.weights, &host, &[*last], logits)?;
     let (tokens, ticks) = (prompt.len(), board.ticks() - start);
     listener.tell(board, Told::Prompt { tokens, ticks });
     answer.decode(board, request, session, logits, listener)
@@ -254,7 +254,7 @@ impl Answering<'_, '_> {
             // Nothing follows the last token, so nobody asks for its logits.
             if drawn < request.max_tokens {
                 let start = board.ticks();
-                session.forward(weights, &Host::board(), &[token], logits)?;
+                session.forward(weights, &board.host(), &[token], logits)?;
                 ticks += board.ticks() - start;
                 steps += 1;
             }

@@ -9,9 +9,6 @@ use protocol::{
     Ask, Done, Event, FRAME_BYTES, Hello, PROMPT_BYTES, Received, Receiver, Stop, decode, encode,
 };
 
-/// Tokens of a prefill batch. A larger one would read the flash less often, at the price of activations that the
-/// context needs.
-const BATCH: usize = 1;
 /// Longest answer to a prompt that does not say; a full context ends it sooner.
 const MAX_TOKENS: usize = 256;
 /// Longest sentence that says why there is no answer.
@@ -44,7 +41,7 @@ pub fn serve<B: Board>(board: &mut B, model: Result<&Model<'_>, Refusal>, memory
     board.line(format_args!("ready"));
     loop {
         let Some(byte) = board.read() else {
-            core::hint::spin_loop();
+            board.idle();
             continue;
         };
         match receiver.push(byte) {
@@ -113,7 +110,7 @@ impl Served<'_, '_> {
             kv_bits: u8::try_from(model.cache().bits()).unwrap_or(16),
             context: saturated(model.longest_context(
                 PROMPT_BYTES,
-                BATCH,
+                B::BATCH,
                 &Sampling::GREEDY,
                 memory.len(),
             )),
@@ -142,7 +139,7 @@ impl Served<'_, '_> {
             Ok(model) => model,
             Err(why) => return refuse(board, id, &why),
         };
-        let request = request(model, prompt, &ask, memory.len());
+        let request = request::<B>(model, prompt, &ask, memory.len());
         let mut host = Frames { id, receiver };
         if let Err(refusal) = answer(board, model, &request, memory, &mut host) {
             refuse(board, id, &refusal);
@@ -167,7 +164,7 @@ impl Served<'_, '_> {
             context: 0,
             sampling: Sampling::GREEDY.into(),
         };
-        let request = request(model, prompt, &ask, memory.len());
+        let request = request::<B>(model, prompt, &ask, memory.len());
         if let Err(refusal) = answer(board, model, &request, memory, &mut Person { receiver }) {
             board.line(format_args!("refused: {refusal}"));
         }
@@ -175,9 +172,14 @@ impl Served<'_, '_> {
 }
 
 /// What is asked, with what was left open filled in.
-fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) -> Request<'a> {
+fn request<'a, B: Board>(
+    model: &Model<'_>,
+    prompt: &'a str,
+    ask: &Ask<'_>,
+    words: usize,
+) -> Request<'a> {
     let sampling = ask.sampling.into();
-    let longest = model.longest_context(prompt.len(), BATCH, &sampling, words);
+    let longest = model.longest_context(prompt.len(), B::BATCH, &sampling, words);
     let or = |asked: u32, most: usize| match asked {
         0 => most,
         asked => most.min(asked as usize),
@@ -190,7 +192,7 @@ fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) 
         },
         limits: Limits {
             context: or(ask.context, longest),
-            batch: BATCH,
+            batch: B::BATCH,
             cache: model.cache(),
         },
         sampling,
