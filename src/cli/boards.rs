@@ -50,7 +50,7 @@ fn firmware() -> Vec<(String, Told)> {
 /// One line a board; `?` where a number is unknown.
 fn table(boards: &[Board]) -> String {
     let mut text = format!(
-        "{:<16} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}\n",
+        "{:<20} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}\n",
         "id", "vendor", "clock", "cores", "SRAM", "PSRAM", "flash", "MAC/cyc", "power", "core"
     );
     for board in boards {
@@ -69,7 +69,7 @@ fn table(boards: &[Board]) -> String {
             .map(|fact| format!("{:.0} mW", fact.value * 1e3));
         writeln!(
             text,
-            "{:<16} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}",
+            "{:<20} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {}",
             board.id,
             board.vendor,
             board.clock_hz.value / 1_000_000,
@@ -79,7 +79,10 @@ fn table(boards: &[Board]) -> String {
                 .psram
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), |memory| kibibytes(&memory.bytes)),
-            format!("{} KiB", flash / 1024),
+            match flash {
+                0 => "-".to_owned(),
+                flash => format!("{} KiB", flash / 1024),
+            },
             macs.as_deref().unwrap_or("?"),
             power.as_deref().unwrap_or("?"),
             board.core,

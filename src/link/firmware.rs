@@ -1,19 +1,42 @@
 //! The firmware that comes with Whittle, built from `firmware/boards/`.
 
-use crate::board::Board;
+use crate::board::{Board, FlashMethod, Isa};
 use engine::format::VERSION;
 use engine::stamp::{ENGINE_SOURCES, GOLDEN_ANSWERS, Stamp};
 use serde::Serialize;
 use std::fmt;
 use std::sync::LazyLock;
 
-/// For the ESP32-C3; `assets/firmware/README.md` tells its compiler and hash.
-const ESP32C3: &[u8] = include_bytes!("../../assets/firmware/esp32c3.elf");
+/// A firmware that comes along; `assets/firmware/README.md` tells its compiler and hash.
+struct Along {
+    /// An ELF file.
+    file: &'static [u8],
+    /// What it says of its engine.
+    facts: LazyLock<Firmware>,
+}
+
+/// For the ESP32-C3.
+static ESP32C3: Along = Along {
+    file: include_bytes!("../../assets/firmware/esp32c3.elf"),
+    facts: LazyLock::new(|| Firmware::of(ESP32C3.file)),
+};
+/// For boards that run Linux on aarch64.
+static LINUX_AARCH64: Along = Along {
+    file: include_bytes!("../../assets/firmware/linux-aarch64"),
+    facts: LazyLock::new(|| Firmware::of(LINUX_AARCH64.file)),
+};
 
 /// The prebuilt firmware for a board, an ELF file; `None` where there is none yet.
 #[must_use]
 pub fn prebuilt(board: &Board) -> Option<&'static [u8]> {
-    (board.chip == "esp32c3").then_some(ESP32C3)
+    along(board).map(|along| along.file)
+}
+
+fn along(board: &Board) -> Option<&'static Along> {
+    if board.flash_method == FlashMethod::Linux {
+        return (board.isa == Isa::Aarch64).then_some(&LINUX_AARCH64);
+    }
+    (board.chip == "esp32c3").then_some(&ESP32C3)
 }
 
 /// What a firmware says of the engine in it.
@@ -76,8 +99,7 @@ impl Firmware {
     /// That of the prebuilt firmware for a board.
     #[must_use]
     pub fn prebuilt(board: &Board) -> Option<&'static Self> {
-        static OF_ESP32C3: LazyLock<Firmware> = LazyLock::new(|| Firmware::of(ESP32C3));
-        prebuilt(board).map(|_| &*OF_ESP32C3)
+        along(board).map(|along| &*along.facts)
     }
 }
 
@@ -114,19 +136,24 @@ mod tests {
     use super::*;
     use sha2::{Digest as _, Sha256};
 
+    const EVERY: [(&str, &Along); 2] =
+        [("esp32c3.elf", &ESP32C3), ("linux-aarch64", &LINUX_AARCH64)];
+
     /// What comes along must give the answers that are heard here, from the files that are written here. The
     /// digest of the sources only informs: `whittle boards` shows it.
     #[test]
     fn the_prebuilt_firmware_reads_and_answers_as_this_program_does() {
-        let firmware = Firmware::of(ESP32C3);
-        let is_kin = match firmware.kinship {
-            Kinship::SameSources | Kinship::SameAnswers => true,
-            Kinship::OtherAnswers | Kinship::OtherFormat | Kinship::Unknown => false,
-        };
-        assert!(
-            is_kin,
-            "assets/firmware/esp32c3.elf {firmware}: scripts/build-firmware.sh esp32c3 makes a new one"
-        );
+        for (name, along) in EVERY {
+            let firmware = &*along.facts;
+            let is_kin = match firmware.kinship {
+                Kinship::SameSources | Kinship::SameAnswers => true,
+                Kinship::OtherAnswers | Kinship::OtherFormat | Kinship::Unknown => false,
+            };
+            assert!(
+                is_kin,
+                "assets/firmware/{name} {firmware}: scripts/build-firmware.sh makes a new one"
+            );
+        }
     }
 
     #[test]
@@ -156,14 +183,19 @@ mod tests {
 
     #[test]
     fn the_prebuilt_firmware_is_the_one_that_its_page_names() {
-        let hash = Sha256::digest(ESP32C3)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<String>();
         let page = include_str!("../../assets/firmware/README.md");
-        assert!(
-            page.contains(&hash),
-            "{hash} is not in assets/firmware/README.md"
-        );
+        for (name, along) in EVERY {
+            let hash = Sha256::digest(along.file)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect::<String>();
+            let is_named = page
+                .lines()
+                .any(|line| line.contains(&format!("`{name}`")) && line.contains(&hash));
+            assert!(
+                is_named,
+                "{name}: {hash} is not in assets/firmware/README.md"
+            );
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod fake_board;
 mod fake_rom;
 mod firmware;
 mod image;
+mod linux;
 
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Clock, Greeting, HELLO_PATIENCE, TalkError,
@@ -26,6 +27,7 @@ pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use fake_board::FakeBoard;
 pub use firmware::{Firmware, Kinship, prebuilt};
 pub use image::{Image, ImageError, Part, Segment};
+pub use linux::Bundle;
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;
