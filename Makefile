@@ -96,6 +96,7 @@ firmware: install-test
 	sh scripts/build-firmware.sh esp32c3
 	sh scripts/build-firmware.sh esp32c6
 	sh scripts/build-firmware.sh esp32p4
+	sh scripts/build-firmware.sh linux
 	sh scripts/build-firmware.sh qemu-virt
 
 lint-format:

@@ -90,3 +90,24 @@ install_at_least() {
   # shellcheck disable=SC2086
   apt_install $old
 }
+
+# unpack_foreign ARCHITECTURE NAME FOLDER: the files of a package for another processor, in a folder. Nothing is
+# installed, and the machine's own lists stay as they are: apt reads its sources into a folder that is thrown away.
+unpack_foreign() (
+  is_debian "$2:$1" || exit 0
+  state=$(mktemp -d)
+  trap 'rm -rf "$state"' EXIT
+  mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$3"
+  # apt fetches as an account of its own.
+  chmod 755 "$state"
+  folder=$(cd "$3" && pwd)
+  cd "$state"
+  apt_there() {
+    apt-get -q -o APT::Architecture="$architecture" -o APT::Architectures="$architecture" -o Dir::State::lists="$state/lists" \
+      -o Dir::Cache="$state/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User="$(id -un)" "$@"
+  }
+  architecture=$1
+  apt_there update
+  apt_there download "$2"
+  dpkg -x "$2"_*.deb "$folder"
+)

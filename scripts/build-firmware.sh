@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the firmware of one board family and prints the path of its ELF file:
-#     scripts/build-firmware.sh esp32c3|esp32c6|esp32p4|qemu-virt [TARGET]
+#     scripts/build-firmware.sh esp32c3|esp32c6|esp32p4|linux|qemu-virt [TARGET]
 # TARGET is for qemu-virt, whose processor can be any: riscv32imafc-unknown-none-elf counts the
 # instructions of a core with floating point.
 # What cargo makes is kept in the account's cache: the engine is compiled once for all boards of a target.
@@ -8,6 +8,7 @@
 # With a rustup that has the target installed this is plain cargo. Without it, Debian's rustc-web
 # and rust-web-src build core and alloc from source:
 #     apt-get install -y --no-install-recommends rustc-web rust-web-src
+# and for linux std, beside the C library that install-test.sh unpacks.
 set -eu
 
 . "$(dirname "$0")/targets.sh"
@@ -18,6 +19,7 @@ case $board in
     esp32c6) crate=esp-riscv target=riscv32imac-unknown-none-elf ;;
     esp32p4) crate=esp-riscv target=riscv32imafc-unknown-none-elf ;;
     qemu-virt) crate=qemu-virt target=${2:-riscv32imc-unknown-none-elf} ;;
+    linux) crate=linux target=aarch64-unknown-linux-musl ;;
     *) echo "no firmware for $board" >&2; exit 2 ;;
 esac
 cd "$root/firmware/boards/$crate"
@@ -32,15 +34,38 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
+# Debian's rustc ships no linker of its own; rustup's speaks for any version.
+linker() {
+    found=$(find "$(rustc --print sysroot)" -name rust-lld -type f | head -n 1)
+    echo "${found:-$(command -v ld.lld || command -v ld.lld-22)}"
+}
+
 if has_target "$target"; then
+    # This machine's own linker links for this machine.
+    [ "$board" != linux ] || flags="$flags -Clinker=$(linker) -Clinker-flavor=ld.lld"
     env "$variable=$flags" cargo build --locked --release $features --target "$target" >&2
 elif has_sources; then
-    # Debian's rustc ships no linker of its own; rustup's speaks for any version.
-    linker=$(find "$(rustc --print sysroot)" -name rust-lld -type f | head -n 1)
-    linker=${linker:-$(command -v ld.lld || command -v ld.lld-22)}
-    env "$variable=$flags -Clinker=$linker -Clinker-flavor=gnu-lld -Zunstable-options" \
-        RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
-        cargo build --locked --release $features -Zbuild-std=core,alloc --target "$target" >&2
+    flags="$flags -Clinker=$(linker) -Clinker-flavor=gnu-lld -Zunstable-options"
+    std=-Zbuild-std=core,alloc
+    if [ "$board" = linux ]; then
+        musl=$(musl_folder)
+        if [ ! -f "$musl/libc.a" ]; then
+            echo "install the C library for $target: scripts/install-test.sh" >&2
+            exit 3
+        fi
+        # std asks for a library that unwinds. Nothing here does: a panic ends the program, and std's backtraces,
+        # which would, are its only feature.
+        std="-Zbuild-std=std,panic_abort -Zbuild-std-features="
+        printf '!<arch>\n' >"$musl/libunwind.a"
+        flags="$flags -Clink-self-contained=no -Ctarget-feature=+crt-static -Lnative=$musl"
+        for object in crt1.o crti.o crtn.o; do
+            flags="$flags -Clink-arg=$musl/$object"
+        done
+    fi
+    # The options of std are several words.
+    # shellcheck disable=SC2086
+    env "$variable=$flags" RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
+        cargo build --locked --release $features $std --target "$target" >&2
 else
     echo "install the target (rustup target add $target) or Debian's rustc-web and rust-web-src" >&2
     exit 3

@@ -19,7 +19,12 @@ if ! add_target riscv32imc-unknown-none-elf || ! add_target riscv32imac-unknown-
   ! add_target riscv32imafc-unknown-none-elf; then
   install_at_least "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml")" rustc-web rust-web-src
 fi
+# The program for boards that run Linux: its target from rustup, or the C library beside that compiler.
+if ! add_target aarch64-unknown-linux-musl && [ ! -f "$(musl_folder)/libc.a" ]; then
+  install_packages rustc-web rust-web-src
+  unpack_foreign arm64 musl-dev "$(musl_folder)/../../.."
+fi
 # The trainer's own Python.
 python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
 # Boards without hardware.
-install_newer_packages qemu-system-misc qemu-system-riscv
+install_newer_packages qemu-system-misc qemu-system-riscv qemu-user

@@ -17,3 +17,8 @@ add_target() {
   rustup target add "$1" >&2 || return 1
   has_target "$1"
 }
+
+# Where the C library for static aarch64 programs is unpacked, for a std that is built from source.
+musl_folder() {
+  echo "${XDG_CACHE_HOME:-$HOME/.cache}/whittle/musl/usr/lib/aarch64-linux-musl"
+}

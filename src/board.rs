@@ -1,6 +1,6 @@
 //! Boards: chip, clock, memories and their bandwidths. Each number cites its source, or is unknown.
 //!
-//! A [`Board`] is data: twelve are built in ([`Board::presets`]), others are TOML files of the same
+//! A [`Board`] is data: thirteen are built in ([`Board::presets`]), others are TOML files of the same
 //! form ([`Board::load`]). A number that nobody measured or published is left out, never guessed.
 
 use crate::measured::{BoardReport, Reports};
@@ -59,6 +59,8 @@ pub enum Isa {
     Thumbv7em,
     /// Cortex-M33, M55 and M85.
     Thumbv8m,
+    /// 64-bit Arm with NEON, under Linux.
+    Aarch64,
 }
 
 /// How an image gets onto the board.
@@ -73,6 +75,8 @@ pub enum FlashMethod {
     StLink,
     /// A drive that takes UF2 files: Whittle exports a file for it.
     Uf2,
+    /// It runs Linux: Whittle exports a program and the model, which are copied to it.
+    Linux,
 }
 
 /// One memory of a board.
@@ -131,7 +135,7 @@ pub struct Board {
     /// Flash behind a serial bus, mapped and read in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial_flash: Option<Memory>,
-    /// RAM outside the chip's own: pseudo-static RAM or SDRAM.
+    /// RAM outside the chip's own: pseudo-static RAM or SDRAM. Where Linux runs, the model is mapped into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psram: Option<Memory>,
     /// What a board of this kind has measured of itself, where one has sent a report.
@@ -185,7 +189,7 @@ pub enum BoardError {
 /// Largest number that a board may state in any unit: keeps sums and products of sizes inside `u64`.
 const MAX_NUMBER: f64 = 1e15;
 
-const PRESETS: [&str; 12] = [
+const PRESETS: [&str; 13] = [
     include_str!("../presets/boards/esp32-c3.toml"),
     include_str!("../presets/boards/esp32-c6.toml"),
     include_str!("../presets/boards/esp32-s3-n16r8.toml"),
@@ -198,6 +202,7 @@ const PRESETS: [&str; 12] = [
     include_str!("../presets/boards/ek-ra8d1.toml"),
     include_str!("../presets/boards/nucleo-h7a3.toml"),
     include_str!("../presets/boards/pico-plus-2.toml"),
+    include_str!("../presets/boards/raspberry-pi-zero-2w.toml"),
 ];
 
 impl Board {
@@ -322,6 +327,13 @@ impl Board {
                 "measured_bytes_per_second",
                 memory.measured_bytes_per_second.as_ref(),
             )?;
+        }
+        if self.flash_method == FlashMethod::Linux {
+            // Its models lie in files, and run in RAM.
+            return self.psram.as_ref().map(|_| ()).ok_or_else(|| {
+                let problem = "is missing; a board that runs Linux has its model in it".to_owned();
+                ("psram", problem)
+            });
         }
         if self.internal_flash.is_none() && self.serial_flash.is_none() {
             return Err((

@@ -64,6 +64,16 @@ impl Studio {
             #[cfg(feature = "flash")]
             Command::ListPorts => self.list_ports(ctx),
             #[cfg(feature = "flash")]
+            Command::ExportBundle(path) => {
+                match crate::board::Board::find(&self.state.project.board) {
+                    Some(board) => {
+                        let program = self.state.project.firmware.clone();
+                        self.export(path, work::ExportAs::Bundle(board, program), ctx);
+                    }
+                    None => self.state.fail("the folder needs a board"),
+                }
+            }
+            #[cfg(feature = "flash")]
             Command::Flash => self.flash(AfterPlan::Write, ctx),
             #[cfg(feature = "flash")]
             Command::PlanFlash => self.flash(AfterPlan::Leave, ctx),
@@ -127,7 +137,10 @@ impl Studio {
                 }
             }
             #[cfg(feature = "flash")]
-            Popup::Flash => self.list_ports(ctx),
+            Popup::Flash => {
+                self.name_exports();
+                self.list_ports(ctx);
+            }
         }
         self.state.view.popup = popup;
         ctx.request_repaint();

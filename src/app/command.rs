@@ -59,6 +59,9 @@ pub enum Command {
     /// Lists serial ports.
     #[cfg(feature = "flash")]
     ListPorts,
+    /// Writes a folder with what a board that runs Linux needs.
+    #[cfg(feature = "flash")]
+    ExportBundle(PathBuf),
     /// Writes the active candidate to the board.
     #[cfg(feature = "flash")]
     Flash,
@@ -98,6 +101,8 @@ impl Command {
             | Self::Report(path)
             | Self::SaveProject(path) => Some(path),
             Self::Rewrite(rewrite) => Some(rewrite.path()),
+            #[cfg(feature = "flash")]
+            Self::ExportBundle(path) => Some(path),
             #[cfg(feature = "flash")]
             Self::ListPorts
             | Self::Flash

@@ -18,6 +18,9 @@ pub enum Purpose {
     Export,
     /// Where to write the GGUF file.
     ExportGguf,
+    /// Where to write what a board that runs Linux needs.
+    #[cfg(feature = "flash")]
+    Bundle,
     /// Where to write the report.
     Report,
     /// Where to write the project.
@@ -67,6 +70,8 @@ impl Purpose {
             Self::Model => ("The model of the project", Read, Some(MODELS)),
             Self::Export => ("Export the packed model", Write, Some(PACKED)),
             Self::ExportGguf => ("Export a GGUF file", Write, Some(MODELS)),
+            #[cfg(feature = "flash")]
+            Self::Bundle => ("Write the folder for the board", Write, None),
             Self::Report => ("Write the report", Write, Some(("Pages", &["html"]))),
             Self::SaveProject => ("Save the project", Write, Some(("Projects", &["toml"]))),
             Self::Firmware => ("Firmware for the board", Read, None),

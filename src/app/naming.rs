@@ -45,6 +45,8 @@ impl Studio {
             let view = &mut self.state.view;
             view.export_path.propose(&name, "whittle", &folder);
             view.gguf_path.propose(&name, "gguf", &folder);
+            #[cfg(feature = "flash")]
+            view.bundle_path.propose(&name, "parts", &folder);
             view.report_path.propose(&name, "html", &folder);
         }
         self.name_project();

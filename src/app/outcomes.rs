@@ -161,6 +161,8 @@ impl Studio {
             Purpose::Model => self.state.view.model_path.set(path),
             Purpose::Export => self.state.view.export_path.set(path),
             Purpose::ExportGguf => self.state.view.gguf_path.set(path),
+            #[cfg(feature = "flash")]
+            Purpose::Bundle => self.state.view.bundle_path.set(path),
             Purpose::Report => self.state.view.report_path.set(path),
             Purpose::SaveProject => self.state.view.project_path.set(path),
             Purpose::Firmware => self.state.project.firmware = Some(path),

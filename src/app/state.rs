@@ -238,6 +238,9 @@ pub struct View {
     pub export_path: PathField,
     /// Where to export a GGUF file.
     pub gguf_path: PathField,
+    /// Where to write what a board that runs Linux needs.
+    #[cfg(feature = "flash")]
+    pub bundle_path: PathField,
     /// Where to write the report.
     pub report_path: PathField,
     /// Where to write the project.
@@ -326,6 +329,8 @@ impl State {
                 model_path: PathField::default(),
                 export_path: PathField::default(),
                 gguf_path: PathField::default(),
+                #[cfg(feature = "flash")]
+                bundle_path: PathField::default(),
                 report_path: PathField::default(),
                 project_path: PathField::default(),
                 replacing: None,

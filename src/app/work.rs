@@ -228,12 +228,15 @@ fn lay_out(
 }
 
 /// What a model is exported as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum ExportAs {
     /// The packed file.
     Packed,
     /// GGUF, for llama.cpp and what builds on it.
     Gguf,
+    /// A folder with what a board that runs Linux needs, and a program of one's own in place of the one that comes along.
+    #[cfg(feature = "flash")]
+    Bundle(&'static crate::board::Board, Option<PathBuf>),
 }
 
 /// Packs a recipe's model and writes it to a file; returns its path and length.
@@ -254,6 +257,17 @@ pub(super) fn export(
         ExportAs::Gguf => {
             let packed = layout.join()?;
             to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes
+        }
+        #[cfg(feature = "flash")]
+        ExportAs::Bundle(board, program) => {
+            let program = program.as_deref().map(read_firmware).transpose()?;
+            let packed = layout.join()?;
+            let bundle = crate::link::Bundle::new(board, program.as_deref(), packed.bytes());
+            let bundle = bundle.ok_or_else(|| format!("{} runs no Linux", board.name))??;
+            bundle
+                .write(&path)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            (bundle.program.len() + bundle.model.len()) as u64
         }
     };
     Ok((path, bytes))
@@ -315,6 +329,11 @@ pub(super) struct FlashOrder {
     pub(super) backup: Option<PathBuf>,
 }
 
+#[cfg(feature = "flash")]
+fn read_firmware(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read firmware {}: {error}", path.display()))
+}
+
 /// Packs a recipe's model, writes it to a board with its firmware, and hears whether the board runs it.
 #[cfg(feature = "flash")]
 pub(super) fn flash(
@@ -330,10 +349,7 @@ pub(super) fn flash(
     use std::ops::ControlFlow;
     use std::sync::PoisonError;
     let firmware = match (&plan.firmware, prebuilt(plan.board)) {
-        (Some(path), _) => Cow::Owned(
-            std::fs::read(path)
-                .map_err(|error| format!("cannot read firmware {}: {error}", path.display()))?,
-        ),
+        (Some(path), _) => Cow::Owned(read_firmware(path)?),
         (None, Some(firmware)) => Cow::Borrowed(firmware),
         (None, None) => {
             let name = &plan.board.name;

@@ -153,7 +153,7 @@ pub(super) fn print(
 /// times and energies were held against.
 pub(super) fn table(estimates: &[Estimate]) -> String {
     let mut text = format!(
-        "{:<16} {:<4} {:>12} {:>12} {:<12} {:>20} {:>20} {:>20} {:>22}\n",
+        "{:<20} {:<4} {:>12} {:>12} {:<12} {:>20} {:>20} {:>20} {:>22}\n",
         "board",
         "fits",
         "flash",
@@ -168,7 +168,7 @@ pub(super) fn table(estimates: &[Estimate]) -> String {
         let fits = if estimate.fits { "yes" } else { "no" };
         writeln!(
             text,
-            "{:<16} {fits:<4} {:>9} kB {:>9} kB {:<12} {:>20} {:>20} {:>20} {:>22}",
+            "{:<20} {fits:<4} {:>9} kB {:>9} kB {:<12} {:>20} {:>20} {:>20} {:>22}",
             estimate.id,
             estimate.flash_bytes.div_ceil(1000),
             estimate.ram_bytes.div_ceil(1000),

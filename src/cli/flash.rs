@@ -5,14 +5,13 @@ use super::files::Files;
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::link::{
-    Deployed, Device, EMULATED, Firmware, FlashOptions, FlashPlan, Greeting, Image, ImageError,
+    Bundle, Deployed, Device, EMULATED, Firmware, FlashOptions, FlashPlan, Greeting, Image, ImageError,
     Loader, Port, Reset, Segment, deploy, ports, prebuilt,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,10 +25,11 @@ pub(super) struct FlashArgs {
     #[arg(long, value_name = "ID|FILE")]
     board: PathBuf,
     /// Serial port of the board; sim:esp32-c3 is an emulated one that keeps its flash, "fake" one that is new each time
-    #[arg(long, required_unless_present = "parts")]
+    #[arg(long)]
     port: Option<String>,
     /// Write what belongs into the flash to this folder instead, part by part, with offsets and the vendor's commands to
-    /// sign, encrypt and write them: for products whose chips are locked
+    /// sign, encrypt and write them: for products whose chips are locked. For boards that run Linux: the program, the model,
+    /// and how to copy and start them
     #[arg(long, value_name = "DIR", conflicts_with_all = ["port", "rom_loader", "no_hello"])]
     parts: Option<PathBuf>,
     /// Firmware of your own: an ELF file for the board's chip; otherwise the one that comes with Whittle
@@ -84,11 +84,18 @@ struct PlanReport<'p> {
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let board = Board::open(&args.board)?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
-    let image = image(&board, args.firmware.as_deref(), packed.bytes())?;
+    let own = args.firmware.as_deref().map(read).transpose()?;
+    if let (Some(folder), Some(bundle)) = (
+        &args.parts,
+        Bundle::new(&board, own.as_deref(), packed.bytes()),
+    ) {
+        return write_bundle(&bundle?, folder, output);
+    }
+    let image = image(&board, own.as_deref(), packed.bytes())?;
     let port = match (&args.parts, &args.port) {
         (Some(folder), _) => return write_parts(&image, folder, output),
         (None, Some(port)) => port,
-        (None, None) => bail!("expected a port"),
+        (None, None) => bail!("expected --port, or --parts for a folder"),
     };
     let loader = if args.rom_loader {
         Loader::Rom
@@ -237,6 +244,31 @@ fn write_parts(image: &Image, folder: &Path, output: &Output) -> anyhow::Result<
     })
 }
 
+/// The folder for a board that runs Linux.
+fn write_bundle(bundle: &Bundle<'_>, folder: &Path, output: &Output) -> anyhow::Result<()> {
+    bundle
+        .write(folder)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
+    let files = bundle.files();
+    let listed = files
+        .iter()
+        .map(|(name, bytes)| serde_json::json!({ "file": name, "bytes": bytes.len() }));
+    let report = serde_json::json!({
+        "folder": folder.display().to_string(),
+        "parts": listed.collect::<Vec<_>>(),
+        "firmware": bundle.firmware,
+    });
+    output.emit(&report, |_| {
+        let line = |(name, bytes): &(&str, Vec<u8>)| format!("{:>9} bytes  {name}\n", bytes.len());
+        let lines: String = files.iter().map(line).collect();
+        format!(
+            "{lines}The program {}\n{}: how to copy and start them",
+            bundle.firmware,
+            folder.join("README.md").display()
+        )
+    })
+}
+
 /// What was done, for people.
 fn told(report: &FlashReport) -> String {
     let flashed = &report.deployed.flashed;
@@ -281,14 +313,16 @@ pub(super) fn list(_args: &PortsArgs, output: &Output) -> anyhow::Result<()> {
     })
 }
 
-/// The image of a packed model with the firmware of this path, or the prebuilt one.
-pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> anyhow::Result<Image> {
-    let firmware = match firmware {
-        Some(path) => Cow::Owned(
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
-        ),
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The image of a packed model with this firmware, or the prebuilt one.
+pub(super) fn image(board: &Board, own: Option<&[u8]>, model: &[u8]) -> anyhow::Result<Image> {
+    let firmware = match own {
+        Some(own) => own,
         None => match (prebuilt(board), Image::new(board, &[], model)) {
-            (Some(firmware), _) => Cow::Borrowed(firmware),
+            (Some(firmware), _) => firmware,
             // That there is another way to write this board matters more than the firmware.
             (None, Err(error @ ImageError::Unsupported { .. })) => return Err(error.into()),
             (None, _) => bail!(
@@ -297,5 +331,5 @@ pub(super) fn image(board: &Board, firmware: Option<&Path>, model: &[u8]) -> any
             ),
         },
     };
-    Ok(Image::new(board, &firmware, model)?)
+    Ok(Image::new(board, firmware, model)?)
 }

@@ -19,6 +19,8 @@ pub(super) const COUNTED_ERROR: f64 = 0.17;
 pub(super) struct Products {
     /// Instructions of the Cortex-M33 for dense matrices.
     dense: f64,
+    /// The same for matrices of floats.
+    floats: f64,
     /// The same for matrices with a bitmap.
     sparse: f64,
     /// Multiply-accumulates of attention.
@@ -54,7 +56,7 @@ impl Products {
         let kept = tensor.rows as f64 * tensor.kept as f64;
         match tensor.encoding {
             // Converted and multiplied as floats, in the wide format of each.
-            Encoding::F32 | Encoding::F16 => self.dense += 32.1 * weights,
+            Encoding::F32 | Encoding::F16 => self.floats += 32.1 * weights,
             Encoding::Dense(width) => self.dense += dense(width) * weights,
             Encoding::Ternary => self.dense += dense(Width::Two) * weights,
             Encoding::OneOfFour => self.dense += 4.1 * weights,
@@ -76,6 +78,7 @@ pub(super) struct Cost {
     /// The core that was counted.
     pub(super) name: &'static str,
     dense: f64,
+    floats: f64,
     sparse: f64,
     /// Instructions for a multiply-accumulate of attention, its share of the exponentials included.
     attention: f64,
@@ -84,6 +87,7 @@ pub(super) struct Cost {
 const CORTEX_M33: Cost = Cost {
     name: "Cortex-M33",
     dense: 1.0,
+    floats: 1.0,
     sparse: 1.0,
     attention: 15.3,
 };
@@ -94,6 +98,7 @@ const CORTEX_M4: Cost = Cost {
 const CORTEX_M55: Cost = Cost {
     name: "Cortex-M55",
     dense: 0.68,
+    floats: 0.68,
     sparse: 0.93,
     attention: 7.9,
 };
@@ -101,14 +106,25 @@ const CORTEX_M55: Cost = Cost {
 const RV32IMC: Cost = Cost {
     name: "rv32imc",
     dense: 2.55,
+    floats: 2.55,
     sparse: 1.36,
     attention: 211.0,
 };
 const RV32IMAFC: Cost = Cost {
     name: "rv32imafc",
     dense: 1.2,
+    floats: 1.2,
     sparse: 0.92,
     attention: 15.1,
+};
+
+/// 64 bits with NEON, as the program for boards that run Linux uses it; on one core.
+const AARCH64: Cost = Cost {
+    name: "aarch64",
+    dense: 0.26,
+    floats: 0.122,
+    sparse: 0.62,
+    attention: 2.64,
 };
 
 impl Cost {
@@ -124,6 +140,7 @@ impl Cost {
             Isa::Thumbv7em => CORTEX_M4,
             Isa::Thumbv8m if has_helium => CORTEX_M55,
             Isa::Thumbv8m => CORTEX_M33,
+            Isa::Aarch64 => AARCH64,
         }
     }
 
@@ -131,10 +148,14 @@ impl Cost {
     pub(super) fn instructions(&self, products: &Products) -> f64 {
         let Products {
             dense,
+            floats,
             sparse,
             attention,
         } = products;
-        self.dense * dense + self.sparse * sparse + self.attention * attention
+        self.dense * dense
+            + self.floats * floats
+            + self.sparse * sparse
+            + self.attention * attention
     }
 
     /// Seconds of one token at one instruction a cycle.
@@ -156,8 +177,9 @@ mod tests {
 
     /// Core, recipe, position of the token, instructions: hearth with keys and values of 8 bits, the
     /// mean of twelve tokens around the position. The Cortex-M cores under QEMU 7.2 (mps3-an547) with a
-    /// plugin that counts, the RISC-V cores by `minstret` of `firmware/boards/qemu-virt`.
-    const COUNTED: [(&str, &str, f64, f64); 26] = [
+    /// plugin that counts, the RISC-V cores by `minstret` of `firmware/boards/qemu-virt`, aarch64 by the blocks that
+    /// `qemu-aarch64 -d exec,nochain,in_asm` 10.0.2 lists of `firmware/boards/linux` with `--threads 1`.
+    const COUNTED: [(&str, &str, f64, f64); 34] = [
         ("Cortex-M55", "balanced-4bit", 24.0, 6_712_092.0),
         ("Cortex-M33", "balanced-4bit", 24.0, 10_063_569.0),
         ("Cortex-M4", "balanced-4bit", 24.0, 10_081_012.0),
@@ -184,6 +206,14 @@ mod tests {
         ("rv32imc", "*=bits:4,sparsity:0.5", 24.0, 47_607_338.0),
         ("rv32imafc", "*=bits:4", 24.0, 10_554_543.0),
         ("rv32imafc", "*=bits:4,sparsity:0.5", 24.0, 26_363_749.0),
+        ("aarch64", "balanced-4bit", 24.0, 2_677_494.0),
+        ("aarch64", "balanced-4bit", 121.0, 3_168_934.0),
+        ("aarch64", "*=bits:16", 24.0, 8_652_238.0),
+        ("aarch64", "*=bits:8", 24.0, 2_796_932.0),
+        ("aarch64", "*=bits:4", 24.0, 2_656_762.0),
+        ("aarch64", "*=bits:2", 24.0, 2_508_157.0),
+        ("aarch64", "*=bits:1", 24.0, 2_326_476.0),
+        ("aarch64", "*=bits:4,sparsity:0.5", 24.0, 17_433_423.0),
     ];
 
     fn hearth() -> ModelShape {
@@ -206,7 +236,9 @@ mod tests {
     }
 
     fn cost(core: &str) -> Cost {
-        let all = [CORTEX_M4, CORTEX_M33, CORTEX_M55, RV32IMC, RV32IMAFC];
+        let all = [
+            CORTEX_M4, CORTEX_M33, CORTEX_M55, RV32IMC, RV32IMAFC, AARCH64,
+        ];
         *all.iter().find(|cost| cost.name == core).unwrap()
     }
 

@@ -14,6 +14,8 @@ pub const MODEL_ALIGNMENT_BYTES: u64 = 0x1_0000;
 pub const APP_OFFSET_BYTES: u64 = 0x1_0000;
 /// Assumed size of the firmware: that of the ESP32-C3 is 267 kB.
 pub const FIRMWARE_FLASH_BYTES: u64 = 320 * 1024;
+/// Assumed size of the program for boards that run Linux: that for aarch64 is 878 kB.
+const LINUX_PROGRAM_BYTES: u64 = 1 << 20;
 /// Assumed RAM of the firmware itself: stack, statics, the chip's caches.
 pub const FIRMWARE_RAM_BYTES: u64 = 64 * 1024;
 
@@ -67,7 +69,7 @@ pub enum Store {
     InternalFlash,
     /// Flash behind a serial bus.
     SerialFlash,
-    /// Copied to external RAM when the board starts.
+    /// Copied to external RAM when the board starts, or mapped into it by Linux.
     Psram,
 }
 
@@ -125,11 +127,19 @@ pub(super) struct FlashUse {
     pub(super) limit: Option<Limit>,
 }
 
-/// Puts the model beside the firmware where that fits, else alone into the serial flash.
+/// Puts the model beside the firmware where that fits, else alone into the serial flash. Where Linux runs it is a file,
+/// beside the program's, on a card of whatever size; what it is read from is RAM.
 pub(super) fn place(board: &Board, model_bytes: u64) -> FlashUse {
     let beside_firmware = match board.flash_method {
         FlashMethod::EspressifSerial => APP_OFFSET_BYTES + FIRMWARE_FLASH_BYTES,
         FlashMethod::JLink | FlashMethod::StLink | FlashMethod::Uf2 => FIRMWARE_FLASH_BYTES,
+        FlashMethod::Linux => {
+            return FlashUse {
+                store: Store::Psram,
+                bytes: LINUX_PROGRAM_BYTES + model_bytes,
+                limit: None,
+            };
+        }
     }
     .next_multiple_of(MODEL_ALIGNMENT_BYTES)
         + model_bytes;
@@ -168,7 +178,7 @@ pub(super) fn place(board: &Board, model_bytes: u64) -> FlashUse {
             }
         }
         (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => unreachable!("Board::parse asks for one of the two"),
+        (None, None) => unreachable!("Board::parse asks for one of the two, but where Linux runs"),
     }
 }
 

@@ -147,8 +147,8 @@ pub fn estimate(
     let model_bytes = model_bytes(tensors, shape.metadata_bytes + prefix_bytes);
     let flash = place(board, model_bytes);
     let (store, copied_bytes) = match options.weights_in {
-        WeightsIn::Flash => (flash.store, 0),
-        WeightsIn::Psram => (Store::Psram, model_bytes),
+        WeightsIn::Flash if flash.store != Store::Psram => (flash.store, 0),
+        WeightsIn::Flash | WeightsIn::Psram => (Store::Psram, model_bytes),
     };
     let (session_in, ram_limit) = place_session(board, memory, copied_bytes);
     let limit = flash.limit.or(ram_limit);

@@ -1,10 +1,10 @@
-//! Checks of a firmware ELF file before espflash reads it: espflash trusts what the file claims.
+//! Checks of a firmware ELF file: before espflash reads it, which trusts what the file claims, or before it is handed on.
 //!
 //! Its tables are read by `object`, by which espflash reads them too.
 
 use crate::board::Isa;
 use object::LittleEndian;
-use object::elf::{EM_RISCV, EM_XTENSA, FileHeader32};
+use object::elf::{EM_AARCH64, EM_RISCV, EM_XTENSA, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 /// Sections or segments of a firmware; esp-hal programs have about 30.
@@ -22,7 +22,9 @@ pub(super) fn check(file: &[u8], isa: Isa) -> Result<(), String> {
     let expected = match isa {
         Isa::Riscv32imc | Isa::Riscv32imac | Isa::Riscv32imafc => EM_RISCV,
         Isa::Xtensa => EM_XTENSA,
-        Isa::Thumbv7em | Isa::Thumbv8m => return Err("Espressif builds no Arm chips".to_owned()),
+        Isa::Thumbv7em | Isa::Thumbv8m | Isa::Aarch64 => {
+            return Err("Espressif builds no Arm chips".to_owned());
+        }
     };
     let machine = header.e_machine(endian);
     if machine != expected {
@@ -54,6 +56,26 @@ pub(super) fn check(file: &[u8], isa: Isa) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a program for Linux is one for this processor; Linux itself checks the rest.
+///
+/// # Errors
+/// Says what was expected and found.
+pub(super) fn check_linux(program: &[u8], isa: Isa) -> Result<(), String> {
+    if isa != Isa::Aarch64 {
+        return Err("boards that run Linux have aarch64 processors".to_owned());
+    }
+    let header = FileHeader64::<LittleEndian>::parse(program);
+    let machine = header.and_then(|header| Ok(header.e_machine(header.endian()?)));
+    match machine {
+        Ok(EM_AARCH64) => Ok(()),
+        Ok(other) => Err(format!(
+            "expected machine {}, found {}",
+            EM_AARCH64.0, other.0
+        )),
+        Err(_) => Err("expected a 64-bit little-endian ELF header".to_owned()),
+    }
 }
 
 /// Whether the bytes of a part, from a start and so many, end at `limit`; both numbers have 32 bits.

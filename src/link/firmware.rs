@@ -1,6 +1,6 @@
 //! The firmware that comes with Whittle, built from `firmware/boards/`.
 
-use crate::board::Board;
+use crate::board::{Board, FlashMethod, Isa};
 use engine::format::VERSION;
 use engine::stamp::{ENGINE_SOURCES, GOLDEN_ANSWERS, Stamp};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 /// By chip, as `scripts/build-firmware.sh` calls it; `assets/firmware/README.md` tells each file's compiler and hash.
-const PREBUILT: [(&str, FirmwareStatus, &[u8]); 3] = [
+const PREBUILT: [(&str, FirmwareStatus, &[u8]); 4] = [
     (
         "esp32c3",
         FirmwareStatus::Emulated,
@@ -24,7 +24,15 @@ const PREBUILT: [(&str, FirmwareStatus, &[u8]); 3] = [
         FirmwareStatus::NeverRun,
         include_bytes!("../../assets/firmware/esp32p4.elf"),
     ),
+    (
+        LINUX,
+        FirmwareStatus::Emulated,
+        include_bytes!("../../assets/firmware/linux-aarch64"),
+    ),
 ];
+
+/// The program of boards that run Linux, whatever their chip.
+const LINUX: &str = "linux-aarch64";
 
 /// How far the firmware that comes along for a board has been tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -52,7 +60,18 @@ impl FirmwareStatus {
 
 /// The place in [`PREBUILT`] of the firmware for a board.
 fn place(board: &Board) -> Option<usize> {
-    PREBUILT.iter().position(|(chip, ..)| *chip == board.chip)
+    let name = match (board.flash_method, board.isa) {
+        (FlashMethod::Linux, Isa::Aarch64) => LINUX,
+        (FlashMethod::Linux, _) => return None,
+        (
+            FlashMethod::EspressifSerial
+            | FlashMethod::JLink
+            | FlashMethod::StLink
+            | FlashMethod::Uf2,
+            _,
+        ) => board.chip.as_str(),
+    };
+    PREBUILT.iter().position(|(chip, ..)| *chip == name)
 }
 
 /// The prebuilt firmware for a board, an ELF file; `None` where there is none yet.
@@ -131,6 +150,7 @@ impl Firmware {
             LazyLock::new(|| Firmware::of(PREBUILT[0].2)),
             LazyLock::new(|| Firmware::of(PREBUILT[1].2)),
             LazyLock::new(|| Firmware::of(PREBUILT[2].2)),
+            LazyLock::new(|| Firmware::of(PREBUILT[3].2)),
         ];
         place(board).map(|at| &*OF_EACH[at])
     }
@@ -181,7 +201,7 @@ mod tests {
             };
             assert!(
                 is_kin,
-                "assets/firmware/{chip}.elf {firmware}: scripts/build-firmware.sh {chip} makes a new one"
+                "assets/firmware/{chip} {firmware}: scripts/build-firmware.sh makes a new one"
             );
         }
     }
@@ -238,7 +258,7 @@ mod tests {
                 .collect::<String>();
             let row = page
                 .lines()
-                .find(|line| line.contains(&format!("| `{chip}.elf` |")));
+                .find(|line| line.starts_with(&format!("| `{chip}")));
             let row = row.unwrap_or_default();
             assert!(
                 row.contains(&hash) && row.contains(status.name()),

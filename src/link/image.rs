@@ -153,11 +153,7 @@ impl Image {
         let size = flash_size(flash_bytes)?;
         elf::check(firmware, board.isa).map_err(ImageError::Firmware)?;
         let facts = Firmware::of(firmware);
-        if let (Some(reads), Some(found)) = (facts.format, packed_version(model))
-            && found > reads
-        {
-            return Err(ImageError::Format { reads, found });
-        }
+        require_format(&facts, model)?;
 
         // Once to learn the size of the firmware, once more with the partitions that follow from it.
         let roomy = flash_bytes
@@ -264,6 +260,17 @@ impl Image {
     }
 }
 
+/// Fails where the firmware says that it cannot read the model.
+///
+/// # Errors
+/// With both versions.
+pub(super) fn require_format(firmware: &Firmware, model: &[u8]) -> Result<(), ImageError> {
+    match (firmware.format, packed_version(model)) {
+        (Some(reads), Some(found)) if found > reads => Err(ImageError::Format { reads, found }),
+        _ => Ok(()),
+    }
+}
+
 /// The version of a packed model; nothing for other bytes.
 fn packed_version(model: &[u8]) -> Option<u32> {
     let version = model.strip_prefix(&MAGIC)?.first_chunk()?;
@@ -284,6 +291,9 @@ fn chip(board: &Board) -> Result<Chip, ImageError> {
         }
         FlashMethod::StLink => "write the packed model with an ST-LINK probe (STM32CubeProgrammer)",
         FlashMethod::Uf2 => "write the packed model with picotool load",
+        FlashMethod::Linux => {
+            "it runs Linux, and `whittle flash --parts FOLDER` writes the program, the model and how to copy and start them"
+        }
     };
     Err(ImageError::Unsupported {
         board: board.name.clone(),

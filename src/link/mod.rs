@@ -17,6 +17,7 @@ mod fake_rom;
 mod firmware;
 mod image;
 mod measure;
+mod linux;
 
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
@@ -32,6 +33,7 @@ pub use fake_board::FakeBoard;
 pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
 pub use measure::{MeasureError, VerifyError, measure, verify};
+pub use linux::Bundle;
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;

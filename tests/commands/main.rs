@@ -34,6 +34,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "--safetensors hearth-out",
         "a second program goes on with it",
     ),
+    (
+        "--port tcp:127.0.0.1:7433",
+        "a board that runs Linux answers there: the slow tests emulate one",
+    ),
 ];
 
 fn root() -> &'static Path {

@@ -56,3 +56,33 @@ fn qwen_1_5b_is_compressed_and_answers_in_the_memory_that_it_needs() {
         number("peak_rss_bytes")
     );
 }
+
+/// A model of this size answers on a board that runs Linux, emulated, as it does here.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "1.1 GB of model and 4 GB of memory: make test-large"]
+fn qwen_1_5b_answers_on_a_board_that_runs_linux() {
+    use crate::linux::{Running, ask, built};
+    use crate::required::required;
+    let Some(program) = required(built()) else {
+        return;
+    };
+    let Some(folder) = required(crate::models::installed("qwen2.5-coder-1.5b")) else {
+        return;
+    };
+    let job = whittle::job::Job::silent();
+    let file = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "gguf"))
+        .expect("a GGUF file");
+    let model = whittle::model::Model::load(&file, &job).unwrap();
+    let recipe = whittle::recipe::Recipe::open("balanced-4bit").unwrap();
+    let compressed = whittle::compress::compress(&model, &recipe, &job).unwrap();
+    let packed = whittle::packed::PackedModel::pack(&model, &compressed, &job).unwrap();
+    drop((compressed, model));
+    let running = Running::start(&program, packed.bytes(), &["--pty"]);
+    let turn = ask(&running, &packed, "Write a loop in Rust.", 3);
+    assert_eq!(turn.same_here, Some(true), "{turn:?}");
+    println!("{} bytes: {turn:?}", packed.bytes().len());
+}

@@ -9,6 +9,8 @@ mod interrupt;
 #[cfg(all(target_os = "linux", feature = "gui"))]
 mod kept;
 mod large;
+#[cfg(target_os = "linux")]
+mod linux;
 mod model;
 mod models;
 #[cfg(all(target_os = "linux", feature = "gui"))]

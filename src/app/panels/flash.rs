@@ -1,5 +1,6 @@
 //! Writing the active candidate to a board.
 
+use super::output_ui;
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
 use crate::app::jobs::JobKind;
@@ -44,7 +45,10 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         .truncate()
         .show_ui(ui, |ui| {
             for board in Board::presets() {
-                let is_ours = board.flash_method == FlashMethod::EspressifSerial;
+                let is_ours = matches!(
+                    board.flash_method,
+                    FlashMethod::EspressifSerial | FlashMethod::Linux
+                );
                 ui.add_enabled_ui(is_ours, |ui| {
                     let id = board.id.clone();
                     ui.selectable_value(&mut state.project.board, id, &board.name);
@@ -55,27 +59,9 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         .accessible_name("Board to flash");
     ui.end_row();
 
-    ui.label(theme::weak("Port"));
-    ui.horizontal(|ui| {
-        ComboBox::from_id_salt("port")
-            .selected_text(&state.view.port)
-            .width(260.0)
-            .show_ui(ui, |ui| {
-                for port in &state.view.ports {
-                    let product = port.product.as_deref().unwrap_or("");
-                    let text = format!("{}  {product}", port.name);
-                    ui.selectable_value(&mut state.view.port, port.name.clone(), text);
-                }
-                let emulated = format!("{EMULATED}  an emulated ESP32-C3");
-                ui.selectable_value(&mut state.view.port, EMULATED.to_owned(), emulated);
-            })
-            .response
-            .accessible_name("Port");
-        if ui.button("Refresh").clicked() {
-            commands.push(Command::ListPorts);
-        }
-    });
-    ui.end_row();
+    if !runs_linux(chosen) {
+        port_ui(ui, state, commands);
+    }
 
     ui.label(theme::weak("Firmware"));
     ui.horizontal(|ui| {
@@ -104,6 +90,34 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     }
 }
 
+fn runs_linux(board: Option<&Board>) -> bool {
+    board.is_some_and(|board| board.flash_method == FlashMethod::Linux)
+}
+
+fn port_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.label(theme::weak("Port"));
+    ui.horizontal(|ui| {
+        ComboBox::from_id_salt("port")
+            .selected_text(&state.view.port)
+            .width(260.0)
+            .show_ui(ui, |ui| {
+                for port in &state.view.ports {
+                    let product = port.product.as_deref().unwrap_or("");
+                    let text = format!("{}  {product}", port.name);
+                    ui.selectable_value(&mut state.view.port, port.name.clone(), text);
+                }
+                let emulated = format!("{EMULATED}  an emulated ESP32-C3");
+                ui.selectable_value(&mut state.view.port, EMULATED.to_owned(), emulated);
+            })
+            .response
+            .accessible_name("Port");
+        if ui.button("Refresh").clicked() {
+            commands.push(Command::ListPorts);
+        }
+    });
+    ui.end_row();
+}
+
 fn action_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     match state.jobs.get(JobKind::Flash) {
         Some(running) => {
@@ -116,6 +130,16 @@ fn action_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                     running.cancel();
                 }
             });
+        }
+        None if runs_linux(Board::find(&state.project.board)) => {
+            ui.label(theme::weak(
+                "It runs Linux: program, model and how to copy and start them go into a folder",
+            ));
+            let field = &mut state.view.bundle_path;
+            let names = ("Folder for the board", "Write");
+            if output_ui(ui, field, names, Purpose::Bundle, commands) {
+                commands.push(Command::ExportBundle(field.path()));
+            }
         }
         None => {
             let board = Board::find(&state.project.board);

@@ -41,6 +41,14 @@ pub trait Board {
     const TICK: &'static str;
     /// How many of them are a second; 0 where they are no time.
     const TICKS_PER_SECOND: u32;
+    /// Tokens of a prefill batch. A larger one reads the model less often, at the price of activations that the context
+    /// needs.
+    const BATCH: usize = 1;
+
+    /// Who computes.
+    fn host(&self) -> Host<'static> {
+        Host::board()
+    }
 
     /// A counter that only grows.
     fn ticks(&mut self) -> u64;
@@ -50,6 +58,11 @@ pub trait Board {
 
     /// A byte that has come, if one has.
     fn read(&mut self) -> Option<u8>;
+
+    /// Called when nothing has come: may return at any time.
+    fn idle(&mut self) {
+        core::hint::spin_loop();
+    }
 
     /// The chip's revision: 100 times the major number and the minor; 0 where it is not read.
     fn chip_revision(&mut self) -> u16 {

@@ -12,9 +12,6 @@ use protocol::{
     SELF_TEST, Stop, decode, encode,
 };
 
-/// Tokens of a prefill batch. A larger one would read the flash less often, at the price of activations that the
-/// context needs.
-const BATCH: usize = 1;
 /// Longest sentence that says why there is no answer.
 const SENTENCE_BYTES: usize = 256;
 /// Ctrl-C, as terminals send it.
@@ -134,7 +131,7 @@ impl Served<'_, '_> {
             kv_bits: u8::try_from(model.cache().bits()).unwrap_or(16),
             context: saturated(model.longest_context(
                 PROMPT_BYTES,
-                BATCH,
+                B::BATCH,
                 &Sampling::GREEDY,
                 memory.len(),
             )),
@@ -154,7 +151,7 @@ impl Served<'_, '_> {
             Ok(model) => model,
             Err(why) => return refuse(board, id, &why),
         };
-        let request = request(model, prompt, &ask, memory.len());
+        let request = request::<B>(model, prompt, &ask, memory.len());
         let mut host = Frames { id, receiver };
         if let Err(refusal) = answer(board, model, &request, memory, &mut host) {
             refuse(board, id, &refusal);
@@ -224,7 +221,7 @@ impl Served<'_, '_> {
             context: 0,
             sampling: Sampling::GREEDY.into(),
         };
-        let request = request(model, prompt, &ask, memory.len());
+        let request = request::<B>(model, prompt, &ask, memory.len());
         if let Err(refusal) = answer(board, model, &request, memory, &mut Person { receiver }) {
             board.line(format_args!("refused: {refusal}"));
         }
@@ -232,9 +229,14 @@ impl Served<'_, '_> {
 }
 
 /// What is asked, with what was left open filled in.
-fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) -> Request<'a> {
+fn request<'a, B: Board>(
+    model: &Model<'_>,
+    prompt: &'a str,
+    ask: &Ask<'_>,
+    words: usize,
+) -> Request<'a> {
     let sampling = ask.sampling.into();
-    let longest = model.longest_context(prompt.len(), BATCH, &sampling, words);
+    let longest = model.longest_context(prompt.len(), B::BATCH, &sampling, words);
     let or = |asked: u32, most: usize| match asked {
         0 => most,
         asked => most.min(asked as usize),
@@ -247,7 +249,7 @@ fn request<'a>(model: &Model<'_>, prompt: &'a str, ask: &Ask<'_>, words: usize) 
         },
         limits: Limits {
             context: or(ask.context, longest),
-            batch: BATCH,
+            batch: B::BATCH,
             cache: model.cache(),
         },
         sampling,
