@@ -4,6 +4,7 @@
 //! the board's, shows what it is going to do ([`FlashPlan`]), writes what differs in pieces of 64 KiB at most, compares each
 //! again, and starts over when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
+mod bill;
 mod client;
 mod deploy;
 mod device;
@@ -18,6 +19,7 @@ mod firmware;
 mod image;
 mod measure;
 
+pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,

@@ -11,6 +11,8 @@ mod kept;
 mod large;
 mod model;
 mod models;
+#[cfg(all(unix, feature = "flash"))]
+mod pace;
 #[cfg(all(target_os = "linux", feature = "gui"))]
 mod preview;
 #[path = "../support/required.rs"]
