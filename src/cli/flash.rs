@@ -5,8 +5,9 @@ use super::files::Files;
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::link::{
-    Bundle, Deployed, Device, EMULATED, Firmware, FlashOptions, FlashPlan, Greeting, Image, ImageError,
-    Loader, Port, Reset, Segment, deploy, ports, prebuilt,
+    Bundle, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions, FlashPlan,
+    Greeting, Image, ImageError, Loader, Port, Reset, Segment, bill, deploy, licences, ports,
+    prebuilt,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -93,37 +94,20 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     }
     let image = image(&board, own.as_deref(), packed.bytes())?;
     let port = match (&args.parts, &args.port) {
-        (Some(folder), _) => return write_parts(&image, folder, output),
+        (Some(folder), _) => {
+            let origin = match args.firmware {
+                Some(_) => FirmwareOrigin::Own,
+                None => FirmwareOrigin::Prebuilt,
+            };
+            return write_parts((&board, &image, &packed, origin), folder, output);
+        }
         (None, Some(port)) => port,
         (None, None) => bail!("expected --port, or --parts for a folder"),
     };
-    let loader = if args.rom_loader {
-        Loader::Rom
-    } else {
-        Loader::Stub
-    };
-    let options = FlashOptions {
-        loader,
-        baud: args.baud,
-        reset: if args.no_reset {
-            Reset::None
-        } else {
-            Reset::Board
-        },
-        ..FlashOptions::default()
-    };
+    let options = options(args);
     let device = open(port, usize::try_from(image.flash_bytes)?)?;
     if let Some(path) = &args.backup {
-        Files::default()
-            .reads([&args.file])
-            .writes([path])
-            .check()?;
-        let bytes = output.with_bar(|job| device.backup(&image, &options, path, job))?;
-        output.say(&format!(
-            "Kept the {bytes} bytes of the old flash in {path}; back onto the board: esptool --chip {} write-flash 0 {path}",
-            board.chip,
-            path = path.display()
-        ));
+        keep_old(path, (args, &board, &device, &image), output)?;
     }
     let (mut plan, mut before) = (None, None);
     let mut show = |found: Option<&Greeting>, planned: &FlashPlan| {
@@ -175,6 +159,43 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     }
 }
 
+/// How to write, as the arguments have it.
+fn options(args: &FlashArgs) -> FlashOptions {
+    FlashOptions {
+        loader: if args.rom_loader {
+            Loader::Rom
+        } else {
+            Loader::Stub
+        },
+        baud: args.baud,
+        reset: if args.no_reset {
+            Reset::None
+        } else {
+            Reset::Board
+        },
+        ..FlashOptions::default()
+    }
+}
+
+/// Reads the old flash into a file, and says how it gets back.
+fn keep_old(
+    path: &Path,
+    (args, board, device, image): (&FlashArgs, &Board, &Device, &Image),
+    output: &Output,
+) -> anyhow::Result<()> {
+    Files::default()
+        .reads([&args.file])
+        .writes([path])
+        .check()?;
+    let bytes = output.with_bar(|job| device.backup(image, &options(args), path, job))?;
+    output.say(&format!(
+        "Kept the {bytes} bytes of the old flash in {path}; back onto the board: esptool --chip {} write-flash 0 {path}",
+        board.chip,
+        path = path.display()
+    ));
+    Ok(())
+}
+
 /// What runs on a board and what will change, for people.
 fn plan_told(before: Option<&Greeting>, plan: &FlashPlan) -> String {
     let found = before.map_or_else(
@@ -201,15 +222,29 @@ fn plan_told(before: Option<&Greeting>, plan: &FlashPlan) -> String {
 }
 
 /// The folder of parts: a file for each, and a page.
-fn write_parts(image: &Image, folder: &Path, output: &Output) -> anyhow::Result<()> {
+fn write_parts(
+    (board, image, packed, origin): (&Board, &Image, &PackedModel, FirmwareOrigin),
+    folder: &Path,
+    output: &Output,
+) -> anyhow::Result<()> {
     const PAGE: &str = "FLASH.md";
+    let sbom = serde_json::to_string_pretty(&bill(board, image, packed, origin)?)? + "\n";
+    let pages = [
+        (PAGE, image.page()),
+        ("LICENSES.md", licences(board, packed, origin)?),
+        ("sbom.cdx.json", sbom),
+    ];
     let failed = || format!("cannot write {}", folder.display());
     let files: Vec<&str> = image
         .segments
         .iter()
         .map(|segment| segment.part.file_name())
         .collect();
-    let required: Vec<&str> = files.iter().copied().chain([PAGE]).collect();
+    let required = files
+        .iter()
+        .copied()
+        .chain(pages.iter().map(|(name, _)| *name));
+    let required: Vec<&str> = required.collect();
     let mut whole = WholeFolder::create(folder, &required, &[]).with_context(failed)?;
     for segment in &image.segments {
         let mut file = whole.file(segment.part.file_name()).with_context(failed)?;
@@ -217,11 +252,12 @@ fn write_parts(image: &Image, folder: &Path, output: &Output) -> anyhow::Result<
             .and_then(|()| file.flush())
             .with_context(failed)?;
     }
-    let mut page = whole.file(PAGE).with_context(failed)?;
-    page.write_all(image.page().as_bytes())
-        .and_then(|()| page.flush())
-        .with_context(failed)?;
-    drop(page);
+    for (name, text) in &pages {
+        let mut page = whole.file(name).with_context(failed)?;
+        page.write_all(text.as_bytes())
+            .and_then(|()| page.flush())
+            .with_context(failed)?;
+    }
     whole.finish().with_context(failed)?;
     let parts = image.segments.iter().map(|segment| {
         serde_json::json!({
@@ -238,7 +274,7 @@ fn write_parts(image: &Image, folder: &Path, output: &Output) -> anyhow::Result<
         };
         let lines: String = image.segments.iter().map(line).collect();
         format!(
-            "{lines}{}: how to sign, encrypt and write them",
+            "{lines}{}: how to sign, encrypt and write them; beside it LICENSES.md and sbom.cdx.json (CycloneDX)",
             folder.join(PAGE).display()
         )
     })

@@ -4,6 +4,7 @@
 //! the board's, shows what it is going to do ([`FlashPlan`]), writes what differs in pieces of 64 KiB at most, compares each
 //! again, and starts over when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
+mod bill;
 mod client;
 mod deploy;
 mod device;
@@ -16,9 +17,10 @@ pub mod fake_board;
 mod fake_rom;
 mod firmware;
 mod image;
-mod measure;
 mod linux;
+mod measure;
 
+pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,
@@ -32,8 +34,8 @@ pub use espressif::{FlashPlan, PlannedPart};
 pub use fake_board::FakeBoard;
 pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
-pub use measure::{MeasureError, VerifyError, measure, verify};
 pub use linux::Bundle;
+pub use measure::{MeasureError, VerifyError, measure, verify};
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;

@@ -40,6 +40,24 @@ fn the_parts_of_an_image_go_to_a_folder_with_the_commands_that_write_them() {
     }
     let model = fs::read(bench.path("parts/model.whittle")).unwrap();
     assert_eq!(model, fs::read(bench.path("m.whittle")).unwrap());
+    // What is in it: each part by its hash, the crates, the model.
+    let bill = fs::read_to_string(bench.path("parts/sbom.cdx.json")).unwrap();
+    let bill: serde_json::Value = serde_json::from_str(&bill).unwrap();
+    assert_eq!(
+        (&bill["bomFormat"], &bill["specVersion"]),
+        (&"CycloneDX".into(), &"1.5".into())
+    );
+    let components = bill["components"].as_array().unwrap();
+    for file in ["bootloader.bin", "firmware.bin", "model.whittle"] {
+        let bytes = fs::read(bench.path("parts").join(file)).unwrap();
+        let hash = whittle::packed::sha256_hex(&bytes);
+        let is_it = |c: &&serde_json::Value| c["hashes"][0]["content"] == hash.as_str();
+        assert!(components.iter().any(|c| is_it(&c)), "{file}");
+    }
+    let has = |name: &str| components.iter().any(|c| c["name"] == name);
+    assert!(has("esp-hal") && has("postcard") && has("whittle-esp32c3"));
+    let licences = fs::read_to_string(bench.path("parts/LICENSES.md")).unwrap();
+    assert!(licences.contains("- esp-hal ") && licences.contains("Apache License"));
     // Again over its own, and over nothing else.
     assert!(bench.run(&parts).status.success());
     fs::write(bench.path("parts/mine.txt"), "mine").unwrap();

@@ -13,6 +13,8 @@ mod large;
 mod linux;
 mod model;
 mod models;
+#[cfg(all(unix, feature = "flash"))]
+mod pace;
 #[cfg(all(target_os = "linux", feature = "gui"))]
 mod preview;
 #[path = "../support/required.rs"]

@@ -89,8 +89,6 @@ pub(super) enum Step {
     Cost(Option<u32>, protocol::Work, u64),
     Memory(String, u32, u64),
     Measured(protocol::Measured),
-    /// Hello: it has started again.
-    Restarted,
 }
 
 impl Step {
@@ -120,8 +118,8 @@ impl Step {
                 ticks,
             } if id == asked => Self::Memory(plain_line(name), bytes, ticks),
             Event::Measured(measured) if measured.id == asked => Self::Measured(measured),
-            Event::Hello(_) => Self::Restarted,
-            Event::Prompt { .. }
+            Event::Hello(_)
+            | Event::Prompt { .. }
             | Event::Token { .. }
             | Event::Intent { .. }
             | Event::Done(_)
@@ -150,7 +148,6 @@ pub(super) enum Took {
     Refusal(String),
     /// It is whole; and what was held of its text.
     Answer(Box<Measurement>, String),
-    Restart,
 }
 
 impl Taken {
@@ -188,7 +185,6 @@ impl Taken {
     pub(super) fn take(&mut self, step: Step) -> Took {
         match step {
             Step::Other => Took::Nothing,
-            Step::Restarted => Took::Restart,
             Step::Refused(why) => Took::Refusal(why),
             Step::Prompt(tokens, ticks) => {
                 self.answer.prompt_tokens = tokens;

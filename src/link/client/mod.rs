@@ -30,6 +30,8 @@ pub const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a board may take to end an answer that is cancelled: it looks after each token.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
+/// What firmware says to people when it starts.
+const STARTS: &str = "whittle: firmware: ";
 /// How much longer an emulated board may take.
 const EMULATED_PATIENCE: u32 = 6;
 /// Lines that are kept of what a board says to people.
@@ -47,6 +49,8 @@ pub struct Client {
     /// Bytes that have come.
     bytes: u64,
     asked: u32,
+    /// How often it has started since.
+    starts: u32,
     pub(super) clock: Clock,
 }
 
@@ -150,6 +154,7 @@ impl Client {
             lines: Vec::new(),
             bytes: 0,
             asked: 0,
+            starts: 0,
             clock: Clock::Board,
         })
     }
@@ -304,11 +309,18 @@ impl Client {
         let mut taken = Taken::new(greeting.ticks_per_second);
         let mut heard = Instant::now();
         let mut cancelling = Cancelling::No;
+        // Its hello came after what it said when it started.
+        let starts = self.starts;
         loop {
             if job.check().is_err() {
                 self.cancel(&mut cancelling)?;
             }
-            let Some(step) = self.next(|event| Some(Step::of(&event, id)))? else {
+            let step = self.next(|event| Some(Step::of(&event, id)))?;
+            if self.starts != starts {
+                let port = self.name.clone();
+                return Err(TalkError::Restarted { port });
+            }
+            let Some(step) = step else {
                 let patience = match cancelling {
                     Cancelling::No => ANSWER_PATIENCE,
                     Cancelling::Asked => CANCEL_PATIENCE,
@@ -333,10 +345,6 @@ impl Client {
                     }
                 }
                 Took::Refusal(why) => return Err(TalkError::Refused { why }),
-                Took::Restart => {
-                    let port = self.name.clone();
-                    return Err(TalkError::Restarted { port });
-                }
                 Took::Answer(answer, rest) => {
                     job.check()?;
                     let (came, sent) = answer.answer.counted();
@@ -438,6 +446,7 @@ impl Client {
                     }
                 },
                 Some(Received::Line(line)) => {
+                    self.starts += u32::from(line.starts_with(STARTS));
                     if self.lines.len() == KEPT_LINES {
                         self.lines.remove(0);
                     }
