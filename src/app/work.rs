@@ -236,7 +236,7 @@ pub(super) enum ExportAs {
     Gguf,
     /// A folder with what a board that runs Linux needs, and a program of one's own in place of the one that comes along.
     #[cfg(feature = "flash")]
-    Bundle(&'static crate::board::Board, Option<PathBuf>),
+    Bundle(&'static Board, Option<PathBuf>),
 }
 
 /// Packs a recipe's model and writes it to a file; returns its path and length.
@@ -330,7 +330,7 @@ pub(super) struct FlashOrder {
 }
 
 #[cfg(feature = "flash")]
-fn read_firmware(path: &std::path::Path) -> Result<Vec<u8>, String> {
+fn read_firmware(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read firmware {}: {error}", path.display()))
 }
 

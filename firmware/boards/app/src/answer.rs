@@ -153,7 +153,6 @@ pub fn answer<B: Board>(
     listener: &mut impl Listener<B>,
 ) -> Result<(), Refusal> {
     let received = board.ticks();
-    let host = board.host();
     request.sampling.check()?;
     let shape = model.weights.shape();
     let limits = Limits {

@@ -72,16 +72,6 @@ pub trait Board {
     /// Starts again; a board that cannot does nothing.
     fn restart(&mut self) {}
 
-    /// Nothing has come: a board that can rests until something may have.
-    fn idle(&mut self) {
-        core::hint::spin_loop();
-    }
-
-    /// Who computes.
-    fn host(&self) -> Host<'static> {
-        Host::board()
-    }
-
     /// Clock of the core that computes; 0 where it is not known.
     fn clock_hz(&self) -> u32 {
         0

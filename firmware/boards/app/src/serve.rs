@@ -191,7 +191,7 @@ impl Served<'_, '_> {
                 },
             );
         }
-        let request = request(model, prompt, &ask, memory.len());
+        let request = request::<B>(model, prompt, &ask, memory.len());
         let words = model.words(prompt.len(), request.limits, &request.sampling);
         let mut host = Measuring {
             frames: Frames { id, receiver },
