@@ -2,12 +2,12 @@
 
 use super::Output;
 use super::files::Files;
-use crate::board::Board;
+use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
     Bundle, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions, FlashPlan,
     Greeting, Image, ImageError, Loader, Port, Reset, Segment, bill, deploy, licences, ports,
-    prebuilt,
+    prebuilt, replace_model,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -92,6 +92,9 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     ) {
         return write_bundle(&bundle?, folder, output);
     }
+    if let (Some(port), FlashMethod::Linux) = (&args.port, board.flash_method) {
+        return send(port, (&board, &packed), output);
+    }
     let image = image(&board, own.as_deref(), packed.bytes())?;
     let port = match (&args.parts, &args.port) {
         (Some(folder), _) => {
@@ -157,6 +160,31 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         Some(why) => bail!("written and verified; but {why}"),
         None => Ok(()),
     }
+}
+
+/// Sends the model to a program that runs on the board, which starts again with it.
+fn send(
+    port: &str,
+    (board, packed): (&Board, &PackedModel),
+    output: &Output,
+) -> anyhow::Result<()> {
+    let device = open(port, 0)?;
+    let proof = output.with_bar(|job| replace_model(&device, packed, job))?;
+    let report = serde_json::json!({
+        "board": board.id,
+        "port": port,
+        "model_bytes": packed.bytes().len(),
+        "hello": proof.hello,
+        "self_test": proof.self_test,
+    });
+    output.emit(&report, |_| {
+        format!(
+            "Sent {} bytes to {}\nThe board says hello and computes what is computed here: logits {}",
+            packed.bytes().len(),
+            proof.hello.board,
+            proof.self_test
+        )
+    })
 }
 
 /// How to write, as the arguments have it.

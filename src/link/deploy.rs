@@ -14,6 +14,7 @@ use engine::sampler::LogitsHash;
 use engine::workers::Host;
 use serde::Serialize;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 /// A board that was written.
 #[derive(Debug, Serialize)]
@@ -115,6 +116,43 @@ pub fn deploy(
         unproven,
     }))
 }
+
+/// Sends a packed model to a board that writes it itself ([`Client::store`]), waits until it has started again with it, and
+/// compares its self-test with this program's.
+///
+/// # Errors
+/// When the board does not take it, does not come back, or computes something else.
+pub fn replace_model(
+    device: &Device,
+    packed: &PackedModel,
+    job: &Job<'_>,
+) -> Result<Proof, ProofError> {
+    let mut client = device.client()?;
+    client.hello(HELLO_PATIENCE, job)?;
+    client.store(packed.bytes(), job)?;
+    drop(client);
+    let start = Instant::now();
+    loop {
+        // Its line is gone for a moment while it starts again.
+        let proof = device
+            .client()
+            .map_err(ProofError::Talk)
+            .and_then(|mut client| prove(&mut client, packed, job));
+        match proof {
+            Err(ProofError::Talk(TalkError::Port { .. } | TalkError::Gone { .. }))
+                if start.elapsed() < HELLO_PATIENCE =>
+            {
+                job.report("Waiting for the board", 0, 0)
+                    .map_err(TalkError::from)?;
+                std::thread::sleep(AGAIN);
+            }
+            proof => return proof,
+        }
+    }
+}
+
+/// Between two looks at whether a board is back.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// An answer of a board beside what is computed here.
 #[derive(Debug, Clone, Serialize)]

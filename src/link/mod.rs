@@ -26,7 +26,8 @@ pub use client::{
     TalkError,
 };
 pub use deploy::{
-    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, require_model,
+    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, replace_model,
+    require_model,
 };
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use espressif::{FlashPlan, PlannedPart};

@@ -21,8 +21,11 @@ use std::sync::mpsc::{Receiver as Lines, channel};
 use std::time::{Duration, Instant};
 use whittle::board::Board;
 use whittle::compress::compress;
-use whittle::job::Job;
-use whittle::link::{BoardQuestion, BoardTurn, Bundle, Client, Reset, ask_board, prove};
+use whittle::job::{CancelToken, Job, Progress};
+use whittle::link::{
+    BoardQuestion, BoardTurn, Bundle, Client, Device, Reset, TalkError, ask_board, prove,
+    replace_model,
+};
 use whittle::model::Model;
 use whittle::packed::{PackedModel, PrefixChoice, PrefixText};
 use whittle::recipe::Recipe;
@@ -110,6 +113,20 @@ impl Running {
         };
         running.wait_for("whittle: ready");
         running
+    }
+
+    /// Starts it once more when it has ended, as what watches over it does: an emulated program cannot start itself.
+    fn start_when_ended(&mut self, program: &Path, line: &[&str]) {
+        let ended = self.child.wait().expect("the emulator");
+        assert_eq!(ended.code(), Some(TRY_AGAIN));
+        let file = self._folder.path().join("model.whittle");
+        let again = Command::new(EMULATOR)
+            .arg(program)
+            .arg(&file)
+            .args(line)
+            .stdout(Stdio::null())
+            .spawn();
+        self.child = again.expect("the emulator");
     }
 
     fn wait_for(&mut self, line: &str) {
@@ -350,6 +367,64 @@ fn it_gives_the_golden_answers() {
         compared += 1;
     }
     assert!(compared > 10, "{compared}");
+}
+
+/// What the program ends with to be started again.
+const TRY_AGAIN: i32 = 75;
+
+#[test]
+fn a_model_comes_over_the_line_and_takes_the_place_of_the_old_one() {
+    let Some(program) = required(built()) else {
+        return;
+    };
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/packed");
+    let old = fs::read(golden.join("llama-4bit.snap.whittle")).unwrap();
+    // A port that is free now and will be again in a moment.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let line = ["--listen", address.as_str()];
+    let mut running = Running::start(&program, &old, &line);
+    let packed = hearth();
+    let device = Device::open(&format!("tcp:{address}"), None, 0).unwrap();
+    let proof = std::thread::scope(|scope| {
+        let sent = scope.spawn(|| replace_model(&device, &packed, &Job::silent()));
+        running.start_when_ended(&program, &line);
+        sent.join().unwrap()
+    });
+    let proof = proof.unwrap();
+    assert_eq!(proof.hello.model.unwrap().name, "hearth");
+
+    // A model that is sent in part leaves the one that is there.
+    let mut client = device.client().unwrap();
+    client.hello(START, &Job::silent()).unwrap();
+    let cancel = CancelToken::new();
+    let stop = |progress: Progress<'_>| {
+        if progress.stage == "Sending the model" && progress.done > 100_000 {
+            cancel.cancel();
+        }
+    };
+    let stopped = client.store(&old.repeat(20), &Job::new(&stop, cancel.clone()));
+    assert!(
+        matches!(stopped, Err(TalkError::Cancelled(_))),
+        "{stopped:?}"
+    );
+    let why = client.hello(START, &Job::silent()).unwrap().refusal;
+    assert_eq!(why.as_deref(), Some("a model is being written"));
+    client.reboot().unwrap();
+    drop(client);
+    running.start_when_ended(&program, &line);
+    let start = Instant::now();
+    let hello = loop {
+        let hello = device
+            .client()
+            .and_then(|mut c| c.hello(START, &Job::silent()));
+        match hello {
+            Err(_) if start.elapsed() < START => std::thread::sleep(Duration::from_millis(50)),
+            hello => break hello.unwrap(),
+        }
+    };
+    assert_eq!(hello.model.unwrap().name, "hearth");
 }
 
 #[test]

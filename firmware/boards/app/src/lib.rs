@@ -124,6 +124,12 @@ pub trait Store {
     /// Why not.
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), &'static str>;
 
+    /// Lets what was written take the place of the model, once it is known to be whole; an empty one takes it away.
+    ///
+    /// # Errors
+    /// Why not.
+    fn commit(&mut self) -> Result<(), &'static str>;
+
     /// Reads back; the length of `bytes` is at most [`protocol::PIECE_BYTES`].
     ///
     /// # Errors

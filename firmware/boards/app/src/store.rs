@@ -58,16 +58,23 @@ pub(crate) fn store<B: Board>(
     }
 }
 
+/// Makes room; none where there is nothing to wait for.
 fn begin<B: Board>(board: &mut B, (id, bytes, crc): (u32, u32, u32)) -> Option<Writing> {
     let erased = with_store(board, |store| store.erase(bytes));
     if let Err(why) = erased {
         refuse(board, id, &why);
         return None;
     }
-    send(board, &Event::Stored { id, bytes: 0 });
     if bytes == 0 {
+        if let Err(why) = with_store(board, |store| store.commit()) {
+            refuse(board, id, &why);
+            return None;
+        }
+        send(board, &Event::Stored { id, bytes: 0 });
         board.restart();
+        return None;
     }
+    send(board, &Event::Stored { id, bytes: 0 });
     Some(Writing {
         id,
         bytes,
@@ -91,7 +98,11 @@ fn piece<B: Board>(board: &mut B, writing: &mut Writing, offset: u32, bytes: &[u
     if end < writing.bytes {
         return send(board, &Event::Stored { id, bytes: end });
     }
-    match with_store(board, |store| checked(store, writing)) {
+    let whole = with_store(board, |store| {
+        checked(store, writing)?;
+        store.commit()
+    });
+    match whole {
         Ok(()) => {
             send(board, &Event::Stored { id, bytes: end });
             board.restart();

@@ -2,8 +2,9 @@
 
 use crate::options::LineOption;
 use crate::socket::Socket;
+use crate::store::{ModelFile, start_again};
 use crate::terminal::Terminal;
-use app::Board;
+use app::{Board, Store};
 use engine::workers::Host;
 use protocol::{FRAME_BYTES, Request, encode};
 use std::io::Write as _;
@@ -36,6 +37,7 @@ enum Line {
 pub struct Console {
     line: Line,
     host: Host<'static>,
+    model: ModelFile,
     started: Instant,
     /// What came and was not read yet.
     room: [u8; ROOM],
@@ -47,7 +49,11 @@ pub struct Console {
 
 impl Console {
     /// Opens the line and says where it is.
-    pub fn open(option: &LineOption, host: Host<'static>) -> Result<Self, String> {
+    pub fn open(
+        option: &LineOption,
+        host: Host<'static>,
+        model: ModelFile,
+    ) -> Result<Self, String> {
         let (line, place) = match option {
             LineOption::Listen(address) => Socket::open(*address)
                 .and_then(|socket| Ok((socket.address()?, socket)))
@@ -63,6 +69,7 @@ impl Console {
         let mut console = Self {
             line,
             host,
+            model,
             started: Instant::now(),
             room: [0; ROOM],
             from: 0,
@@ -91,6 +98,14 @@ impl Board for Console {
 
     fn host(&self) -> Host<'static> {
         self.host
+    }
+
+    fn store(&mut self) -> Option<&mut dyn Store> {
+        Some(&mut self.model)
+    }
+
+    fn restart(&mut self) {
+        start_again()
     }
 
     fn ticks(&mut self) -> u64 {
