@@ -413,17 +413,10 @@ pub(super) fn measure_board(
     reports: Option<&Path>,
     job: &Job<'_>,
 ) -> Result<BoardReport, Failure> {
-    use crate::link::BoardQuestion;
     let packed = pack(loaded, recipe, ready, run, job)?;
     let device = asked.device()?;
     let mut client = device.client()?;
-    let question = BoardQuestion {
-        prompt,
-        max_tokens: BOARD_TOKENS,
-        context: 0,
-        sampling: engine::sampler::Sampling::GREEDY,
-    };
-    let report = crate::link::measure(&mut client, &packed, &question, job)?;
+    let report = crate::link::measure(&mut client, &packed, prompt, job)?;
     if let Some(folder) = reports {
         Reports::keep(folder, &report)
             .map_err(|error| format!("cannot keep the report in {}: {error}", folder.display()))?;

@@ -199,7 +199,7 @@ enum Timing {
     /// A report of a board of this kind.
     Measured(Scaled),
     /// The roofline; with what an emulated board has counted, where one has.
-    Computed(Rates),
+    Computed(Box<Rates>),
 }
 
 impl Timing {
@@ -217,9 +217,11 @@ impl Timing {
             Some(scaled) if scaled.clock == Clock::Board && is_alike => Ok(Self::Measured(scaled)),
             Some(scaled) if scaled.clock == Clock::Emulated => {
                 let rates = Rates::of(board, store, session)?;
-                Ok(Self::Computed(rates.with_counted(Some(scaled))))
+                Ok(Self::Computed(Box::new(rates.with_counted(Some(scaled)))))
             }
-            Some(_) | None => Rates::of(board, store, session).map(Self::Computed),
+            Some(_) | None => {
+                Rates::of(board, store, session).map(|rates| Self::Computed(Box::new(rates)))
+            }
         }
     }
 
@@ -230,7 +232,7 @@ impl Timing {
         }
     }
 
-    const fn validation(&self) -> Validation {
+    fn validation(&self) -> Validation {
         match self {
             Self::Measured(_) => Validation::Measured,
             Self::Computed(rates) if rates.is_counted() => Validation::Emulated,

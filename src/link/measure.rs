@@ -50,16 +50,29 @@ impl From<TalkError> for MeasureError {
     }
 }
 
-/// Lets a board answer `question` and measure itself; `packed` is the model that it runs.
+/// Tokens of the answer that is measured: enough to read the cache, and no small context is full by then.
+const MEASURED_TOKENS: u32 = 16;
+
+const fn question(prompt: &str) -> BoardQuestion<'_> {
+    BoardQuestion {
+        prompt,
+        max_tokens: MEASURED_TOKENS,
+        context: 0,
+        sampling: Sampling::GREEDY,
+    }
+}
+
+/// Lets a board begin to answer `prompt` and measure itself; `packed` is the model that it runs.
 ///
 /// # Errors
 /// When it does not answer, runs another model, computes something else, or has no clock.
 pub fn measure(
     client: &mut Client,
     packed: &PackedModel,
-    question: &BoardQuestion<'_>,
+    prompt: &str,
     job: &Job<'_>,
 ) -> Result<BoardReport, MeasureError> {
+    let question = &question(prompt);
     let hello = client.hello(HELLO_PATIENCE, job)?;
     require_model(&hello, packed)?;
     let Some(clock_hz) = hello.clock_hz.filter(|_| hello.counts_time()) else {
@@ -71,7 +84,7 @@ pub fn measure(
     let measurement = client.measure(&hello, question, job, &mut go_on)?;
     let (answer, costs) = (measurement.answer, measurement.costs);
     if costs.tokens == 0 {
-        let prompt = question.prompt.to_owned();
+        let prompt = prompt.to_owned();
         return Err(MeasureError::Short { prompt });
     }
     if matches!(answer.stop, "cancelled" | "context_full") {
@@ -107,7 +120,7 @@ pub fn measure(
             packed,
             hello.model.map_or_else(String::new, |model| model.name),
         ),
-        prompt: question.prompt.to_owned(),
+        prompt: prompt.to_owned(),
         logits_hash: format!("{found:016x}"),
         is_verified: true,
         prompt_tokens: answer.prompt_tokens,
@@ -140,12 +153,7 @@ pub fn verify(report: &BoardReport, packed: &PackedModel, origin: &str) -> Resul
             expected,
         });
     }
-    let question = BoardQuestion {
-        prompt: &report.prompt,
-        max_tokens: 0,
-        context: 0,
-        sampling: Sampling::GREEDY,
-    };
+    let question = question(&report.prompt);
     let here = answer_here(packed, &question)?;
     Ok(report.require_hash(here.0, origin)?)
 }

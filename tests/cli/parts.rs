@@ -68,5 +68,10 @@ fn the_parts_of_an_image_go_to_a_folder_with_the_commands_that_write_them() {
     );
     // One or the other.
     let neither = bench.run(&["flash", "m.whittle", "--board", "esp32-c3"]);
-    assert_eq!(neither.status.code(), Some(2));
+    assert_eq!(neither.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&neither.stderr);
+    assert!(
+        said.contains("expected --port, or --parts for a folder"),
+        "{said}"
+    );
 }

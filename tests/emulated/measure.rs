@@ -33,7 +33,7 @@ fn question(prompt: &str) -> BoardQuestion<'_> {
 fn report(packed: &PackedModel, prompt: &str) -> BoardReport {
     let board = FakeBoard::holding(flash(&image(packed.bytes()))).unwrap();
     let mut client = Client::open(board.port(), Reset::None).unwrap();
-    let report = measure(&mut client, packed, &question(prompt), &Job::silent()).unwrap();
+    let report = measure(&mut client, packed, prompt, &Job::silent()).unwrap();
     BoardReport {
         // What a device says of itself, and a bare port cannot.
         clock: Clock::Emulated,
@@ -271,7 +271,7 @@ fn another_model_or_none_is_not_measured() {
     let packed = hearth();
     let board = FakeBoard::holding(flash(&image(&super::golden_file()))).unwrap();
     let mut client = Client::open(board.port(), Reset::None).unwrap();
-    let refused = measure(&mut client, &packed, &question(LONG), &job).unwrap_err();
+    let refused = measure(&mut client, &packed, LONG, &job).unwrap_err();
     assert!(
         matches!(
             refused,

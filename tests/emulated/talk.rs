@@ -102,7 +102,7 @@ fn a_board_that_was_written_says_hello_and_answers_with_the_desktops_bits() {
     assert_eq!(again.before.unwrap().model.unwrap().name, "hearth");
     // It measures itself, and says that it is no chip.
     let mut client = device.client().unwrap();
-    let report = measure(&mut client, &packed, &question("turn on the light"), &job).unwrap();
+    let report = measure(&mut client, &packed, "turn on the light", &job).unwrap();
     assert_eq!(report.clock, Clock::Emulated);
     assert!(
         report
@@ -303,10 +303,6 @@ fn a_board_that_computes_something_else_is_no_success() {
         clock_hz: 160_000_000,
         store_bytes: 0,
     });
-    let send = move |event: &Event<'_>, port: &mut TTYPort| {
-        port.write_all(encode(event, &mut [0; FRAME_BYTES]).unwrap())
-            .unwrap();
-    };
     let board = std::thread::spawn(move || {
         let (mut receiver, mut byte) = (Receiver::new(), [0]);
         board_side.set_timeout(Duration::from_secs(5)).unwrap();
@@ -315,7 +311,7 @@ fn a_board_that_computes_something_else_is_no_success() {
                 continue;
             };
             match decode(frame).unwrap() {
-                Request::Hello => send(&hello, &mut board_side),
+                Request::Hello => tell(&mut board_side, &hello),
                 Request::SelfTest { id } => {
                     let done = protocol::Done {
                         id,
@@ -325,15 +321,10 @@ fn a_board_that_computes_something_else_is_no_success() {
                         ticks: 1,
                     };
                     // Of the answer before this one: not meant.
-                    let (id, bytes) = (id.wrapping_sub(1), b"x".as_slice());
-                    let stale = Event::Token {
-                        id,
-                        token: 1,
-                        bytes,
-                        ticks: 1,
-                    };
-                    send(&stale, &mut board_side);
-                    send(&Event::Done(done), &mut board_side);
+                    tell(&mut board_side, &token(done.id.wrapping_sub(1), b"x"));
+                    tell(&mut board_side, &token(done.id, b"x"));
+                    tell(&mut board_side, &token(done.id, b"y"));
+                    tell(&mut board_side, &Event::Done(done));
                     return board_side;
                 }
                 Request::Ask(_)

@@ -233,7 +233,12 @@ impl Host {
                     Event::Token { .. } => return Heard::Token,
                     Event::Done(done) => return Heard::Done(done.stop, done.hash),
                     Event::Refused { why, .. } => return Heard::Refused(why.to_owned()),
-                    Event::Prompt { .. } | Event::Intent { .. } => {}
+                    Event::Prompt { .. }
+                    | Event::Intent { .. }
+                    | Event::Cost { .. }
+                    | Event::Memory { .. }
+                    | Event::Measured(_)
+                    | Event::Stored { .. } => {}
                 }
             }
             assert!(start.elapsed() < PATIENCE, "nothing within {PATIENCE:?}");

@@ -88,18 +88,12 @@ fn verify(_: &BoardReport, _: &Path, _: &Path, _: &Output) -> anyhow::Result<()>
 
 #[cfg(feature = "flash")]
 fn measured(port: &str, args: &ReportArgs, output: &Output) -> anyhow::Result<BoardReport> {
-    use crate::link::{BoardQuestion, EMULATED_FLASH_BYTES};
+    use crate::link::EMULATED_FLASH_BYTES;
     let path = args.packed.as_ref().context("expected --packed FILE")?;
     let packed = output.with_bar(|job| crate::packed::PackedModel::open(path, job))?;
     let device = crate::cli::flash::open(port, EMULATED_FLASH_BYTES)?;
     let mut client = device.client()?;
-    let question = BoardQuestion {
-        prompt: &args.prompt,
-        max_tokens: 0,
-        context: 0,
-        sampling: engine::sampler::Sampling::GREEDY,
-    };
-    Ok(output.with_bar(|job| crate::link::measure(&mut client, &packed, &question, job))?)
+    Ok(output.with_bar(|job| crate::link::measure(&mut client, &packed, &args.prompt, job))?)
 }
 
 #[cfg(not(feature = "flash"))]

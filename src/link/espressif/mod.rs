@@ -59,16 +59,16 @@ pub(super) fn guarded<T>(session: impl FnOnce() -> Result<T, Failure>) -> Result
     catch_unwind(AssertUnwindSafe(session)).unwrap_or_else(|_| Err(Failure::Link(noise.to_owned())))
 }
 
+/// Who is shown the plan, and may leave it at that.
+type Show<'s> = &'s mut dyn FnMut(&FlashPlan) -> ControlFlow<()>;
+
 /// Writes what differs; `attempts` of the result is 1. `show` is given the plan before the first byte is written, and may
 /// leave it at that; `begun` is told what is being written.
 pub(super) fn run(
     port: &str,
     image: &Image,
     options: &FlashOptions,
-    (show, begun): (
-        &mut dyn FnMut(&FlashPlan) -> ControlFlow<()>,
-        &Cell<Option<Part>>,
-    ),
+    (show, begun): (Show<'_>, &Cell<Option<Part>>),
     job: &Job<'_>,
 ) -> Result<Option<Flashed>, Failure> {
     job.report("Connecting", 0, 0).map_err(FlashError::from)?;

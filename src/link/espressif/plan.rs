@@ -148,7 +148,6 @@ fn differing_sectors(
         return Ok(Vec::new());
     }
     let sector = SECTOR_BYTES as usize;
-    let whole = || vec![start..start + piece.len()];
     // Where the first and the last sector differ the rest mostly does too; but asking costs less than writing.
     let mut differing = Vec::new();
     for (index, bytes) in piece.chunks(sector).enumerate() {
@@ -158,11 +157,10 @@ fn differing_sectors(
         }
     }
     // The sum of the piece differed, so some sector does; if the board says otherwise all of it is written.
-    Ok(if differing.is_empty() {
-        whole()
-    } else {
-        differing
-    })
+    if differing.is_empty() {
+        differing.push(start..start + piece.len());
+    }
+    Ok(differing)
 }
 
 /// Bytes of a run on the line.
