@@ -14,7 +14,7 @@ pub const MODEL_ALIGNMENT_BYTES: u64 = 0x1_0000;
 pub const APP_OFFSET_BYTES: u64 = 0x1_0000;
 /// Assumed size of the firmware: that of the ESP32-C3 is 267 kB.
 pub const FIRMWARE_FLASH_BYTES: u64 = 320 * 1024;
-/// Assumed size of the program for boards that run Linux: that for aarch64 is 878 kB.
+/// Assumed size of the program for boards that run Linux: that for aarch64 is 953 kB.
 const LINUX_PROGRAM_BYTES: u64 = 1 << 20;
 /// Assumed RAM of the firmware itself: stack, statics, the chip's caches.
 pub const FIRMWARE_RAM_BYTES: u64 = 64 * 1024;

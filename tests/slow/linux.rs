@@ -148,6 +148,14 @@ impl Running {
             .expect("its place")
     }
 
+    /// The same as a port of the desktop's.
+    fn port(&self) -> String {
+        match self.place() {
+            place if place.starts_with('/') => place.to_owned(),
+            place => format!("tcp:{place}"),
+        }
+    }
+
     /// Ticks of the processor that it has taken, 100 a second.
     fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("Linux");
@@ -265,14 +273,14 @@ impl Host {
     }
 }
 
-/// Asks over a pseudo-terminal, by the client that the desktop has.
+/// Asks by the client that the desktop has.
 pub(crate) fn ask(
     running: &Running,
     packed: &PackedModel,
     prompt: &str,
     max_tokens: u32,
 ) -> BoardTurn {
-    let mut client = Client::open(running.place(), Reset::None).expect("a pseudo-terminal");
+    let mut client = Client::open(&running.port(), Reset::None).expect("a line to it");
     let question = BoardQuestion {
         prompt,
         max_tokens,
@@ -280,14 +288,8 @@ pub(crate) fn ask(
         sampling: Sampling::GREEDY,
     };
     let mut show = |_: &str| ControlFlow::Continue(());
-    ask_board(
-        &mut client,
-        Some(packed),
-        &question,
-        &Job::silent(),
-        &mut show,
-    )
-    .expect("an answer")
+    let here = (Some(packed), &[][..]);
+    ask_board(&mut client, here, &question, &Job::silent(), &mut show).expect("an answer")
 }
 
 fn hearth() -> PackedModel {
@@ -321,11 +323,14 @@ fn hearth_answers_a_host_as_here_and_people_too() {
     assert_eq!(turn.hello.board, "linux");
     let intent = turn.answer.intent.as_deref().expect("an intent line");
     assert!(intent.starts_with("HassTurnOn@area kitchen"), "{intent}");
-    // What `whittle flash` asks of a board holds too.
-    let mut client = Client::open(running.place(), Reset::None).expect("a pseudo-terminal");
-    prove(&mut client, &packed, &Job::silent()).expect("the same answer");
-
+    // Over a socket too, and what `whittle flash` asks of a board.
     let people = Running::start(&program, packed.bytes(), &["--listen", "127.0.0.1:0"]);
+    let over_socket = ask(&people, &packed, COMMAND, 24);
+    assert_eq!(over_socket.answer.text, turn.answer.text);
+    assert_eq!(over_socket.same_here, Some(true), "{over_socket:?}");
+    let mut client = Client::open(&people.port(), Reset::None).expect("a socket");
+    prove(&mut client, &packed, &Job::silent()).expect("the same answer");
+    drop(client);
     let mut person = TcpStream::connect(people.place()).expect("a listening program");
     person.set_read_timeout(Some(PATIENCE)).expect("a limit");
     person
