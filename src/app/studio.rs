@@ -106,6 +106,7 @@ pub struct Studio {
     pub(super) first_question: Option<String>,
     pub(super) first_evaluation: bool,
     pub(super) calibrations: Option<PathBuf>,
+    #[cfg(feature = "flash")]
     pub(super) reports: Option<PathBuf>,
     /// That folder, where the window was not told of one: it may be there for as long as the window only.
     _calibration_folder: Option<CalibrationFolder>,
@@ -194,6 +195,7 @@ impl Studio {
                 .calibrations
                 .clone()
                 .or_else(|| folder.as_ref().map(|folder| folder.path.clone())),
+            #[cfg(feature = "flash")]
             reports: start.reports.clone(),
             _calibration_folder: folder,
             moved: None,

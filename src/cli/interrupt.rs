@@ -59,6 +59,7 @@ impl Interrupt {
     }
 
     /// Says what is left behind should the work that runs now not hear in time.
+    #[cfg(feature = "flash")]
     pub(super) fn leave_behind(&self, words: &str) {
         *self.last_words() = Some(words.to_owned());
     }

@@ -97,11 +97,13 @@ impl Output {
     }
 
     /// Says what is left behind should the work that runs now not hear of Ctrl-C in time.
+    #[cfg(feature = "flash")]
     pub(super) fn leave_behind(&self, words: &str) {
         self.interrupt.leave_behind(words);
     }
 
     /// Says what is going to happen while the bar is drawn; with `--json` it stands in the object.
+    #[cfg(feature = "flash")]
     pub(super) fn say(&self, text: &str) {
         if !self.json {
             self.bar.suspend(|| self.remark(text));
