@@ -19,7 +19,6 @@ use memmap2::Mmap;
 use options::Options;
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use store::ModelFile;
@@ -36,18 +35,10 @@ fn main() -> ExitCode {
 /// Answers until it is ended, or says why it cannot.
 fn run() -> Result<Infallible, String> {
     let options = Options::parse(std::env::args_os().skip(1))?;
+    let model = map(&options.model)
+        .map_err(|error| format!("cannot read {}: {error}", options.model.display()))?;
     let kept = ModelFile::at(&options.model);
     let mut console = Console::open(&options.line, host(options.threads)?, kept)?;
-    let model = match map(&options.model) {
-        Ok(model) => model,
-        // It stays reachable: a model can come over the line.
-        Err(error) if error.kind() == ErrorKind::NotFound => serve(
-            &mut console,
-            Err(Refusal::NoModel("there is no model")),
-            &mut [],
-        ),
-        Err(error) => return Err(format!("cannot read {}: {error}", options.model.display())),
-    };
     let mut tensors: Vec<Option<Matrix<'_>>> = vec![None; TABLE];
     let model: Result<Model<'_>, Refusal> =
         Model::open(&mut console, packed_bytes(&model), &mut tensors);
