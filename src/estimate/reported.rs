@@ -17,7 +17,7 @@ use engine::shape::Role;
 pub const SCALED_ERROR: f64 = 0.15;
 /// Most of the products' time that is reading.
 const READING_SHARE: f64 = 0.9;
-/// What attention takes at another precision of keys and values is not scaled: 8 bits took 0.5 to 2 times of the others.
+/// What attention may take more or less at another precision of keys and values. Assumed: nobody has compared them.
 const OTHER_CACHE: f64 = 2.0;
 
 /// Seconds for a unit of each kind of work.

@@ -7,7 +7,7 @@ use engine::format::crc32;
 use protocol::{Event, PIECE_BYTES, Request};
 use std::time::{Duration, Instant};
 
-/// How long a board may take for an erasure: 2 MB of flash take some 20 s at worst.
+/// How long a board may take to make room. Assumed: no board with flash takes a model yet.
 const ERASE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to write a piece, and to check all of them in the end.
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);

@@ -74,8 +74,8 @@ pub(super) struct Run<'i> {
 const BITS_A_BYTE: f64 = 10.0;
 /// Share of the line rate that bytes of a long write reach: `tests/slow/pace.rs` holds the loader to it.
 const LINE_SHARE: f64 = 0.85;
-/// What flash takes to erase and write 64 KiB, typically: 150 ms for the block and 0.4 ms for each of 256 pages (Winbond
-/// W25Q32JV datasheet, AC characteristics). While it writes, the next bytes come.
+/// What flash takes to erase and write 64 KiB, typically: 150 ms for the block and 0.4 ms for each of 256 pages, as datasheets of
+/// such flash have it (Winbond W25Q32JV, recalled and not measured). While it writes, the next bytes come.
 const WRITE_SECS: f64 = 0.150 + 256.0 * 0.0004;
 
 /// Compares every sector with the board's.
