@@ -399,6 +399,10 @@ mod tests {
             Part::Model,
         ];
         assert!(parts.eq(expected), "{id}");
+        // What is estimated of a board holds for what is written to it.
+        let app = image.segments.iter().find(|s| s.part == Part::Firmware);
+        let app = app.expect("among the parts above").bytes.len() as u64;
+        assert!(app <= FIRMWARE_FLASH_BYTES, "{id}: {app} bytes");
     }
 
     #[test]
