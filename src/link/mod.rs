@@ -470,6 +470,10 @@ fn cure(port: &str, error: &serialport::Error) -> String {
             "this account may not use it: join its group (sudo usermod -aG dialout $USER, on Arch uucp; then log \
              out and in), or for once: sudo chmod a+rw {port}"
         ),
+        // Linux for a file that is no terminal, which a serial port is.
+        _ if text.contains("typewriter") || text.contains("inappropriate ioctl") => {
+            return "this is no serial port: whittle ports lists those that are there".to_owned();
+        }
         ErrorKind::NotFound => {
             "there is no such port: whittle ports lists those that are there".to_owned()
         }

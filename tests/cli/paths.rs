@@ -45,10 +45,7 @@ fn a_prompt_comes_from_standard_input_without_its_line_end() {
         assert_eq!(answer["logits_hash"], expected, "{input:?}");
     }
     for (input, expected) in [
-        (
-            &b"\n"[..],
-            "expected a prompt on standard input, found none",
-        ),
+        (&b"\n"[..], "expected a prompt, found none"),
         (
             b"hello \xff",
             "expected a prompt in UTF-8 on standard input",
@@ -59,6 +56,19 @@ fn a_prompt_comes_from_standard_input_without_its_line_end() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(
             message.contains(expected) && message.trim_end().lines().count() == 1,
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_prompt_is_no_prompt() {
+    let bench = Bench::new();
+    compress(&bench, "balanced-4bit");
+    for nothing in ["", " ", "\n"] {
+        let message = bench.failure(&["chat", "tiny.whittle", "--prompt", nothing], 1);
+        assert!(
+            message.contains("expected a prompt, found none"),
             "{message}"
         );
     }
