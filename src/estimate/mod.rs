@@ -23,7 +23,7 @@ pub use reported::SCALED_ERROR;
 pub use shape::{ModelShape, ShapeError, TensorPlan, plan};
 pub use work::{Head, Range, Work};
 
-use crate::board::Board;
+use crate::board::{Board, FlashMethod};
 use crate::measured::Clock;
 use engine::arena::CachePrecision;
 use memory::{place, place_session};
@@ -204,7 +204,7 @@ enum Timing {
 
 impl Timing {
     /// What is known of a board, or the names of the numbers that are unknown. A report is of weights read in place and
-    /// a conversation on the chip: it says nothing of others.
+    /// a conversation on the chip, or where Linux runs of both in its memory: it says nothing of others.
     fn of(
         board: &Board,
         store: Store,
@@ -212,7 +212,8 @@ impl Timing {
         cache: CachePrecision,
     ) -> Result<Self, Vec<&'static str>> {
         let scaled = Scaled::of(board, cache);
-        let is_alike = store != Store::Psram && session == memory::SessionIn::Sram;
+        let is_alike = board.flash_method == FlashMethod::Linux
+            || store != Store::Psram && session == memory::SessionIn::Sram;
         match scaled {
             Some(scaled) if scaled.clock == Clock::Board && is_alike => Ok(Self::Measured(scaled)),
             Some(scaled) if scaled.clock == Clock::Emulated => {

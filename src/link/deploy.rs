@@ -234,7 +234,9 @@ pub fn ask_board(
         Some(Err(error @ ProofError::OtherAnswer { .. })) => (Some(false), Some(error.to_string())),
         Some(Err(error)) => (None, Some(super::chain(&error))),
     };
-    let board = boards.iter().find(|board| board.chip == hello.board);
+    let board = boards
+        .iter()
+        .find(|board| hello.chip.as_ref() == Some(&board.chip));
     let estimated = packed
         .filter(|packed| require_model(&hello, packed).is_ok())
         .zip(board)

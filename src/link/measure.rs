@@ -20,8 +20,10 @@ pub enum MeasureError {
     /// It does not run this model, or computes something else.
     #[error(transparent)]
     Unproven(#[from] ProofError),
-    /// It counts instructions and no time.
-    #[error("the board {board} counts instructions and no time: there is nothing to report")]
+    /// It counts instructions and no time, or does not say at which clock it computes.
+    #[error(
+        "the board {board} does not say at which clock it computes: there is nothing to report"
+    )]
     NoClock {
         /// Its family.
         board: String,
@@ -106,7 +108,7 @@ pub fn measure(
         format: Format,
         whittle: env!("CARGO_PKG_VERSION").to_owned(),
         day: now.chars().take("2026-12-01".len()).collect(),
-        chip: hello.board,
+        chip: hello.chip.unwrap_or(hello.board),
         chip_revision: hello.chip_revision,
         clock_hz: u64::from(clock_hz),
         clock: client.clock,

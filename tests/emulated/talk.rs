@@ -302,6 +302,7 @@ fn a_board_that_computes_something_else_is_no_success() {
         model: Ok(model),
         clock_hz: 160_000_000,
         store_bytes: 0,
+        chip: "esp32c3",
     });
     let board = std::thread::spawn(move || {
         let (mut receiver, mut byte) = (Receiver::new(), [0]);
@@ -387,7 +388,12 @@ fn what_is_no_board_is_told_from_one_that_is_silent() {
     );
     is_over.store(true, Ordering::Relaxed);
     babble.join().unwrap();
-    // A port that is not there, and one that goes away.
+    // A file that is no port, a port that is not there, and one that goes away.
+    let told = said(Client::open("/dev/null", Reset::Board).unwrap_err());
+    assert!(
+        told.contains("this is no serial port: whittle ports"),
+        "{told}"
+    );
     let told = said(Client::open("/dev/ttyNowhere9", Reset::Board).unwrap_err());
     assert!(
         told.contains("there is no such port: whittle ports"),
@@ -488,6 +494,7 @@ fn played_hello() -> protocol::Hello<'static> {
         model: Err("no model"),
         clock_hz: 160_000_000,
         store_bytes: 0,
+        chip: "esp32c3",
     }
 }
 

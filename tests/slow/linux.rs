@@ -39,7 +39,7 @@ const START: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program as `whittle flash --parts` hands it out, in this folder.
-fn exported(folder: &Path, packed: &PackedModel) -> PathBuf {
+pub(crate) fn exported(folder: &Path, packed: &PackedModel) -> PathBuf {
     let board = Board::find("raspberry-pi-zero-2w").expect("a built-in board");
     let bundle = Bundle::new(board, None, packed.bytes()).expect("a board that runs Linux");
     let parts = folder.join("parts");
@@ -48,7 +48,7 @@ fn exported(folder: &Path, packed: &PackedModel) -> PathBuf {
     parts.join("whittle-linux")
 }
 
-fn emulator() -> Result<(), String> {
+pub(crate) fn emulator() -> Result<(), String> {
     match Command::new(EMULATOR).arg("--version").output() {
         Ok(_) => Ok(()),
         Err(_) => Err(format!("{EMULATOR} is not installed")),
@@ -85,10 +85,22 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it with a model; it has said where it is.
     pub(crate) fn start(program: &Path, model: &[u8], line: &[&str]) -> Self {
+        let emulator = Command::new(EMULATOR);
+        Self::start_by(emulator, program, model, line)
+    }
+
+    /// The same on a machine whose files lie in `root`; what is not there is this computer's.
+    pub(crate) fn start_on(root: &Path, program: &Path, model: &[u8], line: &[&str]) -> Self {
+        let mut emulator = Command::new(EMULATOR);
+        emulator.arg("-L").arg(root);
+        Self::start_by(emulator, program, model, line)
+    }
+
+    fn start_by(mut emulator: Command, program: &Path, model: &[u8], line: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("model.whittle");
         fs::write(&file, model).expect("room for the model");
-        let mut child = Command::new(EMULATOR)
+        let mut child = emulator
             .arg(program)
             .arg(&file)
             .args(line)
@@ -149,7 +161,7 @@ impl Running {
     }
 
     /// The same as a port of the desktop's.
-    fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         match self.place() {
             place if place.starts_with('/') => place.to_owned(),
             place => format!("tcp:{place}"),
@@ -292,7 +304,7 @@ pub(crate) fn ask(
     ask_board(&mut client, here, &question, &Job::silent(), &mut show).expect("an answer")
 }
 
-fn hearth() -> PackedModel {
+pub(crate) fn hearth() -> PackedModel {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/hearth");
     let model = Model::load(&folder, &Job::silent()).expect("a whole model");
     let recipe = Recipe::open("balanced-4bit").expect("a preset");
@@ -306,7 +318,7 @@ fn hearth() -> PackedModel {
         .expect("a packed model")
 }
 
-const COMMAND: &str = "turn on the kitchen light";
+pub(crate) const COMMAND: &str = "turn on the kitchen light";
 
 /// The program that comes along, without a toolchain.
 #[test]

@@ -11,6 +11,7 @@ mod kept;
 mod large;
 #[cfg(target_os = "linux")]
 mod linux;
+mod linux_measured;
 mod model;
 mod models;
 #[cfg(all(unix, feature = "flash"))]

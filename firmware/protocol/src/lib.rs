@@ -239,6 +239,8 @@ pub struct Hello<'a> {
     pub clock_hz: u32,
     /// The longest packed file that [`Request::Store`] takes; 0 where it takes none.
     pub store_bytes: u32,
+    /// The chip, as flashing tools or the device tree call it: `esp32c3`, `bcm2837`; empty where it is not known.
+    pub chip: &'a str,
 }
 
 /// [`engine::stamp::Stamp`] on the wire.

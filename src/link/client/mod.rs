@@ -67,6 +67,8 @@ impl std::fmt::Debug for Client {
 pub struct Greeting {
     /// The firmware's family.
     pub board: String,
+    /// The chip, where the firmware knows it.
+    pub chip: Option<String>,
     /// The chip's revision, as `0.3`; unknown where the firmware does not read it.
     pub chip_revision: Option<String>,
     /// What its firmware says of its engine.
@@ -515,6 +517,7 @@ fn greeting(hello: &protocol::Hello<'_>) -> Greeting {
     });
     Greeting {
         board: plain_line(hello.firmware),
+        chip: Some(plain_line(hello.chip)).filter(|chip| !chip.is_empty()),
         chip_revision: (revision > 0).then(|| format!("{}.{}", revision / 100, revision % 100)),
         firmware: Firmware::stamped(Some(hello.stamp.into())),
         memory_bytes: hello.memory_bytes,

@@ -64,6 +64,11 @@ pub trait Board {
         core::hint::spin_loop();
     }
 
+    /// The chip; empty where it is not known.
+    fn chip(&self) -> &'static str {
+        Self::NAME
+    }
+
     /// The chip's revision: 100 times the major number and the minor; 0 where it is not read.
     fn chip_revision(&mut self) -> u16 {
         0

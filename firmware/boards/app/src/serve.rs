@@ -268,6 +268,7 @@ fn hello<B: Board>(board: &mut B, model: Result<protocol::Model<'_>, &str>, word
         model,
         clock_hz: board.clock_hz(),
         store_bytes: board.store().map_or(0, |store| store.room_bytes()),
+        chip: board.chip(),
     };
     send(board, &Event::Hello(hello));
 }

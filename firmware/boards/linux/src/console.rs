@@ -1,5 +1,6 @@
 //! The board as the application sees it: a line to hosts and people, a clock, its cores.
 
+use crate::machine;
 use crate::options::LineOption;
 use crate::socket::Socket;
 use crate::store::{ModelFile, start_again};
@@ -38,6 +39,8 @@ pub struct Console {
     line: Line,
     host: Host<'static>,
     model: ModelFile,
+    chip: &'static str,
+    clock_hz: u32,
     started: Instant,
     /// What came and was not read yet.
     room: [u8; ROOM],
@@ -70,6 +73,9 @@ impl Console {
             line,
             host,
             model,
+            // For as long as the program runs.
+            chip: String::leak(machine::chip()),
+            clock_hz: machine::clock_hz(),
             started: Instant::now(),
             room: [0; ROOM],
             from: 0,
@@ -102,6 +108,14 @@ impl Board for Console {
 
     fn store(&mut self) -> Option<&mut dyn Store> {
         Some(&mut self.model)
+    }
+
+    fn chip(&self) -> &'static str {
+        self.chip
+    }
+
+    fn clock_hz(&self) -> u32 {
+        self.clock_hz
     }
 
     fn restart(&mut self) {

@@ -4,6 +4,7 @@
 //! gadget of a board that is plugged into a computer) or a pseudo-terminal, in the protocol of every other board.
 
 mod console;
+mod machine;
 mod memory;
 mod options;
 mod socket;
