@@ -6,8 +6,8 @@ use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
     Bundle, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions, FlashPlan,
-    Greeting, Image, ImageError, Loader, Port, Reset, Segment, bill, deploy, licences, ports,
-    prebuilt, replace_model,
+    Greeting, Image, ImageError, Loader, Port, Proof, Reset, Segment, bill, deploy, licences,
+    ports, prebuilt, replace_model,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -176,13 +176,15 @@ fn send(
         "model_bytes": packed.bytes().len(),
         "hello": proof.hello,
         "self_test": proof.self_test,
+        "moved_to": proof.moved_to,
     });
     output.emit(&report, |_| {
         format!(
-            "Sent {} bytes to {}\nThe board says hello and computes what is computed here: logits {}",
+            "Sent {} bytes to {}\nThe board says hello and computes what is computed here: logits {}{}",
             packed.bytes().len(),
             proof.hello.board,
-            proof.self_test
+            proof.self_test,
+            moved(&proof)
         )
     })
 }
@@ -333,6 +335,14 @@ fn write_bundle(bundle: &Bundle<'_>, folder: &Path, output: &Output) -> anyhow::
     })
 }
 
+/// Under which name the port came back, where that is another.
+fn moved(proof: &Proof) -> String {
+    let name = proof.moved_to.as_ref();
+    name.map_or_else(String::new, |name| {
+        format!("\nIts port has another name now: --port {name}")
+    })
+}
+
 /// What was done, for people.
 fn told(report: &FlashReport) -> String {
     let flashed = &report.deployed.flashed;
@@ -346,8 +356,9 @@ fn told(report: &FlashReport) -> String {
     );
     match &report.deployed.proof {
         Some(proof) => format!(
-            "{written}\nThe board says hello and computes what is computed here: logits {}",
-            proof.self_test
+            "{written}\nThe board says hello and computes what is computed here: logits {}{}",
+            proof.self_test,
+            moved(proof)
         ),
         None => written,
     }

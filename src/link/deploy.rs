@@ -1,20 +1,18 @@
 //! A board that is written, runs, says who it is and computes what is computed here: only then is it a success.
 
+use super::proof::answer_here;
+use super::returning::prove_started;
 use super::{
     BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, FlashPlan, Flashed,
-    Greeting, HELLO_PATIENCE, Image, TalkError,
+    Greeting, HELLO_PATIENCE, Image, Proof, ProofError, TalkError, ports, require_model,
 };
 use crate::board::Board;
 use crate::estimate::{Options, Range, Validation, estimate_file};
 use crate::job::Job;
 use crate::measured::Clock;
-use crate::packed::{ChatError, Conversation, PackedModel, Question, WeightSource as _};
-use engine::format::crc32;
-use engine::sampler::LogitsHash;
-use engine::workers::Host;
+use crate::packed::{PackedModel, WeightSource as _};
 use serde::Serialize;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 /// A board that was written.
 #[derive(Debug, Serialize)]
@@ -29,57 +27,6 @@ pub struct Deployed {
     pub proof: Option<Proof>,
     /// Why it is not certain that the board runs: the error as one sentence.
     pub unproven: Option<String>,
-}
-
-/// A board that runs a model and computes what is computed here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Proof {
-    /// What it says of itself.
-    pub hello: Greeting,
-    /// FNV-1a of the logits of its self-test, on the board and here.
-    pub self_test: String,
-}
-
-/// Why a board does not run what was written to it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProofError {
-    /// It does not answer.
-    #[error(transparent)]
-    Talk(#[from] TalkError),
-    /// It answers that it has no model.
-    #[error("the board runs, and refuses its model: {0}")]
-    NoModel(String),
-    /// It runs another model than this one.
-    #[error(
-        "the board runs another model: {found_bytes} bytes with checksum {found:08x}, expected {expected_bytes} with {expected:08x}"
-    )]
-    OtherModel {
-        /// Bytes of the model here.
-        expected_bytes: usize,
-        /// Its CRC-32.
-        expected: u32,
-        /// Bytes of the board's.
-        found_bytes: u32,
-        /// Its CRC-32.
-        found: u32,
-    },
-    /// It computes something else.
-    #[error(
-        "the board computes something else: its logits have hash {found:016x}, here {expected:016x}"
-    )]
-    OtherAnswer {
-        /// Hash here.
-        expected: u64,
-        /// Hash on the board.
-        found: u64,
-    },
-    /// Its answer ended before it was whole.
-    #[error("there is nothing to compare: the answer ended by {0}")]
-    Cut(String),
-    /// This program cannot compute what the board should.
-    #[error("the self-test does not run here")]
-    Here(#[source] ChatError),
 }
 
 /// Asks what runs on the board, writes what differs, lets the board run it, waits for its hello and compares its self-test
@@ -97,14 +44,13 @@ pub fn deploy(
 ) -> Result<Option<Deployed>, FlashError> {
     job.report("Asking what runs on the board", 0, 0)?;
     let before = device.greeting(job);
+    // Where they cannot be listed, the board is waited for under its own name.
+    let known = ports().unwrap_or_default();
     let mut planned = |plan: &FlashPlan| show(before.as_ref(), plan);
     let Some(flashed) = device.flash(image, options, &mut planned, job)? else {
         return Ok(None);
     };
-    let proof = device
-        .client()
-        .map_err(ProofError::Talk)
-        .and_then(|mut client| prove(&mut client, packed, job));
+    let proof = prove_started(device, &known, packed, job);
     let (proof, unproven) = match proof {
         Ok(proof) => (Some(proof), None),
         Err(error) => (None, Some(super::chain(&error))),
@@ -129,30 +75,11 @@ pub fn replace_model(
 ) -> Result<Proof, ProofError> {
     let mut client = device.client()?;
     client.hello(HELLO_PATIENCE, job)?;
+    let before = ports().unwrap_or_default();
     client.store(packed.bytes(), job)?;
     drop(client);
-    let start = Instant::now();
-    loop {
-        // Its line is gone for a moment while it starts again.
-        let proof = device
-            .client()
-            .map_err(ProofError::Talk)
-            .and_then(|mut client| prove(&mut client, packed, job));
-        match proof {
-            Err(ProofError::Talk(TalkError::Port { .. } | TalkError::Gone { .. }))
-                if start.elapsed() < HELLO_PATIENCE =>
-            {
-                job.report("Waiting for the board", 0, 0)
-                    .map_err(TalkError::from)?;
-                std::thread::sleep(AGAIN);
-            }
-            proof => return proof,
-        }
-    }
+    prove_started(device, &before, packed, job)
 }
-
-/// Between two looks at whether a board is back.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// An answer of a board beside what is computed here.
 #[derive(Debug, Clone, Serialize)]
@@ -268,74 +195,4 @@ fn compared(
     } else {
         Err(ProofError::OtherAnswer { expected, found })
     }
-}
-
-/// Waits for a board's hello, and holds its model and its self-test to these.
-///
-/// # Errors
-/// When it does not answer, has another model, or computes something else.
-pub fn prove(
-    client: &mut Client,
-    packed: &PackedModel,
-    job: &Job<'_>,
-) -> Result<Proof, ProofError> {
-    let hello = client.hello(HELLO_PATIENCE, job)?;
-    require_model(&hello, packed)?;
-    job.report("Comparing with the board", 0, 0)
-        .map_err(TalkError::from)?;
-    let expected = answer_here(packed, &BoardQuestion::self_test())?;
-    let answer = client.self_test(&hello, job)?;
-    let found = answer.logits_hash;
-    if found != expected {
-        let (expected, found) = (expected.0, found.0);
-        return Err(ProofError::OtherAnswer { expected, found });
-    }
-    let self_test = format!("{:016x}", found.0);
-    Ok(Proof { hello, self_test })
-}
-
-/// Fails unless the board's model is this one.
-///
-/// # Errors
-/// When it has none, or another.
-pub fn require_model(hello: &Greeting, packed: &PackedModel) -> Result<(), ProofError> {
-    let Some(model) = &hello.model else {
-        let why = hello.refusal.clone().unwrap_or_default();
-        return Err(ProofError::NoModel(why));
-    };
-    let (expected_bytes, expected) = (packed.bytes().len(), crc32(packed.bytes()));
-    if (model.bytes as usize, model.crc) != (expected_bytes, expected) {
-        return Err(ProofError::OtherModel {
-            expected_bytes,
-            expected,
-            found_bytes: model.bytes,
-            found: model.crc,
-        });
-    }
-    Ok(())
-}
-
-/// The hash of this program's own answer.
-pub(super) fn answer_here(
-    packed: &PackedModel,
-    question: &BoardQuestion<'_>,
-) -> Result<LogitsHash, ProofError> {
-    let context = packed.view().shape().context as usize;
-    let asked = Question {
-        system: None,
-        user: question.prompt,
-        max_tokens: match question.max_tokens {
-            0 => protocol::MAX_TOKENS as usize,
-            asked => asked as usize,
-        },
-        sampling: question.sampling,
-        stop: &[],
-    };
-    let mut conversation = Conversation::new(packed, context);
-    let answer = conversation.ask(packed, &Host::serial(), &asked, &mut |_| {
-        ControlFlow::Continue(())
-    });
-    answer
-        .map(|answer| answer.logits_hash)
-        .map_err(ProofError::Here)
 }

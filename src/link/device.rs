@@ -96,7 +96,12 @@ impl Device {
     /// # Errors
     /// As [`Client::open`].
     pub fn client(&self) -> Result<Client, TalkError> {
-        let client = Client::open(self.port(), self.reset())?;
+        self.client_on(self.port())
+    }
+
+    /// The same on another port, where the board has come back on that.
+    pub(super) fn client_on(&self, port: &str) -> Result<Client, TalkError> {
+        let client = Client::open(port, self.reset())?;
         let mut client = match self {
             Self::Serial(_) => client,
             #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! A board that measures itself: one answer, what it cost, and a report of it.
 
-use super::deploy::{answer_here, require_model};
+use super::proof::{answer_here, require_model};
 use super::{BoardQuestion, Client, HELLO_PATIENCE, ProofError, TalkError};
 use crate::job::Job;
 use crate::measured::{BoardReport, Matrices, Place, ReportError, ReportedFirmware, ReportedModel};

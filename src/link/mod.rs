@@ -19,16 +19,16 @@ mod firmware;
 mod image;
 mod linux;
 mod measure;
+mod port;
+mod proof;
+mod returning;
 
 pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,
 };
-pub use deploy::{
-    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, replace_model,
-    require_model,
-};
+pub use deploy::{BoardTurn, Deployed, TurnEstimate, ask_board, deploy, replace_model};
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use espressif::{FlashPlan, PlannedPart};
 #[cfg(unix)]
@@ -37,25 +37,17 @@ pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
 pub use linux::Bundle;
 pub use measure::{MeasureError, VerifyError, measure, verify};
+pub use port::{Port, ports};
+pub use proof::{Proof, ProofError, prove, require_model};
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;
+use port::cure;
 use serde::Serialize;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-
-/// A serial port that a board may be on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Port {
-    /// What [`flash`] takes: `/dev/ttyACM0`, `COM3`.
-    pub name: String,
-    /// What the device on it calls itself.
-    pub product: Option<String>,
-    /// USB vendor and product number.
-    pub usb_id: Option<(u16, u16)>,
-}
 
 /// How the board gets into its loader and back into the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,43 +298,6 @@ fn rate(asked: u32, attempt: u32) -> u32 {
     }
 }
 
-/// The serial ports of this machine: those on USB first, for a board is rarely on another. Of a port that macOS lists
-/// twice it is the one that does not wait for a carrier.
-///
-/// # Errors
-/// When the system does not list them.
-pub fn ports() -> Result<Vec<Port>, FlashError> {
-    let found = serialport::available_ports().map_err(FlashError::Ports)?;
-    let port = |info: serialport::SerialPortInfo| match info.port_type {
-        serialport::SerialPortType::UsbPort(usb) => Port {
-            name: info.port_name,
-            product: usb.product,
-            usb_id: Some((usb.vid, usb.pid)),
-        },
-        serialport::SerialPortType::PciPort
-        | serialport::SerialPortType::BluetoothPort
-        | serialport::SerialPortType::Unknown => Port {
-            name: info.port_name,
-            product: None,
-            usb_id: None,
-        },
-    };
-    let mut ports: Vec<Port> = found.into_iter().map(port).collect();
-    let calls: Vec<String> = ports
-        .iter()
-        .filter_map(|port| port.name.strip_prefix("/dev/cu."))
-        .map(str::to_owned)
-        .collect();
-    ports.retain(|port| {
-        !port
-            .name
-            .strip_prefix("/dev/tty.")
-            .is_some_and(|name| calls.iter().any(|call| call == name))
-    });
-    ports.sort_by_key(|port| port.usb_id.is_none());
-    Ok(ports)
-}
-
 /// Writes what differs of `image` to the board on `port`, sector by sector, and verifies all of it.
 ///
 /// `show` is given the plan before the first byte is written; where it breaks off, nothing is written and there is no
@@ -451,35 +406,6 @@ fn stopped(begun: Option<Part>, source: Cancelled) -> FlashError {
         None => FlashError::Cancelled(source),
         Some(part) => FlashError::Stopped { part, source },
     }
-}
-
-/// Why a port could not be opened, and what to do about it.
-fn cure(port: &str, error: &serialport::Error) -> String {
-    let kind = match error.kind() {
-        serialport::ErrorKind::Io(kind) => kind,
-        serialport::ErrorKind::NoDevice | serialport::ErrorKind::InvalidInput => {
-            ErrorKind::NotFound
-        }
-        serialport::ErrorKind::Unknown => ErrorKind::Other,
-    };
-    let text = error.description.to_lowercase();
-    let is_busy = kind == ErrorKind::ResourceBusy || text.contains("busy") || text.contains("lock");
-    let advice = match kind {
-        _ if is_busy => "another program has it open: close its monitor and try again".to_owned(),
-        ErrorKind::PermissionDenied if cfg!(target_os = "linux") => format!(
-            "this account may not use it: join its group (sudo usermod -aG dialout $USER, on Arch uucp; then log \
-             out and in), or for once: sudo chmod a+rw {port}"
-        ),
-        // Linux for a file that is no terminal, which a serial port is.
-        _ if text.contains("typewriter") || text.contains("inappropriate ioctl") => {
-            return "this is no serial port: whittle ports lists those that are there".to_owned();
-        }
-        ErrorKind::NotFound => {
-            "there is no such port: whittle ports lists those that are there".to_owned()
-        }
-        _ => return chain(error),
-    };
-    format!("{}: {advice}", chain(error))
 }
 
 /// An error and its causes in one sentence: espflash shows the cause only through `source`.
