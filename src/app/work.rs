@@ -445,13 +445,8 @@ pub(super) fn ask_board(
         sampling,
     };
     let mut show = |_: &str| std::ops::ControlFlow::Continue(());
-    Ok(crate::link::ask_board(
-        &mut client,
-        (Some(&packed), &asked.boards),
-        &question,
-        job,
-        &mut show,
-    )?)
+    let turn = crate::link::ask_board(&mut client, &question, job, &mut show)?;
+    Ok(turn.beside((&packed, &asked.boards), &question, job)?)
 }
 
 /// Longest answer of a board in tokens.

@@ -4,6 +4,8 @@
 //! the board's, shows what it is going to do ([`FlashPlan`]), writes what differs in pieces of 64 KiB at most, compares each
 //! again, and starts over when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
+#[cfg(feature = "voice")]
+mod assistant;
 mod bill;
 mod client;
 mod deploy;
@@ -20,6 +22,8 @@ mod image;
 mod linux;
 mod measure;
 
+#[cfg(feature = "voice")]
+pub use assistant::BoardAssistant;
 pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
