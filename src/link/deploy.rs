@@ -155,7 +155,7 @@ pub fn replace_model(
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// An answer of a board beside what is computed here.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BoardTurn {
     /// What it answered.
     #[serde(flatten)]
@@ -173,7 +173,7 @@ pub struct BoardTurn {
 }
 
 /// What was estimated of a turn that a board has answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TurnEstimate {
     /// The board's description.
     pub board: String,
@@ -223,6 +223,7 @@ pub fn ask_board(
     show: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<BoardTurn, TalkError> {
     let hello = client.hello(HELLO_PATIENCE, job)?;
+    job.report("The board answers", 0, 0)?;
     let answer = client.ask(&hello, question, job, show)?;
     Ok(BoardTurn {
         answer,

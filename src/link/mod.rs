@@ -408,6 +408,18 @@ pub fn backup(
     Ok(bytes)
 }
 
+/// The chip whose loader answers on `port`, as boards call it: `esp32c3`. Then the board runs its program again.
+///
+/// # Errors
+/// See [`FlashError`].
+pub fn chip(port: &str, options: &FlashOptions, job: &Job<'_>) -> Result<String, FlashError> {
+    let nothing = Cell::new(None);
+    let (chip, _) = sessions(port, options, (&nothing, job), |options| {
+        espressif::chip(port, options, job)
+    })?;
+    Ok(chip.to_string())
+}
+
 /// Tries sessions until one ends well, each at a slower rate; counts them.
 fn sessions<T>(
     port: &str,
