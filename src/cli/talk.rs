@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Rate of the synthesizer's audio.
 pub(super) const SPOKEN_HZ: u32 = 24_000;
 
-/// Answer a spoken question with a packed model, or let the board that runs one answer, from a WAV file or live
+/// Answer a spoken question with a packed model or a board, from a WAV file or live
 #[derive(Debug, clap::Args)]
 pub(super) struct TalkArgs {
     /// Packed file; with --port the one that is expected on the board, or none
