@@ -174,6 +174,20 @@ pub enum BoardError {
         /// Ids of the built-in ones.
         known: String,
     },
+    /// No built-in board has the chip that answers.
+    #[error("no built-in board has the chip {chip}")]
+    NoneWithChip {
+        /// The chip.
+        chip: String,
+    },
+    /// Which board it is cannot be told from its chip.
+    #[error("{chip} is the chip of several boards: {boards}")]
+    SeveralWithChip {
+        /// The chip.
+        chip: String,
+        /// Their ids.
+        boards: String,
+    },
     /// A field holds a value that no board has.
     #[error("{origin}: {field} {problem}")]
     Value {
@@ -225,6 +239,24 @@ impl Board {
     pub fn find(id: &str) -> Option<&'static Self> {
         let id = today(Named::Board, id);
         Self::presets().iter().find(|board| board.id == id)
+    }
+
+    /// The built-in board with this chip.
+    ///
+    /// # Errors
+    /// When none has it, or several have.
+    pub fn with_chip(chip: &str) -> Result<&'static Self, BoardError> {
+        let chip = chip.to_owned();
+        let boards = Self::presets().iter().filter(|board| board.chip == chip);
+        match boards.collect::<Vec<_>>().as_slice() {
+            [board] => Ok(board),
+            [] => Err(BoardError::NoneWithChip { chip }),
+            several => {
+                let ids: Vec<_> = several.iter().map(|board| board.id.as_str()).collect();
+                let boards = ids.join(", ");
+                Err(BoardError::SeveralWithChip { chip, boards })
+            }
+        }
     }
 
     /// A built-in board by its id, or a board file.
@@ -411,6 +443,17 @@ mod tests {
             Some("esp32c3")
         );
         assert_eq!(Board::find("esp32-c99"), None);
+    }
+
+    #[test]
+    fn a_chip_tells_its_board_where_only_one_has_it() {
+        assert_eq!(Board::with_chip("esp32c3").unwrap().id, "esp32-c3");
+        let refused = |chip: &str| Board::with_chip(chip).unwrap_err().to_string();
+        assert_eq!(
+            refused("esp32s3"),
+            "esp32s3 is the chip of several boards: esp32-s3-n16r8, esp32-s3-n32r8v"
+        );
+        assert_eq!(refused("esp32h2"), "no built-in board has the chip esp32h2");
     }
 
     #[test]

@@ -1,24 +1,23 @@
 //! What the window's commands do.
 
+#[cfg(feature = "flash")]
+use super::board_work::AfterPlan;
 use super::candidate::Candidate;
 use super::command::Command;
 use super::dialogs::Purpose;
 use super::jobs::{Ended, JobKind};
 use super::loaded::Loaded;
 use super::opened::Way;
-use super::state::{Memory, Popup};
+use super::state::Popup;
 use super::studio::Studio;
+use super::transcript::Memory;
 use super::work;
-#[cfg(feature = "flash")]
-use super::work::AfterPlan;
 use crate::job::Job;
 use crate::recipe::Recipe;
 use crate::report::{Quality, TaskQuality};
 use eframe::egui::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
-#[cfg(feature = "flash")]
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// A person takes longer than this to cancel a file dialog: one that was never there does not.
@@ -43,6 +42,10 @@ impl Studio {
             Command::Show(popup) => self.show(popup, ctx),
             Command::Activate(candidate) => {
                 self.state.view.active = candidate;
+                #[cfg(feature = "flash")]
+                {
+                    self.state.view.is_board_asked = false;
+                }
                 self.ensure_built(candidate, ctx);
             }
             Command::Undo => self.step(Way::Undo, ctx),
@@ -78,12 +81,12 @@ impl Studio {
             #[cfg(feature = "flash")]
             Command::PlanFlash => self.flash(AfterPlan::Leave, ctx),
             #[cfg(feature = "flash")]
-            Command::AskBoard => self.ask_board(ctx),
+            Command::SeatBoard(port) => self.seat_board(port, ctx),
             #[cfg(feature = "flash")]
             Command::MeasureBoard => self.measure_board(ctx),
             Command::Ask => {
                 let text = std::mem::take(&mut self.state.view.prompt);
-                self.ask(&text, &[self.state.view.active], Memory::Kept, None);
+                self.ask(&text, &[self.state.answerer()], Memory::Kept, None);
             }
             Command::Replay => self.replay(),
             Command::Stop => self.stop_answers(),
@@ -93,13 +96,6 @@ impl Studio {
             Command::Refuse(sentence) => self.state.fail(sentence),
             Command::StopQuantizing => self.quantizer.clear(),
         }
-    }
-
-    #[cfg(feature = "flash")]
-    fn list_ports(&mut self, ctx: &Context) {
-        let list = |_: &Job<'_>| Ok(Ended::Ports(crate::link::ports()?));
-        let jobs = &mut self.state.jobs;
-        jobs.start(JobKind::ListPorts, "List ports", ctx, list);
     }
 
     fn choose(&mut self, purpose: Purpose, ctx: &Context) {
@@ -275,131 +271,5 @@ impl Studio {
                 Ok(Ended::Exported(path, bytes))
             });
         self.state.view.popup = Popup::Closed;
-    }
-
-    #[cfg(feature = "flash")]
-    fn flash(&mut self, then: AfterPlan, ctx: &Context) {
-        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
-            return;
-        };
-        let project = &self.state.project;
-        let Some(board) = crate::board::Board::find(&project.board) else {
-            self.state.fail("flashing needs a board");
-            return;
-        };
-        let firmware = project.firmware.clone();
-        let port = self.state.view.port.trim().to_owned();
-        let (title, backup) = match then {
-            AfterPlan::Write => (
-                format!("Flash {} on {port}", board.name),
-                self.backup(board, &port),
-            ),
-            AfterPlan::Leave => (format!("Look at the board on {port}"), None),
-        };
-        let order = work::FlashOrder {
-            board,
-            firmware,
-            port,
-            shown: Arc::clone(&self.state.view.flash_plan),
-            then,
-            backup: backup.clone(),
-        };
-        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
-        let view = &mut self.state.view;
-        view.flashed = None;
-        *view
-            .flash_plan
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        self.state
-            .jobs
-            .start(JobKind::Flash, title, ctx, move |job| {
-                let run = (cache, &*processor);
-                let flashed = work::flash(&loaded, &recipe, &ready, run, &order, job)?;
-                Ok(Ended::Flashed(flashed.map(Box::new), backup))
-            });
-    }
-
-    /// Where the old flash is kept, if it is.
-    #[cfg(feature = "flash")]
-    fn backup(&self, board: &crate::board::Board, port: &str) -> Option<PathBuf> {
-        if !self.state.view.is_backed_up {
-            return None;
-        }
-        let folder = crate::catalog::Cache::if_any().ok()??.boards();
-        let name: String = port
-            .chars()
-            .map(|letter| {
-                if letter.is_ascii_alphanumeric() {
-                    letter
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        Some(folder.join(format!("{}{name}-backup.bin", board.chip)))
-    }
-
-    /// Lets the board on the chosen port answer, beside the active candidate.
-    #[cfg(feature = "flash")]
-    fn ask_board(&mut self, ctx: &Context) {
-        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
-            return;
-        };
-        let board = self.asked_board();
-        let title = format!("The board on {} answers", board.port);
-        let prompt = self.state.view.board_prompt.trim().to_owned();
-        let sampling = self.state.project.sampling.sampling();
-        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
-        self.state.view.board_turn = None;
-        self.state
-            .jobs
-            .start(JobKind::AskBoard, title, ctx, move |job| {
-                let run = (cache, &*processor);
-                let asked = (&board, prompt.as_str(), sampling);
-                let turn = work::ask_board(&loaded, &recipe, &ready, run, asked, job)?;
-                Ok(Ended::BoardAnswered(Box::new(turn)))
-            });
-    }
-
-    /// The board on the chosen port, and the boards that it may be one of.
-    #[cfg(feature = "flash")]
-    fn asked_board(&self) -> work::AskedBoard {
-        let chosen = &self.state.project.board;
-        let mut boards = self.state.derived.boards.to_vec();
-        boards.sort_by_key(|board| board.id != *chosen);
-        work::AskedBoard {
-            port: self.state.view.port.trim().to_owned(),
-            boards,
-        }
-    }
-
-    /// Lets the board on the chosen port measure itself.
-    #[cfg(feature = "flash")]
-    fn measure_board(&mut self, ctx: &Context) {
-        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
-            return;
-        };
-        let board = self.asked_board();
-        let title = format!("The board on {} measures itself", board.port);
-        let typed = self.state.view.board_prompt.trim();
-        let prompt = if typed.is_empty() {
-            crate::link::BoardQuestion::self_test().prompt.to_owned()
-        } else {
-            typed.to_owned()
-        };
-        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
-        let reports = self.reports.clone();
-        self.state.view.board_report = None;
-        self.state
-            .jobs
-            .start(JobKind::AskBoard, title, ctx, move |job| {
-                let run = (cache, &*processor);
-                let asked = (&board, prompt.as_str());
-                let model = (&*loaded, &recipe);
-                let report =
-                    work::measure_board(model, &ready, run, asked, reports.as_deref(), job)?;
-                Ok(Ended::BoardMeasured(Box::new(report)))
-            });
     }
 }

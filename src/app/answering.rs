@@ -1,26 +1,24 @@
 //! Conversations in the window: who is asked, the answer that is generated, what becomes of it.
 
+use super::answerer::Answerer;
 use super::candidate::Candidate;
 use super::jobs::{Ended, JobKind};
+use super::pieces::Pieces;
 use super::running::lock;
-use super::state::{Ask, Facts, Memory, Speaker, Utterance};
 use super::studio::{Answering, Studio};
+use super::transcript::{Ask, Facts, Memory, Speaker, Utterance};
 use crate::job::Job;
-use crate::packed::intent::SpokenText;
 use crate::packed::{Answer, ChatError, Conversation, LiveModel, Question};
 use crate::workers::Processor;
 use eframe::egui::Context;
 use engine::sampler::Sampling;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Longest conversation in tokens.
 const CONTEXT: usize = 2048;
 /// Longest answer in tokens.
 const MAX_TOKENS: usize = 256;
-/// How often a streamed answer may ask for a new frame.
-const STREAM_INTERVAL: Duration = Duration::from_millis(30);
 
 /// All that an answer is generated from.
 struct Turn {
@@ -29,10 +27,7 @@ struct Turn {
     system: Option<String>,
     text: String,
     sampling: Sampling,
-    /// The answer so far.
-    heard: Arc<Mutex<String>>,
-    /// Where its pieces are spoken.
-    aloud: Option<SyncSender<String>>,
+    pieces: Pieces,
 }
 
 impl Studio {
@@ -43,7 +38,7 @@ impl Studio {
     pub(super) fn ask(
         &mut self,
         text: &str,
-        candidates: &[Candidate],
+        answerers: &[Answerer],
         memory: Memory,
         aloud: Option<SyncSender<String>>,
     ) {
@@ -51,21 +46,18 @@ impl Studio {
         if text.is_empty() || self.state.loaded().is_none() {
             return;
         }
-        self.state.view.transcript.push(Utterance {
-            speaker: Speaker::Person,
-            text: text.to_owned(),
-            facts: None,
-        });
-        let ask = |candidate: &Candidate| Ask {
-            candidate: *candidate,
+        let said = Utterance::new(Speaker::Person, text);
+        self.state.view.transcript.push(said);
+        let ask = |answerer: &Answerer| Ask {
+            answerer: *answerer,
             text: text.to_owned(),
             memory,
             aloud: aloud.clone(),
         };
-        self.state.view.asks.extend(candidates.iter().map(ask));
+        self.state.view.asks.extend(answerers.iter().map(ask));
     }
 
-    /// Says the last utterance to both candidates, each from an empty memory.
+    /// Says the last utterance to both candidates, each from an empty memory, and to the board where that answers.
     pub(super) fn replay(&mut self) {
         let Some(text) = self.state.last_said().map(str::to_owned) else {
             return;
@@ -74,12 +66,14 @@ impl Studio {
         let aloud = self.talk.as_ref().map(|talk| talk.say(&text));
         #[cfg(not(feature = "voice"))]
         let aloud = None;
-        self.ask(&text, &Candidate::ALL, Memory::Fresh, aloud);
+        let answerers = self.state.answerers();
+        self.ask(&text, &answerers, Memory::Fresh, aloud);
     }
 
     /// Stops the answer, and forgets utterances that wait.
     pub(super) fn stop_answers(&mut self) {
         self.state.view.asks.clear();
+        self.stop_board();
         if let Some(answer) = self.state.jobs.get(JobKind::Answer) {
             answer.cancel();
         }
@@ -89,9 +83,18 @@ impl Studio {
         }
     }
 
+    /// Ends the board's answer: the board looks after each token, and its port is in use until it has.
+    fn stop_board(&self) {
+        #[cfg(feature = "flash")]
+        if let Some(answer) = self.state.jobs.get(JobKind::BoardAnswer) {
+            answer.cancel();
+        }
+    }
+
     /// Forgets what was said.
     pub(super) fn new_conversation(&mut self) {
         self.state.view.asks.clear();
+        self.stop_board();
         // What it remembers goes with it.
         self.state.jobs.forget(JobKind::Answer);
         self.state.view.transcript.clear();
@@ -101,20 +104,29 @@ impl Studio {
         }
     }
 
-    /// Starts the answer to the utterance that waits longest, once its candidate is ready.
+    /// Starts the answer to the utterance that waits longest, once whoever was asked is ready.
     pub(super) fn answer_next(&mut self, ctx: &Context) {
-        if !self.state.jobs.may_start(JobKind::Answer) {
-            return;
-        }
-        let Some(Ask {
-            candidate,
-            text,
-            memory,
-            aloud,
-        }) = self.state.view.asks.front().cloned()
-        else {
+        let Some(ask) = self.state.view.asks.front().cloned() else {
             return;
         };
+        let (kind, candidate) = match ask.answerer {
+            Answerer::Candidate(candidate) => (JobKind::Answer, Some(candidate)),
+            #[cfg(feature = "flash")]
+            Answerer::Board => (JobKind::BoardAnswer, None),
+        };
+        if !self.state.jobs.may_start(kind) {
+            return;
+        }
+        match candidate {
+            Some(candidate) => self.answer_by(candidate, ask, ctx),
+            None => {
+                #[cfg(feature = "flash")]
+                self.answer_by_board(ask, ctx);
+            }
+        }
+    }
+
+    fn answer_by(&mut self, candidate: Candidate, ask: Ask, ctx: &Context) {
         let bench = self.state.derived.bench_mut(candidate);
         let Some(live) = bench.live.clone() else {
             self.ensure_built(candidate, ctx);
@@ -125,35 +137,42 @@ impl Studio {
             .take()
             .unwrap_or_else(|| Conversation::new(&*live, CONTEXT))
             .at_cache(&*live, self.state.project.cache);
-        match memory {
+        match ask.memory {
             Memory::Kept => {}
             Memory::Fresh => conversation.reset(),
         }
-        self.state.view.asks.pop_front();
-        self.state.view.transcript.push(Utterance {
-            speaker: Speaker::Model(candidate),
-            text: String::new(),
-            facts: None,
-        });
-        let heard = Arc::new(Mutex::new(String::new()));
         let turn = Turn {
             conversation,
-            system: self.system(&live, aloud.as_ref()),
+            system: self.system(&live, ask.aloud.as_ref()),
             live,
-            text,
+            text: ask.text,
             sampling: self.state.project.sampling.sampling(),
-            heard: Arc::clone(&heard),
-            aloud,
+            pieces: self.begin_answer(ask.answerer, ask.aloud, ctx),
         };
-        let (processor, window) = (Arc::clone(&self.processor), ctx.clone());
+        let processor = Arc::clone(&self.processor);
         let title = format!("Answer {}", candidate.name());
         self.state
             .jobs
             .start(JobKind::Answer, title, ctx, move |job| {
-                let (conversation, answer) = turn.answer(&processor, &window, job);
+                let (conversation, answer) = turn.answer(&processor, job);
                 Ok(Ended::Answered(candidate, Box::new(conversation), answer))
             });
-        self.answering = Some(Answering { candidate, heard });
+    }
+
+    /// The utterance that waited longest waits no more: its answer stands in the transcript while it comes.
+    pub(super) fn begin_answer(
+        &mut self,
+        answerer: Answerer,
+        aloud: Option<SyncSender<String>>,
+        ctx: &Context,
+    ) -> Pieces {
+        self.state.view.asks.pop_front();
+        let answer = Utterance::new(Speaker::Model(answerer), "");
+        self.state.view.transcript.push(answer);
+        let heard = Arc::new(Mutex::new(String::new()));
+        let pieces = Pieces::new(Arc::clone(&heard), aloud, ctx);
+        self.answering = Some(Answering { answerer, heard });
+        pieces
     }
 
     /// The system text of the project, or else one that keeps an answer short that is spoken.
@@ -175,7 +194,7 @@ impl Studio {
 
     /// Shows what an answer has said so far.
     pub(super) fn follow_answer(&mut self) {
-        if !self.state.jobs.is_running(JobKind::Answer) {
+        if !self.state.is_answering() {
             self.answering = None;
         }
         let (Some(answering), Some(utterance)) =
@@ -184,7 +203,7 @@ impl Studio {
             return;
         };
         let heard = lock(&answering.heard);
-        if utterance.speaker == Speaker::Model(answering.candidate) && utterance.text != *heard {
+        if utterance.speaker == Speaker::Model(answering.answerer) && utterance.text != *heard {
             utterance.text.clone_from(&heard);
         }
     }
@@ -206,7 +225,8 @@ impl Studio {
         };
         self.state.derived.bench_mut(candidate).conversation = Some(conversation);
         let said = self.state.view.transcript.last_mut();
-        let utterance = said.filter(|u| u.speaker == Speaker::Model(candidate));
+        let speaker = Speaker::Model(Answerer::Candidate(candidate));
+        let utterance = said.filter(|u| u.speaker == speaker);
         match (answer, utterance) {
             (Ok(answer), Some(utterance)) => {
                 utterance.facts = Some(Facts {
@@ -234,7 +254,6 @@ impl Turn {
     fn answer(
         mut self,
         processor: &Processor,
-        window: &Context,
         job: &Job<'_>,
     ) -> (Conversation, Result<Answer, ChatError>) {
         let question = Question {
@@ -244,19 +263,6 @@ impl Turn {
             sampling: self.sampling,
             stop: &[],
         };
-        // The voice takes all answers to a question as one, so each loses its intent line here.
-        let mut spoken = SpokenText::new();
-        let mut on_text = |part: &str| {
-            lock(&self.heard).push_str(part);
-            window.request_repaint_after(STREAM_INTERVAL);
-            let part = spoken.push(part);
-            // Gone when nobody listens any more.
-            part.is_empty()
-                || self
-                    .aloud
-                    .as_ref()
-                    .is_none_or(|aloud| aloud.send(part).is_ok())
-        };
         let host = processor.host();
         let answer = self
             .conversation
@@ -264,16 +270,13 @@ impl Turn {
             .and_then(|mut generation| {
                 for piece in &mut generation {
                     let text = piece?.text;
-                    if !text.is_empty() && !on_text(&text) {
+                    if !text.is_empty() && self.pieces.push(&text).is_break() {
                         break;
                     }
                 }
                 Ok(generation.finish())
             });
-        if let Some(aloud) = &self.aloud {
-            // Ends the last sentence: the other candidate's answer may follow. Nobody may listen.
-            drop(aloud.send(spoken.finish() + "\n"));
-        }
+        self.pieces.finish();
         (self.conversation, answer)
     }
 }

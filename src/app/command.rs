@@ -68,15 +68,15 @@ pub enum Command {
     /// Says what runs on the board, and what writing the active candidate to it would change.
     #[cfg(feature = "flash")]
     PlanFlash,
-    /// Says what is typed beside it to the board.
+    /// Lets the board on this port answer what is asked.
     #[cfg(feature = "flash")]
-    AskBoard,
+    SeatBoard(String),
     /// Lets the board measure itself.
     #[cfg(feature = "flash")]
     MeasureBoard,
-    /// Says what is typed to the active candidate.
+    /// Says what is typed to who answers: the active candidate, or the board.
     Ask,
-    /// Says the last utterance to A and then to B, each from an empty memory.
+    /// Says the last utterance to A, then to B, each from an empty memory, and to the board where that answers.
     Replay,
     /// Stops the answer, and forgets utterances that wait.
     Stop,
@@ -107,7 +107,7 @@ impl Command {
             Self::ListPorts
             | Self::Flash
             | Self::PlanFlash
-            | Self::AskBoard
+            | Self::SeatBoard(_)
             | Self::MeasureBoard => None,
             #[cfg(feature = "voice")]
             Self::Talk => None,

@@ -9,13 +9,17 @@ use super::forms::{Checked, Rewritten};
 use super::measured::{Evaluated, Tasked};
 use super::opened::Opened;
 use super::running::{Failure, Outcome, Running};
+#[cfg(feature = "flash")]
+use super::transcript::BoardFacts;
 use super::tuning::{Calibrated, TuneOutcome};
 #[cfg(feature = "voice")]
 use super::voices::Voices;
 use super::work::{BuiltModel, Quick};
+#[cfg(feature = "flash")]
+use crate::board::Board;
 use crate::job::Job;
 #[cfg(feature = "flash")]
-use crate::link::{BoardTurn, Deployed, Port};
+use crate::link::{Deployed, Port};
 #[cfg(feature = "flash")]
 use crate::measured::BoardReport;
 use crate::packed::{Answer, ChatError, Conversation};
@@ -62,9 +66,12 @@ pub enum JobKind {
     /// Writes a board.
     #[cfg(feature = "flash")]
     Flash,
+    /// Lets a board measure itself.
+    #[cfg(feature = "flash")]
+    MeasureBoard,
     /// Lets a board answer.
     #[cfg(feature = "flash")]
-    AskBoard,
+    BoardAnswer,
     /// Lists serial ports.
     #[cfg(feature = "flash")]
     ListPorts,
@@ -95,10 +102,23 @@ impl JobKind {
             Self::Check => &[Self::Check],
             Self::Sweep => &[Self::Sweep],
             Self::Reproduce => &[Self::Reproduce],
+            #[cfg(not(feature = "flash"))]
             Self::Answer => &[Self::Answer],
+            // One answers after the other.
             #[cfg(feature = "flash")]
-            // Both want its port.
-            Self::Flash | Self::AskBoard => &[Self::Flash, Self::AskBoard],
+            Self::Answer => &[Self::Answer, Self::BoardAnswer],
+            // All three want its port.
+            #[cfg(feature = "flash")]
+            Self::Flash | Self::MeasureBoard => {
+                &[Self::Flash, Self::MeasureBoard, Self::BoardAnswer]
+            }
+            #[cfg(feature = "flash")]
+            Self::BoardAnswer => &[
+                Self::Flash,
+                Self::MeasureBoard,
+                Self::BoardAnswer,
+                Self::Answer,
+            ],
             #[cfg(feature = "voice")]
             Self::Voices => &[Self::Voices],
             #[cfg(feature = "flash")]
@@ -123,7 +143,7 @@ impl JobKind {
             | Self::Reproduce
             | Self::Answer => true,
             #[cfg(feature = "flash")]
-            Self::Flash | Self::AskBoard | Self::ListPorts => false,
+            Self::Flash | Self::MeasureBoard | Self::BoardAnswer | Self::ListPorts => false,
             #[cfg(feature = "voice")]
             Self::Voices => false,
             Self::Open | Self::Fetch | Self::Export | Self::Save | Self::Dialog => false,
@@ -139,7 +159,7 @@ impl JobKind {
             #[cfg(feature = "flash")]
             Self::Flash => true,
             #[cfg(feature = "flash")]
-            Self::AskBoard | Self::ListPorts => false,
+            Self::MeasureBoard | Self::BoardAnswer | Self::ListPorts => false,
             #[cfg(feature = "voice")]
             Self::Voices => false,
             Self::Open
@@ -180,7 +200,7 @@ impl JobKind {
             | Self::Reproduce
             | Self::Answer => true,
             #[cfg(feature = "flash")]
-            Self::Flash | Self::AskBoard => true,
+            Self::Flash | Self::MeasureBoard | Self::BoardAnswer => true,
             #[cfg(feature = "voice")]
             Self::Voices => true,
             #[cfg(feature = "flash")]
@@ -223,12 +243,12 @@ pub enum Ended {
     Swept(Swept),
     /// The path of a packed file that was made again, and what came of it.
     Reproduced(String, Reproduced),
-    /// A board that was written.
+    /// A board that was looked at, or written; and where its old flash is kept.
     #[cfg(feature = "flash")]
-    Flashed(Option<Box<Deployed>>, Option<PathBuf>),
+    Flashed(&'static Board, Option<Box<Deployed>>, Option<PathBuf>),
     /// What a board answered.
     #[cfg(feature = "flash")]
-    BoardAnswered(Box<BoardTurn>),
+    BoardAnswered(Box<BoardFacts>),
     /// A board has measured itself.
     #[cfg(feature = "flash")]
     BoardMeasured(Box<BoardReport>),
@@ -339,9 +359,11 @@ mod tests {
             #[cfg(feature = "flash")]
             JobKind::Dialog => JobKind::Flash,
             #[cfg(feature = "flash")]
-            JobKind::Flash => JobKind::AskBoard,
+            JobKind::Flash => JobKind::MeasureBoard,
             #[cfg(feature = "flash")]
-            JobKind::AskBoard => JobKind::ListPorts,
+            JobKind::MeasureBoard => JobKind::BoardAnswer,
+            #[cfg(feature = "flash")]
+            JobKind::BoardAnswer => JobKind::ListPorts,
             #[cfg(all(feature = "flash", feature = "voice"))]
             JobKind::ListPorts => JobKind::Voices,
             #[cfg(all(feature = "flash", not(feature = "voice")))]
@@ -429,7 +451,21 @@ mod tests {
         check(JobKind::Calibrate, &[JobKind::Calibrate, JobKind::Tune]);
         let by_tune = [JobKind::Calibrate, JobKind::Tune, JobKind::Quick];
         check(JobKind::Tune, &by_tune);
+        #[cfg(not(feature = "flash"))]
         check(JobKind::Answer, &[JobKind::Answer, JobKind::Quick]);
+        #[cfg(feature = "flash")]
+        {
+            let by_answer = [JobKind::Answer, JobKind::BoardAnswer, JobKind::Quick];
+            check(JobKind::Answer, &by_answer);
+            // One port, one job.
+            let port = [JobKind::Flash, JobKind::MeasureBoard, JobKind::BoardAnswer];
+            check(JobKind::Flash, &port);
+            check(JobKind::MeasureBoard, &port);
+            check(
+                JobKind::BoardAnswer,
+                &[&port[..], &[JobKind::Answer]].concat(),
+            );
+        }
     }
 
     #[test]
@@ -447,7 +483,12 @@ mod tests {
             JobKind::Save,
         ];
         #[cfg(feature = "flash")]
-        kept.extend([JobKind::Flash, JobKind::AskBoard, JobKind::ListPorts]);
+        kept.extend([
+            JobKind::Flash,
+            JobKind::MeasureBoard,
+            JobKind::BoardAnswer,
+            JobKind::ListPorts,
+        ]);
         #[cfg(feature = "voice")]
         kept.push(JobKind::Voices);
         kept.push(JobKind::Dialog);

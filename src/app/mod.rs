@@ -4,9 +4,14 @@
 //! acts on them: [`Loaded`], what was measured, [`Bench`], the table, requests, forms, [`Jobs`].
 
 mod actions;
+mod answerer;
 mod answering;
 mod autosaver;
 mod bench;
+#[cfg(feature = "flash")]
+mod board_actions;
+#[cfg(feature = "flash")]
+mod board_work;
 mod candidate;
 mod checking;
 mod command;
@@ -28,6 +33,7 @@ mod opening;
 mod outcomes;
 mod panels;
 mod path_field;
+mod pieces;
 mod preview;
 mod quantizer;
 mod request;
@@ -43,12 +49,14 @@ mod table;
 #[cfg(feature = "voice")]
 mod talk;
 mod theme;
+mod transcript;
 mod tuning;
 mod units;
 #[cfg(feature = "voice")]
 mod voices;
 mod work;
 
+pub use answerer::Answerer;
 pub use bench::Bench;
 pub use candidate::Candidate;
 pub use command::{Command, LeftBehind, NumberedRules, Unsaved};
@@ -65,11 +73,12 @@ pub use path_field::PathField;
 pub use preview::{Knowledge, Measure, Predicted, Preview, better_text, setting_text};
 pub use running::{Failure, Outcome, Report, Running};
 pub use saved::Saved;
-pub use state::{
-    Ask, Facts, Listed, Memory, Notice, Popup, Replacing, Severity, Speaker, State, Utterance, View,
-};
+pub use state::{Listed, Notice, Popup, Replacing, Severity, State, View};
 pub use studio::{KeepUnsaved, Start, Studio, WindowError};
 pub use table::{Group, Kind, Matrix, Row};
+#[cfg(feature = "flash")]
+pub use transcript::BoardFacts;
+pub use transcript::{Ask, Facts, Memory, Speaker, Utterance};
 pub use tuning::{Calibrated, TuneOutcome};
 pub use work::{BuiltModel, Quick};
 

@@ -1,6 +1,7 @@
 //! Opening in the window: what becomes of a model, a project or a recipe that is there, what is asked first,
 //! and the history, which leads from one model to another.
 
+use super::answerer::Answerer;
 use super::candidate::Candidate;
 use super::command::NumberedRules;
 use super::derived::Derived;
@@ -10,8 +11,9 @@ use super::loaded::Loaded;
 use super::opened::{self, Leaving, MissingModel, Opened, OpenedProject, Origin, Way};
 use super::running::Failure;
 use super::saved::Saved;
-use super::state::{Memory, Popup, State};
+use super::state::{Popup, State};
 use super::studio::Studio;
+use super::transcript::Memory;
 use crate::job::Job;
 use crate::project::Project;
 use crate::project::autosave::Left;
@@ -154,6 +156,11 @@ impl Studio {
             None => self.change_project(*project),
             Some(loaded) => self.install(loaded, *project, ctx),
         }
+        #[cfg(feature = "flash")]
+        {
+            // The board of a project was chosen when it was saved.
+            self.state.view.is_board_chosen = true;
+        }
         self.state.saved = origin.saved;
         // An undo would bring the project of before under the name of this one.
         self.undoer = Undoer::default();
@@ -261,7 +268,8 @@ impl Studio {
         self.ensure_built(self.state.view.active, ctx);
         self.find_calibration(ctx);
         if let Some(question) = self.first_question.take() {
-            self.ask(&question, &Candidate::ALL, Memory::Fresh, None);
+            let both = Candidate::ALL.map(Answerer::Candidate);
+            self.ask(&question, &both, Memory::Fresh, None);
         }
     }
 

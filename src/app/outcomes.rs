@@ -1,5 +1,6 @@
 //! What ended since the last frame: results go into the state, failures become notices.
 
+use super::answerer::Answerer;
 use super::bench::Noted;
 use super::candidate::Candidate;
 use super::command::Command;
@@ -9,8 +10,6 @@ use super::running::Outcome;
 use super::studio::Studio;
 use super::units;
 use super::work::BuiltModel;
-#[cfg(feature = "flash")]
-use crate::link::Deployed;
 use eframe::egui::Context;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -82,12 +81,11 @@ impl Studio {
             Ended::Swept(swept) => self.on_swept(swept),
             Ended::Reproduced(name, made) => view.verify.reproduced = Some((name, made)),
             #[cfg(feature = "flash")]
-            Ended::Flashed(Some(flashed), backup) => self.on_flashed(*flashed, backup),
-            // What was asked for is shown already.
+            Ended::Flashed(board, flashed, backup) => {
+                self.on_flashed(board, flashed.map(|flashed| *flashed), backup);
+            }
             #[cfg(feature = "flash")]
-            Ended::Flashed(None, _) => {}
-            #[cfg(feature = "flash")]
-            Ended::BoardAnswered(turn) => view.board_turn = Some(*turn),
+            Ended::BoardAnswered(facts) => self.on_board_answer(facts),
             #[cfg(feature = "flash")]
             Ended::BoardMeasured(report) => {
                 derived.take_report((*report).clone());
@@ -116,7 +114,11 @@ impl Studio {
         if let JobKind::Build(candidate) = kind {
             // Nobody will answer these.
             let asks = &mut self.state.view.asks;
-            asks.retain(|ask| ask.candidate != candidate);
+            asks.retain(|ask| ask.answerer != Answerer::Candidate(candidate));
+        }
+        #[cfg(feature = "flash")]
+        if kind == JobKind::BoardAnswer {
+            self.on_no_board_answer();
         }
         #[cfg(feature = "voice")]
         if kind == JobKind::Voices {
@@ -129,30 +131,6 @@ impl Studio {
         self.state.derived.install(candidate, built);
         // The recipe may have moved on meanwhile.
         self.requantize(candidate);
-    }
-
-    #[cfg(feature = "flash")]
-    fn on_flashed(&mut self, deployed: Deployed, backup: Option<PathBuf>) {
-        if let Some(path) = backup {
-            let text = format!("The old flash is kept in {}", path.display());
-            self.state.inform(text);
-        }
-        let (chip, verified) = (
-            &deployed.flashed.chip,
-            units::bytes(deployed.flashed.verified_bytes),
-        );
-        let written = format!("{chip}: {verified} written and verified");
-        match (&deployed.proof, &deployed.unproven) {
-            (Some(proof), _) => self.state.inform(format!(
-                "Flashed {written}; the board answers as here, logits {}",
-                proof.self_test
-            )),
-            (None, why) => {
-                let why = why.as_deref().unwrap_or("nobody asked whether it runs");
-                self.state.fail(format!("{written}; but {why}"));
-            }
-        }
-        self.state.view.flashed = Some(deployed);
     }
 
     fn on_path(&mut self, purpose: Purpose, path: PathBuf, ctx: &Context) {

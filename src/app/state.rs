@@ -1,9 +1,10 @@
 //! What the window knows: the project, what follows from it, running work, and what is looked at.
 
+use super::answerer::Answerer;
 use super::candidate::Candidate;
 use super::derived::Derived;
 use super::forms::{RewriteForm, TuneForm, Verify};
-use super::jobs::Jobs;
+use super::jobs::{JobKind, Jobs};
 use super::loaded::Loaded;
 #[cfg(feature = "flash")]
 use super::measured::ShownPlan;
@@ -11,9 +12,10 @@ use super::measured::TurnTokens;
 use super::opened::{Leaving, MissingModel};
 use super::path_field::PathField;
 use super::saved::Saved;
+use super::transcript::{Ask, Speaker, Utterance};
 use crate::catalog::{Cache, Catalog, Entry, Kind};
 #[cfg(feature = "flash")]
-use crate::link::{BoardTurn, Deployed, Port};
+use crate::link::{Deployed, Port};
 #[cfg(feature = "flash")]
 use crate::measured::BoardReport;
 use crate::project::Project;
@@ -22,7 +24,6 @@ use crate::recipe::Recipe;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 /// Everything that panels show and edit.
 #[derive(Debug)]
@@ -37,74 +38,6 @@ pub struct State {
     pub jobs: Jobs,
     /// What is looked at; neither saved nor undone.
     pub view: View,
-}
-
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
-    /// The person.
-    Person,
-    /// A candidate.
-    Model(Candidate),
-}
-
-/// How an answer came about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// Tokens computed before the first of the answer, but those that a board reads from flash.
-    pub prompt_tokens: usize,
-    /// Tokens before the spoken reply.
-    pub unspoken_tokens: usize,
-    /// Tokens of the answer.
-    pub tokens: usize,
-    /// Answer tokens per second after the first.
-    pub tokens_per_second: f64,
-    /// Seconds until the first token.
-    pub first_token_seconds: f64,
-    /// Hash of the logits of every step.
-    pub logits_hash: u64,
-}
-
-impl Facts {
-    /// The hash as it is shown and copied.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        format!("{:016x}", self.logits_hash)
-    }
-}
-
-/// One turn of the transcript, typed or spoken.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Utterance {
-    /// Who said it.
-    pub speaker: Speaker,
-    /// What was said, as far as it was.
-    pub text: String,
-    /// For answers that are complete.
-    pub facts: Option<Facts>,
-}
-
-/// What an answer may remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Memory {
-    /// The candidate's conversation so far.
-    Kept,
-    /// Nothing, so that both candidates start alike.
-    Fresh,
-}
-
-/// An utterance that waits for its answer.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// Who shall answer.
-    pub candidate: Candidate,
-    /// What was said.
-    pub text: String,
-    /// What the answer may remember.
-    pub memory: Memory,
-    /// Where the pieces of the answer go, if they are to be spoken; full of a few seconds' text, the
-    /// answer waits.
-    pub aloud: Option<SyncSender<String>>,
 }
 
 /// How a spoken conversation stands.
@@ -273,12 +206,12 @@ pub struct View {
     /// Whether the old flash is kept in a file first.
     #[cfg(feature = "flash")]
     pub is_backed_up: bool,
-    /// What is typed for the board.
+    /// Whether the project's board was chosen by hand: else it is the one whose chip answers.
     #[cfg(feature = "flash")]
-    pub board_prompt: String,
-    /// What it answered last.
+    pub is_board_chosen: bool,
+    /// Whether the board on the port answers what is asked, and not the active candidate.
     #[cfg(feature = "flash")]
-    pub board_turn: Option<BoardTurn>,
+    pub is_board_asked: bool,
     /// What the board has measured of itself.
     #[cfg(feature = "flash")]
     pub board_report: Option<BoardReport>,
@@ -350,9 +283,9 @@ impl State {
                 #[cfg(feature = "flash")]
                 is_backed_up: false,
                 #[cfg(feature = "flash")]
-                board_prompt: String::new(),
+                is_board_chosen: false,
                 #[cfg(feature = "flash")]
-                board_turn: None,
+                is_board_asked: false,
                 #[cfg(feature = "flash")]
                 board_report: None,
                 listed: listed(),
@@ -380,6 +313,26 @@ impl State {
         self.derived.loaded.as_ref()
     }
 
+    /// Who answers what is asked.
+    #[must_use]
+    pub const fn answerer(&self) -> Answerer {
+        #[cfg(feature = "flash")]
+        if self.view.is_board_asked {
+            return Answerer::Board;
+        }
+        Answerer::Candidate(self.view.active)
+    }
+
+    /// Who answers a question that goes to all.
+    #[must_use]
+    pub fn answerers(&self) -> Vec<Answerer> {
+        let mut all: Vec<Answerer> = Candidate::ALL.map(Answerer::Candidate).into();
+        if !matches!(self.answerer(), Answerer::Candidate(_)) {
+            all.push(self.answerer());
+        }
+        all
+    }
+
     /// The last thing that the person said.
     #[must_use]
     pub fn last_said(&self) -> Option<&str> {
@@ -405,6 +358,16 @@ impl State {
             prompt: u32::try_from(facts.prompt_tokens).unwrap_or(u32::MAX),
             unspoken: u32::try_from(facts.unspoken_tokens).unwrap_or(u32::MAX),
         })
+    }
+
+    /// Whether somebody answers.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        #[cfg(feature = "flash")]
+        if self.jobs.is_running(JobKind::BoardAnswer) {
+            return true;
+        }
+        self.jobs.is_running(JobKind::Answer)
     }
 
     /// Whether nothing runs and nothing waits to be run.

@@ -1,6 +1,7 @@
 //! The frame: it polls running work, draws the panels, runs the commands that they push, derives what
 //! follows from the project, and records undo steps.
 
+use super::answerer::Answerer;
 use super::autosaver::Autosaver;
 use super::bench::Refreshed;
 use super::candidate::Candidate;
@@ -147,7 +148,7 @@ pub(super) enum Closing {
 #[derive(Debug)]
 pub(super) struct Answering {
     /// Who answers.
-    pub(super) candidate: Candidate,
+    pub(super) answerer: Answerer,
     /// The text so far.
     pub(super) heard: Arc<Mutex<String>>,
 }

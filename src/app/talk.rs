@@ -4,8 +4,9 @@
 //! its memory. The pieces of the answer go back to the voice, which speaks them while they come.
 
 use super::jobs::{Ended, JobKind};
-use super::state::{Memory, Talking};
+use super::state::Talking;
 use super::studio::Studio;
+use super::transcript::Memory;
 use super::voices::{Heard, Talk, ThroughWindow, Voices, load_voices};
 use crate::job::Job;
 use crate::voice::audio::LiveAudio;
@@ -93,8 +94,8 @@ impl Studio {
         }
         let heard: Vec<Heard> = talk.heard.try_iter().collect();
         for Heard { text, pieces } in heard {
-            let active = self.state.view.active;
-            self.ask(&text, &[active], Memory::Kept, Some(pieces));
+            let answerer = self.state.answerer();
+            self.ask(&text, &[answerer], Memory::Kept, Some(pieces));
         }
         notices
             .into_iter()

@@ -1,5 +1,6 @@
 //! All colours and sizes of the window.
 
+use super::answerer::Answerer;
 use super::candidate::Candidate;
 use super::table::Group;
 use eframe::egui::{
@@ -18,6 +19,8 @@ pub(super) const GOOD: Color32 = Color32::from_rgb(112, 193, 143);
 pub(super) const BAD: Color32 = Color32::from_rgb(232, 122, 118);
 pub(super) const ACCENT: Color32 = Color32::from_rgb(88, 166, 232);
 const AMBER: Color32 = Color32::from_rgb(230, 172, 92);
+#[cfg(feature = "flash")]
+const VIOLET: Color32 = Color32::from_rgb(187, 154, 232);
 
 /// Row height of tables.
 pub(super) const ROW: f32 = 24.0;
@@ -39,6 +42,15 @@ pub(super) const fn candidate(candidate: Candidate) -> Color32 {
     match candidate {
         Candidate::A => ACCENT,
         Candidate::B => AMBER,
+    }
+}
+
+/// The colour of who answers.
+pub(super) const fn answerer(answerer: Answerer) -> Color32 {
+    match answerer {
+        Answerer::Candidate(of) => candidate(of),
+        #[cfg(feature = "flash")]
+        Answerer::Board => VIOLET,
     }
 }
 

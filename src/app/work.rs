@@ -2,8 +2,6 @@
 
 use super::candidate::Candidate;
 use super::loaded::Loaded;
-#[cfg(feature = "flash")]
-use super::measured::ShownPlan;
 use super::measured::{Evaluated, QuickKl, Tasked};
 use super::running::Failure;
 #[cfg(feature = "flash")]
@@ -13,8 +11,6 @@ use crate::compress::{CompressedModel, CompressedTensor, compress_calibrated};
 use crate::estimate::Estimate;
 use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, window_tokens, windows};
 use crate::job::Job;
-#[cfg(feature = "flash")]
-use crate::measured::{BoardReport, Reports};
 use crate::packed::export::{Values, to_gguf};
 use crate::packed::{Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
 use crate::recipe::Recipe;
@@ -305,155 +301,8 @@ pub(super) fn report(
     Ok((path, page.len() as u64))
 }
 
-/// Whether a board is written once the plan is known.
+/// The bytes of an ELF file of the person's own.
 #[cfg(feature = "flash")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AfterPlan {
-    Write,
-    Leave,
-}
-
-/// What a board is written with.
-#[cfg(feature = "flash")]
-#[derive(Debug, Clone)]
-pub(super) struct FlashOrder {
-    pub(super) board: &'static Board,
-    /// An ELF file instead of the firmware that comes along.
-    pub(super) firmware: Option<PathBuf>,
-    /// A serial port, or one of an emulated board.
-    pub(super) port: String,
-    /// Where the plan goes as soon as it is known.
-    pub(super) shown: ShownPlan,
-    pub(super) then: AfterPlan,
-    /// Where the old flash is kept first.
-    pub(super) backup: Option<PathBuf>,
-}
-
-#[cfg(feature = "flash")]
-fn read_firmware(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_firmware(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read firmware {}: {error}", path.display()))
 }
-
-/// Packs a recipe's model, writes it to a board with its firmware, and hears whether the board runs it.
-#[cfg(feature = "flash")]
-pub(super) fn flash(
-    loaded: &Loaded,
-    recipe: &Recipe,
-    ready: &Ready,
-    run: (CachePrecision, &Processor),
-    plan: &FlashOrder,
-    job: &Job<'_>,
-) -> Result<Option<crate::link::Deployed>, Failure> {
-    use crate::link::{Device, FlashOptions, FlashPlan, Greeting, Image, deploy, prebuilt};
-    use std::borrow::Cow;
-    use std::ops::ControlFlow;
-    use std::sync::PoisonError;
-    let firmware = match (&plan.firmware, prebuilt(plan.board)) {
-        (Some(path), _) => Cow::Owned(read_firmware(path)?),
-        (None, Some(firmware)) => Cow::Borrowed(firmware),
-        (None, None) => {
-            let name = &plan.board.name;
-            return Err(format!("there is no firmware for {name} yet: name an ELF file").into());
-        }
-    };
-    let packed = pack(loaded, recipe, ready, run, job)?;
-    let image = Image::new(plan.board, &firmware, packed.bytes())?;
-    let folder = crate::catalog::Cache::if_any()?.map(|cache| cache.boards());
-    let bytes = usize::try_from(image.flash_bytes).unwrap_or(usize::MAX);
-    let device = Device::open(&plan.port, folder.as_deref(), bytes)?;
-    let mut show = |before: Option<&Greeting>, planned: &FlashPlan| {
-        let mut shown = plan.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = Some((before.cloned(), planned.clone()));
-        match plan.then {
-            AfterPlan::Write => ControlFlow::Continue(()),
-            AfterPlan::Leave => ControlFlow::Break(()),
-        }
-    };
-    let options = FlashOptions::default();
-    if let (Some(path), AfterPlan::Write) = (&plan.backup, plan.then) {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        }
-        device.backup(&image, &options, path, job)?;
-    }
-    Ok(deploy(
-        &device,
-        (&image, &packed),
-        &options,
-        &mut show,
-        job,
-    )?)
-}
-
-/// Where a board is that is asked, and the boards that it may be one of, the chosen one first.
-#[cfg(feature = "flash")]
-pub(super) struct AskedBoard {
-    pub(super) port: String,
-    pub(super) boards: Vec<Board>,
-}
-
-#[cfg(feature = "flash")]
-impl AskedBoard {
-    fn device(&self) -> Result<crate::link::Device, Failure> {
-        use crate::link::{Device, EMULATED_FLASH_BYTES};
-        let folder = crate::catalog::Cache::if_any()?.map(|cache| cache.boards());
-        let bytes = EMULATED_FLASH_BYTES;
-        Ok(Device::open(&self.port, folder.as_deref(), bytes)?)
-    }
-}
-
-/// Lets a board measure itself; its report is kept in `reports`, where there is such a folder.
-#[cfg(feature = "flash")]
-pub(super) fn measure_board(
-    (loaded, recipe): (&Loaded, &Recipe),
-    ready: &Ready,
-    run: (CachePrecision, &Processor),
-    (asked, prompt): (&AskedBoard, &str),
-    reports: Option<&Path>,
-    job: &Job<'_>,
-) -> Result<BoardReport, Failure> {
-    let packed = pack(loaded, recipe, ready, run, job)?;
-    let device = asked.device()?;
-    let mut client = device.client()?;
-    let report = crate::link::measure(&mut client, &packed, prompt, job)?;
-    if let Some(folder) = reports {
-        Reports::keep(folder, &report)
-            .map_err(|error| format!("cannot keep the report in {}: {error}", folder.display()))?;
-    }
-    Ok(report)
-}
-
-/// Asks a board, and compares its answer with that of a recipe's model.
-#[cfg(feature = "flash")]
-pub(super) fn ask_board(
-    loaded: &Loaded,
-    recipe: &Recipe,
-    ready: &Ready,
-    run: (CachePrecision, &Processor),
-    (asked, prompt, sampling): (&AskedBoard, &str, engine::sampler::Sampling),
-    job: &Job<'_>,
-) -> Result<crate::link::BoardTurn, Failure> {
-    use crate::link::BoardQuestion;
-    let packed = pack(loaded, recipe, ready, run, job)?;
-    let device = asked.device()?;
-    let mut client = device.client()?;
-    let question = BoardQuestion {
-        prompt,
-        max_tokens: BOARD_TOKENS,
-        context: 0,
-        sampling,
-    };
-    let mut show = |_: &str| std::ops::ControlFlow::Continue(());
-    Ok(crate::link::ask_board(
-        &mut client,
-        (Some(&packed), &asked.boards),
-        &question,
-        job,
-        &mut show,
-    )?)
-}
-
-/// Longest answer of a board in tokens.
-#[cfg(feature = "flash")]
-const BOARD_TOKENS: u32 = 128;

@@ -130,12 +130,12 @@ fn show(text: &str, stdout: &mut impl std::io::Write, output: &Output) -> Contro
 
 /// The answer of a board.
 #[cfg(feature = "flash")]
-mod on_board {
+pub(super) mod on_board {
     use super::ChatArgs;
     use crate::cli::Output;
     use crate::cli::estimate::range;
     use crate::job::Job;
-    use crate::link::{BoardQuestion, BoardTurn, EMULATED_FLASH_BYTES, ask_board};
+    use crate::link::{BoardQuestion, BoardTurn, EMULATED_FLASH_BYTES, TalkError, ask_board};
     use crate::packed::PackedModel;
     use anyhow::bail;
 
@@ -162,8 +162,11 @@ mod on_board {
         let mut stdout = std::io::stdout().lock();
         let mut show = |text: &str| super::show(text, &mut stdout, output);
         let turn = output.with_bar(|job| {
-            let known = (packed.as_ref(), &boards[..]);
-            ask_board(&mut client, known, &question, job, &mut show)
+            let turn = ask_board(&mut client, &question, job, &mut show)?;
+            match &packed {
+                Some(packed) => Ok(turn.beside((packed, &boards), &question, job)?),
+                None => Ok::<_, TalkError>(turn),
+            }
         })?;
         drop(stdout);
         output.emit(&turn, told)?;
@@ -174,7 +177,7 @@ mod on_board {
     }
 
     /// The facts of an answer, for people.
-    fn told(turn: &BoardTurn) -> String {
+    pub(in crate::cli) fn told(turn: &BoardTurn) -> String {
         let BoardTurn {
             answer,
             hello,

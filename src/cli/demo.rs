@@ -3,7 +3,7 @@
 use super::Output;
 use super::compress::peak_rss_bytes;
 use super::open::open_model;
-use super::talk::SPOKEN_HZ;
+use super::talk::{SPOKEN_HZ, TalkReport};
 use crate::board::Board;
 use crate::catalog::{Cache, DEFAULT_MODEL, Entry};
 use crate::compress::compress;
@@ -187,13 +187,12 @@ fn talk(
     }
     let packed: Arc<dyn WeightSource> = Arc::<PackedModel>::clone(packed);
     let mut assistant = ModelAssistant::new(packed, Arc::clone(processor), None, Sampling::GREEDY);
-    let turn = super::talk::answer_recording(
-        &recognizer,
-        &synthesizer,
-        &mut assistant,
-        &wav,
-        &folder.join("answer.wav"),
-    )?;
+    let answer = folder.join("answer.wav");
+    let voice = (&recognizer, &synthesizer);
+    let turn = steps.output.with_bar(|job| {
+        super::talk::answer_recording(voice, &mut assistant, (&wav, &answer), job)
+    })?;
+    let turn = TalkReport::of(turn);
     steps.done(
         "talk",
         start,

@@ -5,9 +5,9 @@ use super::files::Files;
 use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
-    Bundle, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions, FlashPlan,
-    Greeting, Image, ImageError, Loader, Port, Proof, Reset, Segment, bill, deploy, licences,
-    ports, prebuilt, replace_model,
+    Bundle, Deployed, Device, EMULATED, EMULATED_FLASH_BYTES, Firmware, FirmwareOrigin,
+    FlashOptions, FlashPlan, Greeting, Image, ImageError, Loader, Port, Proof, Reset, Segment,
+    bill, deploy, licences, ports, prebuilt, replace_model,
 };
 use crate::packed::PackedModel;
 use crate::whole_file::WholeFolder;
@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct FlashArgs {
     /// The packed model
     file: PathBuf,
-    /// Id of a built-in board, or a board file
-    #[arg(long, value_name = "ID|FILE")]
-    board: PathBuf,
+    /// Id of a built-in board, or a board file; if not given the built-in one whose chip answers on the port
+    #[arg(long, value_name = "ID|FILE", required_unless_present = "port")]
+    board: Option<PathBuf>,
     /// Serial port of the board; sim:esp32-c3 is an emulated one that keeps its flash, "fake" one that is new each time
     #[arg(long)]
     port: Option<String>,
@@ -83,7 +83,11 @@ struct PlanReport<'p> {
 }
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
-    let board = Board::open(&args.board)?;
+    let board = match (&args.board, &args.port) {
+        (Some(board), _) => Board::open(board)?,
+        (None, Some(port)) => answering(args, port, output)?,
+        (None, None) => bail!("expected --board, or --port to ask the chip"),
+    };
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let own = args.firmware.as_deref().map(read).transpose()?;
     if let (Some(folder), Some(bundle)) = (
@@ -160,6 +164,21 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
         Some(why) => bail!("written and verified; but {why}"),
         None => Ok(()),
     }
+}
+
+/// The board whose chip answers on the port.
+fn answering(args: &FlashArgs, port: &str, output: &Output) -> anyhow::Result<Board> {
+    if port.starts_with("tcp:") {
+        bail!("a board on a socket does not tell its chip: name it with --board");
+    }
+    let device = open(port, EMULATED_FLASH_BYTES)?;
+    let chip = output.with_bar(|job| device.chip(&options(args), job))?;
+    let board = Board::with_chip(&chip).context("name the board with --board")?;
+    let (name, id) = (&board.name, &board.id);
+    output.say(&format!(
+        "The chip that answers is an {chip}: taken for {name} (--board {id})"
+    ));
+    Ok(board.clone())
 }
 
 /// Sends the model to a program that runs on the board, which starts again with it.

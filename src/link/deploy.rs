@@ -8,7 +8,7 @@ use super::{
 };
 use crate::board::Board;
 use crate::estimate::{Options, Range, Validation, estimate_file};
-use crate::job::Job;
+use crate::job::{Cancelled, Job};
 use crate::measured::Clock;
 use crate::packed::{PackedModel, WeightSource as _};
 use serde::Serialize;
@@ -82,7 +82,7 @@ pub fn replace_model(
 }
 
 /// An answer of a board beside what is computed here.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BoardTurn {
     /// What it answered.
     #[serde(flatten)]
@@ -100,7 +100,7 @@ pub struct BoardTurn {
 }
 
 /// What was estimated of a turn that a board has answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TurnEstimate {
     /// The board's description.
     pub board: String,
@@ -139,57 +139,74 @@ impl TurnEstimate {
     }
 }
 
-/// Asks a board, and compares its answer with that of `packed`, where one is given; its times stand beside the estimate for
-/// the first of `boards` that has its chip.
+/// Asks a board; [`BoardTurn::beside`] holds what it answered to this program's answer.
 ///
 /// # Errors
 /// As [`Client::hello`] and [`Client::ask`].
 pub fn ask_board(
     client: &mut Client,
-    (packed, boards): (Option<&PackedModel>, &[Board]),
     question: &BoardQuestion<'_>,
     job: &Job<'_>,
     show: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<BoardTurn, TalkError> {
     let hello = client.hello(HELLO_PATIENCE, job)?;
+    job.report("The board answers", 0, 0)?;
     let answer = client.ask(&hello, question, job, show)?;
-    let (same_here, differs) = match packed
-        .map(|packed| compared(&hello, &answer, packed, question))
-    {
-        None => (None, None),
-        Some(Ok(())) => (Some(true), None),
-        Some(Err(error @ ProofError::OtherAnswer { .. })) => (Some(false), Some(error.to_string())),
-        Some(Err(error)) => (None, Some(super::chain(&error))),
-    };
-    let board = boards
-        .iter()
-        .find(|board| hello.chip.as_ref() == Some(&board.chip));
-    let estimated = packed
-        .filter(|packed| require_model(&hello, packed).is_ok())
-        .zip(board)
-        .map(|(packed, board)| TurnEstimate::of(board, packed, &answer));
     Ok(BoardTurn {
-        estimated,
         answer,
         hello,
         clock: client.clock,
-        same_here,
-        differs,
+        estimated: None,
+        same_here: None,
+        differs: None,
     })
 }
 
+impl BoardTurn {
+    /// The turn, compared with the answer of `packed` to the same question; its times stand beside the estimate for the first
+    /// of `boards` that has its chip.
+    ///
+    /// # Errors
+    /// When `job` is cancelled.
+    pub fn beside(
+        self,
+        (packed, boards): (&PackedModel, &[Board]),
+        question: &BoardQuestion<'_>,
+        job: &Job<'_>,
+    ) -> Result<Self, Cancelled> {
+        let compared = compared(&self, packed, question, job);
+        job.check()?;
+        let (same_here, differs) = match compared {
+            Ok(()) => (Some(true), None),
+            Err(error @ ProofError::OtherAnswer { .. }) => (Some(false), Some(error.to_string())),
+            Err(error) => (None, Some(super::chain(&error))),
+        };
+        let board = boards
+            .iter()
+            .find(|board| self.hello.chip.as_ref() == Some(&board.chip));
+        let board = board.filter(|_| require_model(&self.hello, packed).is_ok());
+        Ok(Self {
+            estimated: board.map(|board| TurnEstimate::of(board, packed, &self.answer)),
+            same_here,
+            differs,
+            ..self
+        })
+    }
+}
+
 fn compared(
-    hello: &Greeting,
-    answer: &BoardAnswer,
+    turn: &BoardTurn,
     packed: &PackedModel,
     question: &BoardQuestion<'_>,
+    job: &Job<'_>,
 ) -> Result<(), ProofError> {
-    require_model(hello, packed)?;
+    require_model(&turn.hello, packed)?;
     // What ended sooner than this program's answer would has another hash, and no other bits.
-    if matches!(answer.stop, "cancelled" | "context_full") {
-        return Err(ProofError::Cut(answer.stop.replace('_', " ")));
+    if matches!(turn.answer.stop, "cancelled" | "context_full") {
+        return Err(ProofError::Cut(turn.answer.stop.replace('_', " ")));
     }
-    let (expected, found) = (answer_here(packed, question)?.0, answer.logits_hash.0);
+    let expected = answer_here(packed, question, job)?.0;
+    let found = turn.answer.logits_hash.0;
     if expected == found {
         Ok(())
     } else {

@@ -125,6 +125,27 @@ impl Device {
         }
     }
 
+    /// As [`super::chip`].
+    ///
+    /// # Errors
+    /// As [`super::chip`].
+    pub fn chip(&self, options: &FlashOptions, job: &Job<'_>) -> Result<String, FlashError> {
+        match self {
+            Self::Serial(port) => super::chip(port, options, job),
+            #[cfg(unix)]
+            Self::Emulated(emulated) => {
+                let options = FlashOptions {
+                    reset: Reset::None,
+                    ..*options
+                };
+                emulated.board.reset(Start::Loader);
+                let chip = super::chip(emulated.board.port(), &options, job);
+                emulated.board.reset(Start::Program);
+                chip
+            }
+        }
+    }
+
     /// As [`super::flash`]; then the board runs what was written.
     ///
     /// # Errors

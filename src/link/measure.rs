@@ -92,7 +92,7 @@ pub fn measure(
     if matches!(answer.stop, "cancelled" | "context_full") {
         return Err(ProofError::Cut(answer.stop.replace('_', " ")).into());
     }
-    let (expected, found) = (answer_here(packed, question)?.0, answer.logits_hash.0);
+    let (expected, found) = (answer_here(packed, question, job)?.0, answer.logits_hash.0);
     if expected != found {
         return Err(ProofError::OtherAnswer { expected, found }.into());
     }
@@ -156,7 +156,7 @@ pub fn verify(report: &BoardReport, packed: &PackedModel, origin: &str) -> Resul
         });
     }
     let question = question(&report.prompt);
-    let here = answer_here(packed, &question)?;
+    let here = answer_here(packed, &question, &Job::silent())?;
     Ok(report.require_hash(here.0, origin)?)
 }
 

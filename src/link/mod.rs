@@ -4,6 +4,8 @@
 //! the board's, shows what it is going to do ([`FlashPlan`]), writes what differs in pieces of 64 KiB at most, compares each
 //! again, and starts over when a frame gets lost. [`FakeBoard`] stands in for hardware.
 
+#[cfg(feature = "voice")]
+mod assistant;
 mod bill;
 mod client;
 mod deploy;
@@ -23,6 +25,8 @@ mod port;
 mod proof;
 mod returning;
 
+#[cfg(feature = "voice")]
+pub use assistant::BoardAssistant;
 pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
@@ -357,6 +361,18 @@ pub fn backup(
         espressif::backup(port, image.chip, options, path, job)
     })?;
     Ok(bytes)
+}
+
+/// The chip whose loader answers on `port`, as boards call it: `esp32c3`. Then the board runs its program again.
+///
+/// # Errors
+/// See [`FlashError`].
+pub fn chip(port: &str, options: &FlashOptions, job: &Job<'_>) -> Result<String, FlashError> {
+    let nothing = Cell::new(None);
+    let (chip, _) = sessions(port, options, (&nothing, job), |options| {
+        espressif::chip(port, options, job)
+    })?;
+    Ok(chip.to_string())
 }
 
 /// Tries sessions until one ends well, each at a slower rate; counts them.

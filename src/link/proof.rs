@@ -75,7 +75,7 @@ pub fn prove(
     require_model(&hello, packed)?;
     job.report("Comparing with the board", 0, 0)
         .map_err(TalkError::from)?;
-    let expected = answer_here(packed, &BoardQuestion::self_test())?;
+    let expected = answer_here(packed, &BoardQuestion::self_test(), job)?;
     let answer = client.self_test(&hello, job)?;
     let found = answer.logits_hash;
     if found != expected {
@@ -115,6 +115,7 @@ pub fn require_model(hello: &Greeting, packed: &PackedModel) -> Result<(), Proof
 pub(super) fn answer_here(
     packed: &PackedModel,
     question: &BoardQuestion<'_>,
+    job: &Job<'_>,
 ) -> Result<LogitsHash, ProofError> {
     let context = packed.view().shape().context as usize;
     let asked = Question {
@@ -128,9 +129,16 @@ pub(super) fn answer_here(
         stop: &[],
     };
     let mut conversation = Conversation::new(packed, context);
-    let answer = conversation.ask(packed, &Host::serial(), &asked, &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let answer = conversation.ask(
+        packed,
+        &Host::serial(),
+        &asked,
+        &mut |_| match job.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        },
+    );
+    job.check().map_err(TalkError::from)?;
     answer
         .map(|answer| answer.logits_hash)
         .map_err(ProofError::Here)

@@ -75,3 +75,38 @@ fn the_parts_of_an_image_go_to_a_folder_with_the_commands_that_write_them() {
         "{said}"
     );
 }
+
+/// Who leaves the board out is told which one it is taken for.
+#[test]
+fn without_a_board_it_is_the_one_whose_chip_answers() {
+    let bench = Bench::new();
+    let pack = [
+        "compress",
+        "tiny.gguf",
+        "--recipe",
+        "balanced-4bit",
+        "--out",
+        "m.whittle",
+    ];
+    assert!(bench.run(&pack).status.success());
+    let planned = bench.run(&["flash", "m.whittle", "--port", "fake", "--plan"]);
+    let said = String::from_utf8_lossy(&planned.stderr);
+    assert!(planned.status.success(), "{said}");
+    assert!(
+        said.contains(
+            "The chip that answers is an esp32c3: taken for ESP32-C3-DevKitM-1 (4 MB) (--board esp32-c3)"
+        ),
+        "{said}"
+    );
+    let plan = bench.json(&["flash", "m.whittle", "--port", "fake", "--plan"]);
+    assert_eq!(plan["plan"]["chip"], "esp32c3");
+    let refused = |args: &[&str]| {
+        let run = bench.run(&[&["flash", "m.whittle"], args].concat());
+        assert!(!run.status.success());
+        String::from_utf8_lossy(&run.stderr).into_owned()
+    };
+    let socket = refused(&["--port", "tcp:127.0.0.1:1"]);
+    assert!(socket.contains("name it with --board"), "{socket}");
+    let neither = refused(&["--parts", "parts"]);
+    assert!(neither.contains("--board"), "{neither}");
+}

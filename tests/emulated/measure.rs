@@ -171,9 +171,10 @@ fn a_turn_of_a_board_stands_beside_its_estimate() {
     let mut client = Client::open(board.port(), Reset::None).unwrap();
     let job = Job::silent();
     let mut show = |_: &str| std::ops::ControlFlow::Continue(());
-    let known = (Some(&packed), Board::presets());
-    let turn =
-        whittle::link::ask_board(&mut client, known, &question(LONG), &job, &mut show).unwrap();
+    let question = question(LONG);
+    let turn = whittle::link::ask_board(&mut client, &question, &job, &mut show).unwrap();
+    let turn = turn.beside((&packed, Board::presets()), &question, &job);
+    let turn = turn.unwrap();
     let estimated: TurnEstimate = turn.estimated.unwrap();
     assert_eq!(estimated.board, "esp32-c3");
     let first = estimated.first_token_secs.unwrap();

@@ -228,6 +228,67 @@ fn an_answer_is_cancelled_within_a_token_and_the_next_one_comes() {
     );
 }
 
+/// What a spoken conversation asks: the answer comes piece by piece, and ends where somebody speaks over it or has enough.
+#[cfg(feature = "voice")]
+#[test]
+fn a_board_answers_a_spoken_conversation_and_is_interrupted() {
+    use whittle::board::Board;
+    use whittle::link::BoardAssistant;
+    use whittle::voice::Assistant as _;
+    let (packed, job, heard) = (hearth(), Job::silent(), "Turn on the kitchen light.");
+    let board = running(flash(&image(packed.bytes())));
+    let mut assistant = BoardAssistant::new(client(&board), Sampling::GREEDY, &job);
+    let mut said = String::new();
+    let mut listen = |text: &str| {
+        said += text;
+        ControlFlow::Continue(())
+    };
+    assistant.reply(heard, &mut listen).unwrap();
+    let turn = assistant.last.lock().unwrap().take().unwrap();
+    assert_eq!(said, turn.answer.text);
+    assert!(said.starts_with("HassTurnOn@area kitchen"), "{said}");
+    let question = BoardQuestion::spoken(heard, Sampling::GREEDY);
+    let known = (&packed, Board::presets());
+    let turn = turn.beside(known, &question, &job).unwrap();
+    assert_eq!((turn.same_here, turn.differs), (Some(true), None));
+    assert_eq!(turn.estimated.unwrap().board, "esp32-c3");
+
+    // Somebody speaks over it after the second token.
+    let mut tokens = 0;
+    let mut two = |_: &str| {
+        tokens += 1;
+        if tokens < 2 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    assistant.reply(heard, &mut two).unwrap();
+    let cut = assistant.last.lock().unwrap().take().unwrap().answer;
+    assert_eq!(cut.stop, "cancelled");
+    assert!((2..=4).contains(&cut.tokens.len()), "{cut:?}");
+    drop(assistant);
+
+    // Ctrl-C at the first token: nothing is kept of the answer, and the board is free for the next.
+    let (token, draw) = (CancelToken::default(), |_: whittle::job::Progress<'_>| {});
+    let cancelled = Job::new(&draw, token.clone());
+    let mut assistant = BoardAssistant::new(client(&board), Sampling::GREEDY, &cancelled);
+    let mut tokens = 0;
+    let mut first = |_: &str| {
+        tokens += 1;
+        token.cancel();
+        ControlFlow::Continue(())
+    };
+    assistant.reply(heard, &mut first).unwrap();
+    assert!(assistant.last.lock().unwrap().is_none());
+    drop(assistant);
+    assert!((1..=3).contains(&tokens), "{tokens}");
+    let mut assistant = BoardAssistant::new(client(&board), Sampling::GREEDY, &job);
+    assistant.reply(heard, &mut go_on).unwrap();
+    let again = assistant.last.lock().unwrap().take().unwrap().answer;
+    assert_eq!(again.logits_hash, turn.answer.logits_hash);
+}
+
 #[test]
 fn a_board_without_a_whole_model_stays_reachable_and_says_why() {
     let packed = PackedModel::open(&golden_path(), &Job::silent()).unwrap();

@@ -133,3 +133,95 @@ fn hearth_hears_a_command_and_speaks_only_the_reply() {
     errors.add(reply, heard);
     assert!(errors.percent() <= 25.0, "reply {reply}, heard {heard}");
 }
+
+/// The board's turn: heard here, answered there, spoken here.
+#[cfg(all(unix, feature = "flash"))]
+#[test]
+fn a_board_answers_a_spoken_question_aloud() {
+    use crate::models::installed;
+    use std::os::unix::fs::symlink;
+    use whittle::speech::RECOGNIZER;
+    use whittle::speech::recognize::Recognizer;
+    let folder = tempfile::tempdir().expect("a folder");
+    // An account of its own, whose emulated board is new.
+    let cache = folder.path().join("cache");
+    std::fs::create_dir_all(cache.join("models")).expect("a folder");
+    for name in [RECOGNIZER, SYNTHESIZER] {
+        let model = installed(name).unwrap_or_else(|why| panic!("{why}"));
+        symlink(model, cache.join("models").join(name)).expect("a link");
+    }
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_whittle"))
+            .args(arguments)
+            .arg("--json")
+            .env("WHITTLE_CACHE", &cache)
+            .output()
+            .expect("the program starts");
+        let said = serde_json::from_slice::<serde_json::Value>(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (said.unwrap_or_else(|_| panic!("{error}")), error)
+    };
+    let path = |name: &str| in_folder(folder.path(), name);
+    let (packed, other) = (path("hearth.whittle"), path("other.whittle"));
+    for (recipe, file) in [("balanced-4bit", &packed), ("seed-extreme", &other)] {
+        run(&[
+            "compress",
+            "hearth",
+            "--recipe",
+            recipe,
+            "--kv-bits",
+            "8",
+            "--out",
+            file,
+        ]);
+    }
+    run(&["flash", &packed, "--board", "esp32-c3", "--port", SIM]);
+
+    let model = installed(SYNTHESIZER).expect("hibari is fetched");
+    let synthesizer = Synthesizer::load(&model, &Job::silent()).expect("a voice");
+    let spoken = synthesizer.synthesize("Turn on the kitchen light.");
+    let (question, answer) = (path("question.wav"), path("answer.wav"));
+    let recording = Recording {
+        samples: [vec![0.0; 6000], spoken.expect("audio")].concat(),
+        sample_rate_hz: 24_000,
+    };
+    wav::write(Path::new(&question), &recording).expect("a file");
+    let talk = ["--port", SIM, "--in", &question, "--out", &answer];
+    let (turn, _) = run(&[&["talk", &packed], &talk[..]].concat());
+    let board = &turn["board"];
+    assert_eq!(board["same_here"], true, "{board}");
+    assert_eq!(board["hello"]["board"], "esp32c3");
+    assert_eq!(board["estimated"]["board"], "esp32-c3");
+    // As the board answers in writing.
+    let hash = board["logits_hash"].as_str().expect("a hash");
+    assert_eq!(hash, "63d6c2efa4fe8df4");
+    for key in ["recognize_ms", "first_token_ms", "first_audio_ms"] {
+        assert!(turn[key].as_f64().expect("milliseconds") > 0.0, "{key}");
+    }
+    let said = turn["said"].as_str().expect("a text");
+    assert_eq!(said, board["text"].as_str().expect("a text").trim());
+    let AnswerParts { line, reply } = AnswerParts::of(said);
+    assert_eq!(line, Some("HassTurnOn@area kitchen@domain light"));
+    // Only the reply is in the recording of the answer, and it is understood.
+    let model = installed(RECOGNIZER).expect("a recognizer");
+    let recognizer = Recognizer::load(&model, &Job::silent()).expect("a recognizer");
+    let audio = wav::read_16k(Path::new(&answer)).expect("a recording");
+    let heard = recognizer.recognize(&audio, &Job::silent()).expect("words");
+    let mut errors = WordErrors::default();
+    errors.add(reply, &heard.text);
+    assert!(errors.percent() <= 25.0, "{reply}, heard {}", heard.text);
+
+    // Nobody says what it should be: it just answers. Another model is told, and no success.
+    let (turn, _) = run(&[&["talk"], &talk[..]].concat());
+    assert_eq!(
+        (&turn["board"]["same_here"], &turn["board"]["differs"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    let (turn, error) = run(&[&["talk", &other], &talk[..]].concat());
+    assert_eq!(turn["board"]["logits_hash"], hash);
+    assert!(error.contains("the board runs another model: "), "{error}");
+}
+
+/// The port of the emulated board.
+#[cfg(all(unix, feature = "flash"))]
+const SIM: &str = "sim:esp32-c3";

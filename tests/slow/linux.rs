@@ -300,8 +300,10 @@ pub(crate) fn ask(
         sampling: Sampling::GREEDY,
     };
     let mut show = |_: &str| ControlFlow::Continue(());
-    let here = (Some(packed), &[][..]);
-    ask_board(&mut client, here, &question, &Job::silent(), &mut show).expect("an answer")
+    let job = Job::silent();
+    let turn = ask_board(&mut client, &question, &job, &mut show).expect("an answer");
+    let turn = turn.beside((packed, &[]), &question, &job);
+    turn.expect("not cancelled")
 }
 
 pub(crate) fn hearth() -> PackedModel {

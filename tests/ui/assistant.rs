@@ -19,7 +19,7 @@ fn the_assistant_answers_and_a_replay_asks_both() {
     settle(&mut window);
     let view = &window.state().state.view;
     let speakers: Vec<Speaker> = view.transcript.iter().map(|u| u.speaker).collect();
-    let (a, b) = (Speaker::Model(Candidate::A), Speaker::Model(Candidate::B));
+    let [a, b] = Candidate::ALL.map(|candidate| Speaker::Model(Answerer::Candidate(candidate)));
     assert_eq!(speakers, [Speaker::Person, a, Speaker::Person, a, b]);
     assert_eq!(view.transcript[2].text, "hello you");
     let hash = |index: usize| view.transcript[index].facts.as_ref().unwrap().logits_hash;
@@ -102,11 +102,8 @@ fn sampling_is_set_for_both_saved_and_undone() {
 #[test]
 fn an_intent_line_stands_above_the_reply() {
     let (_folder, mut window) = tiny_window();
-    let utterance = |text: &str| Utterance {
-        speaker: Speaker::Model(Candidate::A),
-        text: text.into(),
-        facts: None,
-    };
+    let a = Speaker::Model(Answerer::Candidate(Candidate::A));
+    let utterance = |text: &str| Utterance::new(a, text);
     window.state_mut().state.view.transcript = vec![
         utterance("HassTurnOn@area kitchen\nThe kitchen light is on."),
         utterance("Yes"),

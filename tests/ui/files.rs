@@ -115,50 +115,6 @@ fn a_board_is_flashed_and_answers_with_the_bits_that_are_heard() {
     assert!(window.query_by_label(&shown).is_some());
 }
 
-/// What is on a board is asked in the same place; another model there is said, not compared.
-#[cfg(all(unix, feature = "flash"))]
-#[test]
-fn a_board_answers_in_the_window_beside_the_candidate() {
-    use std::ops::ControlFlow;
-    use whittle::board::Board;
-    use whittle::job::Job;
-    use whittle::link::fake_board::Start;
-    use whittle::link::{FakeBoard, FlashOptions, FlashPlan, Image, Reset, flash, prebuilt};
-    let (_folder, mut window) = tiny_window();
-    let golden = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/golden/packed/llama-4bit.snap.whittle"
-    );
-    let c3 = Board::find("esp32-c3").unwrap();
-    let image = Image::new(c3, prebuilt(c3).unwrap(), &std::fs::read(golden).unwrap()).unwrap();
-    let board = FakeBoard::start(&[]).unwrap();
-    let options = FlashOptions {
-        reset: Reset::None,
-        ..FlashOptions::default()
-    };
-    let mut go_on = |_: &FlashPlan| ControlFlow::Continue(());
-    flash(board.port(), &image, &options, &mut go_on, &Job::silent()).unwrap();
-    board.reset(Start::Program);
-    click(&mut window, "Flash…");
-    settle(&mut window);
-    let view = &mut window.state_mut().state.view;
-    view.port = board.port().to_owned();
-    view.board_prompt = "hello".into();
-    window.run_steps(2);
-    window.check_accessibility();
-    click(&mut window, "Ask the board");
-    settle(&mut window);
-    let view = &window.state().state.view;
-    let turn = view
-        .board_turn
-        .as_ref()
-        .unwrap_or_else(|| panic!("{:?}", view.notices));
-    assert_eq!(turn.same_here, None);
-    assert!(!turn.answer.tokens.is_empty());
-    let shown = window.query_by_label_contains("the board runs another model: ");
-    assert!(shown.is_some());
-}
-
 #[cfg(all(unix, feature = "flash"))]
 #[test]
 fn a_board_that_does_not_answer_is_no_success() {

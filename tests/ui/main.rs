@@ -34,7 +34,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiny_model::TinyModel;
 use whittle::app::{
-    Candidate, DialogAnswer, Dialogs, Purpose, Severity, Speaker, Start, Studio, Utterance,
+    Answerer, Candidate, DialogAnswer, Dialogs, JobKind, Purpose, Severity, Speaker, Start, Studio,
+    Utterance,
 };
 use whittle::compress::CompressedTensor;
 use whittle::job::Job;

@@ -1,12 +1,17 @@
 //! The assistant: what was said, who answered, how fast, and with which logits.
 
+#[cfg(feature = "flash")]
+use super::board_turn::board_turn_ui;
 use super::sampling::sampling_ui;
+use super::who::who_ui;
 use super::{copy_ui, frame};
+use crate::app::answerer::Answerer;
 use crate::app::command::{Command, key};
 use crate::app::jobs::JobKind;
 #[cfg(feature = "voice")]
 use crate::app::state::Listed;
-use crate::app::state::{Facts, Speaker, State, Utterance};
+use crate::app::state::State;
+use crate::app::transcript::{Facts, Speaker, Utterance};
 use crate::app::{theme, units};
 use crate::packed::intent::AnswerParts;
 use eframe::egui::{
@@ -52,11 +57,7 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let has_model = state.loaded().is_some();
     ui.horizontal(|ui| {
         ui.label(theme::title("Assistant"));
-        let active = state.view.active;
-        let recipe = &active.recipe(&state.project).name;
-        let text = format!("{} answers · {recipe}", active.name());
-        ui.label(RichText::new(text).color(theme::candidate(active)))
-            .on_hover_text("X switches who answers; sliders change it from the next token on");
+        who_ui(ui, state, commands);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let new = ui.add_enabled(
                 !state.view.transcript.is_empty(),
@@ -71,12 +72,16 @@ fn head_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             #[cfg(feature = "voice")]
             talk_ui(ui, state, commands);
             let can_replay = has_model && state.last_said().is_some();
+            let (name, whom) = match state.answerer() {
+                Answerer::Candidate(_) => ("Replay through both", "A and then B"),
+                #[cfg(feature = "flash")]
+                Answerer::Board => ("Replay through all", "A, then B, then the board"),
+            };
             let hint = format!(
-                "Asks A and then B what was said last, each from an empty memory; speaks both \
-                 answers while Talk is on ({})",
+                "Asks {whom} what was said last, each from an empty memory; speaks all answers while Talk is on ({})",
                 key(ui.ctx(), &Command::Replay)
             );
-            let replay = ui.add_enabled(can_replay, Button::new("Replay through both"));
+            let replay = ui.add_enabled(can_replay, Button::new(name));
             if replay.on_hover_text(hint).clicked() {
                 commands.push(Command::Replay);
             }
@@ -122,7 +127,7 @@ fn talk_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         level.set_width(place.width() * talking.input_level.clamp(0.0, 1.0));
         ui.painter().rect_filled(place, 2.0, theme::LINE);
         ui.painter()
-            .rect_filled(level, 2.0, theme::candidate(state.view.active));
+            .rect_filled(level, 2.0, theme::answerer(state.answerer()));
     }
 }
 
@@ -133,7 +138,7 @@ fn bytes(models: &[Listed]) -> u64 {
 }
 
 fn input_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    let is_answering = state.jobs.is_running(JobKind::Answer) || !state.view.asks.is_empty();
+    let is_answering = state.is_answering() || !state.view.asks.is_empty();
     let has_model = state.loaded().is_some();
     ui.horizontal(|ui| {
         sampling_ui(ui, &mut state.project.sampling, commands);
@@ -170,15 +175,19 @@ fn transcript_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         .show(ui, |ui| {
             if state.view.transcript.is_empty() {
                 ui.label(theme::weak(
-                    "What you ask is answered by the candidate above, while you tune it",
+                    "What you ask is answered by who stands above, while you tune",
                 ));
                 beginning_ui(ui, state, commands);
             }
             for utterance in &state.view.transcript {
                 utterance_ui(ui, utterance);
             }
+            #[cfg(feature = "flash")]
+            if let Some(running) = state.jobs.get(JobKind::BoardAnswer) {
+                ui.label(theme::weak(running.report().stage));
+            }
             if let Some(ask) = state.view.asks.front() {
-                let name = ask.candidate.name();
+                let name = ask.answerer.name();
                 ui.label(theme::weak(format!("{name} answers next…")));
             }
         });
@@ -225,7 +234,7 @@ fn beginning_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
 fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
     let (name, color) = match utterance.speaker {
         Speaker::Person => ("You".to_owned(), theme::WEAK),
-        Speaker::Model(candidate) => (candidate.name().to_owned(), theme::candidate(candidate)),
+        Speaker::Model(answerer) => (answerer.name().to_owned(), theme::answerer(answerer)),
     };
     ui.horizontal_top(|ui| {
         ui.allocate_ui(vec2(NAMES, 18.0), |ui| {
@@ -261,6 +270,16 @@ fn utterance_ui(ui: &mut Ui, utterance: &Utterance) {
 
 /// Under an answer: how it came about, and what may be taken elsewhere.
 fn under_ui(ui: &mut Ui, answer: &Utterance) {
+    #[cfg(feature = "flash")]
+    if let Some(facts) = &answer.board {
+        ui.horizontal_top(|ui| {
+            copy_ui(ui, "Copy the answer", answer.text.trim());
+            let hash = format!("{:016x}", facts.turn.answer.logits_hash.0);
+            copy_ui(ui, "Copy the hash", &hash);
+            ui.vertical(|ui| board_turn_ui(ui, facts));
+        });
+        return;
+    }
     ui.horizontal(|ui| {
         let text = answer.text.trim();
         if !text.is_empty() {

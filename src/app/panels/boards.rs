@@ -44,7 +44,12 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, commands: &mut V
             let boards = &state.derived.boards;
             // In a low window both move, so that the errors below stay in sight.
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                let before = state.project.board.clone();
                 table_ui(ui, (boards, estimates), &mut state.project.board);
+                #[cfg(feature = "flash")]
+                if state.project.board != before {
+                    state.view.is_board_chosen = true;
+                }
                 ui.add_space(6.0);
                 ui.separator();
                 let chosen = boards

@@ -7,9 +7,9 @@ use crate::app::jobs::JobKind;
 use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
-use crate::link::{BoardTurn, EMULATED, Firmware, Greeting};
+use crate::link::{EMULATED, Firmware, Greeting};
 use crate::measured::{BoardReport, WorkName};
-use eframe::egui::{Button, ComboBox, Context, Grid, Key, ProgressBar, RichText, TextEdit, Ui};
+use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -51,7 +51,10 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 );
                 ui.add_enabled_ui(is_ours, |ui| {
                     let id = board.id.clone();
-                    ui.selectable_value(&mut state.project.board, id, &board.name);
+                    let choice = ui.selectable_value(&mut state.project.board, id, &board.name);
+                    if choice.clicked() {
+                        state.view.is_board_chosen = true;
+                    }
                 });
             }
         })
@@ -145,11 +148,13 @@ fn action_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             let board = Board::find(&state.project.board);
             let has_firmware =
                 state.project.firmware.is_some() || board.and_then(Firmware::prebuilt).is_some();
-            let is_ready = has_firmware && !state.view.port.is_empty();
+            // One port, one job.
+            let is_free = state.jobs.may_start(JobKind::Flash);
+            let is_ready = has_firmware && !state.view.port.is_empty() && is_free;
             ui.horizontal(|ui| {
                 let button = ui.add_enabled(is_ready, Button::new("Flash"));
                 let button = button.on_disabled_hover_text(
-                    "Choose a port, and a board that firmware comes along for or its firmware",
+                    "Choose a port, and a board that firmware comes along for or its firmware; the board must not be answering",
                 );
                 if button.accessible_name("Flash the board").clicked() {
                     commands.push(Command::Flash);
@@ -200,87 +205,35 @@ fn plan_ui(ui: &mut Ui, state: &State) {
     ui.label(theme::weak(plan.time()));
 }
 
-/// What is on the board answers, beside the candidate.
-fn ask_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    let running = state.jobs.get(JobKind::AskBoard);
-    let is_free = running.is_none() && state.jobs.get(JobKind::Flash).is_none();
-    if let Some(running) = running {
+/// What is on the board answers in the assistant, or measures itself.
+fn ask_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    if let Some(running) = state.jobs.get(JobKind::MeasureBoard) {
         ui.horizontal(|ui| {
-            ui.label(theme::weak("The board answers…"));
+            ui.label(theme::weak("The board measures itself…"));
             let cancel = ui.add_enabled(!running.is_stopping(), Button::new("Cancel"));
-            if cancel
-                .accessible_name("Cancel the board's answer")
-                .clicked()
-            {
+            if cancel.accessible_name("Cancel measuring").clicked() {
                 running.cancel();
             }
         });
     }
     ui.horizontal(|ui| {
-        let field = TextEdit::singleline(&mut state.view.board_prompt)
-            .hint_text("Say something to the board")
-            .desired_width(400.0);
-        let field = ui.add(field).accessible_name("Say something to the board");
-        let is_entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-        let is_ready = is_free && !state.view.board_prompt.trim().is_empty();
-        let button = ui.add_enabled(is_ready, Button::new("Ask the board"));
-        if is_ready && (button.clicked() || is_entered) {
-            commands.push(Command::AskBoard);
+        let has_port = !state.view.port.is_empty();
+        let ask = ui.add_enabled(has_port, Button::new("Let the board answer"));
+        let hint = "In the assistant, in place of the candidate: with the hash of its answer and its own times";
+        if ask.on_hover_text(hint).clicked() {
+            commands.push(Command::SeatBoard(state.view.port.clone()));
         }
+        let is_free = has_port && state.jobs.may_start(JobKind::MeasureBoard);
         let measure = ui.add_enabled(is_free, Button::new("Measure"));
-        let hint = "The board answers, and says what each kind of work took, how fast its memories are and what it used; \
-                    kept for this account's estimates";
+        let hint = "The board answers what was said last, and says what each kind of work took, how fast its memories are and \
+                    what it used; kept for this account's estimates";
         let measure = measure.on_hover_text(hint);
         if measure.accessible_name("Let the board measure itself").clicked() {
             commands.push(Command::MeasureBoard);
         }
     });
-    if let Some(turn) = &state.view.board_turn {
-        turn_ui(ui, turn);
-    }
     if let Some(report) = &state.view.board_report {
         report_ui(ui, report);
-    }
-}
-
-/// What a board answered, beside this program's answer and the estimate.
-fn turn_ui(ui: &mut Ui, turn: &BoardTurn) {
-    ui.label(&turn.answer.text);
-    let (colour, verdict) = match (turn.same_here, &turn.differs) {
-        (Some(true), _) => (theme::GOOD, "as here".to_owned()),
-        (Some(false), _) => (theme::BAD, "not as here".to_owned()),
-        (None, why) => (theme::WEAK, why.clone().unwrap_or_default()),
-    };
-    let hash = turn.answer.logits_hash.0;
-    ui.label(RichText::new(format!("logits {hash:016x} {verdict}")).color(colour));
-    let clock = turn.clock;
-    ui.label(theme::weak(format!(
-        "{} tokens, {clock}",
-        turn.answer.tokens.len()
-    )));
-    let estimated = turn.estimated.as_ref();
-    let answer = &turn.answer;
-    for (name, unit, measured, estimate) in [
-        (
-            "First token",
-            "s",
-            answer.first_token_secs,
-            estimated.and_then(|e| e.first_token_secs.as_ref()),
-        ),
-        (
-            "Then",
-            "tokens/s",
-            answer.decode_tokens_per_second,
-            estimated.and_then(|e| e.tokens_per_second.as_ref()),
-        ),
-    ] {
-        let Some(measured) = measured else { continue };
-        let mut text = format!("{name}: {} {unit}", units::short(measured));
-        if let (Some(range), Some(estimated)) = (estimate, estimated) {
-            let around = units::range(range.low, range.high);
-            text += &format!(", estimated {around} ({})", estimated.validation.name());
-        }
-        ui.label(text);
     }
 }
 

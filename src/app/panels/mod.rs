@@ -2,6 +2,8 @@
 //! commands for the rest.
 
 pub(super) mod assistant;
+#[cfg(feature = "flash")]
+mod board_turn;
 pub(super) mod boards;
 pub(super) mod compare;
 mod errors;
@@ -20,6 +22,7 @@ mod tasks;
 pub(super) mod top;
 pub(super) mod tune;
 pub(super) mod verify;
+mod who;
 
 use super::command::Command;
 use super::dialogs::Purpose;

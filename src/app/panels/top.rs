@@ -1,6 +1,7 @@
 //! The top bar: the model, and for each candidate its recipe, its bytes and its measured quality.
 
 use super::{frame, right_ui, tasks};
+use crate::app::answerer::Answerer;
 use crate::app::bench::Bench;
 use crate::app::candidate::Candidate;
 use crate::app::command::{Command, key};
@@ -194,7 +195,12 @@ fn candidate_ui(
         if switch.clicked() {
             commands.push(Command::Activate(candidate));
         }
-        let role = if is_active { "tuned, answers" } else { "" };
+        let role = match (is_active, state.answerer()) {
+            (false, _) => "",
+            (true, Answerer::Candidate(_)) => "tuned, answers",
+            #[cfg(feature = "flash")]
+            (true, Answerer::Board) => "tuned",
+        };
         ui.allocate_ui_with_layout(
             vec2(88.0, 22.0),
             Layout::left_to_right(Align::Center),

@@ -33,7 +33,7 @@ pub(in crate::link) fn backup(
         loader: Loader::Stub,
         ..*options
     };
-    let mut flasher = connect(port, chip, options)?;
+    let mut flasher = connect(port, Some(chip), options)?;
     require_unlocked(&mut flasher, port)?;
     let bytes = flasher.device_info().map_err(link)?.flash_size.size();
     let mut whole = WholeFile::create(path).map_err(file)?;

@@ -72,7 +72,7 @@ pub(super) fn run(
     job: &Job<'_>,
 ) -> Result<Option<Flashed>, Failure> {
     job.report("Connecting", 0, 0).map_err(FlashError::from)?;
-    let mut flasher = connect(port, image.chip, options)?;
+    let mut flasher = connect(port, Some(image.chip), options)?;
     require_unlocked(&mut flasher, port)?;
     let info = flasher.device_info().map_err(link)?;
     if let Some((major, minor)) = info.revision {
@@ -102,6 +102,26 @@ pub(super) fn run(
         verified_bytes: image.bytes(),
         attempts: 1,
     }))
+}
+
+/// The chip whose loader answers; then the board runs its program again.
+pub(super) fn chip(port: &str, options: &FlashOptions, job: &Job<'_>) -> Result<Chip, Failure> {
+    job.report("Asking which chip it is", 0, 0)
+        .map_err(FlashError::from)?;
+    // The next session begins at the first rate, and with the ROM's own loader.
+    let options = &FlashOptions {
+        loader: Loader::Rom,
+        baud: CONNECT_BAUD,
+        ..*options
+    };
+    let mut flasher = connect(port, None, options)?;
+    let chip = flasher.chip();
+    let is_stub = false;
+    flasher
+        .connection()
+        .reset_after(is_stub, chip)
+        .map_err(link)?;
+    Ok(chip)
 }
 
 /// Fails where the maker of a product has locked its chip.
@@ -163,7 +183,7 @@ pub(super) fn exists(port: &str) -> bool {
     !port.starts_with('/') || Path::new(port).exists()
 }
 
-fn connect(port: &str, chip: Chip, options: &FlashOptions) -> Result<Flasher, Failure> {
+fn connect(port: &str, chip: Option<Chip>, options: &FlashOptions) -> Result<Flasher, Failure> {
     let failed = |error: serialport::Error| FlashError::Port {
         port: port.to_owned(),
         reason: super::cure(port, &error),
@@ -190,21 +210,17 @@ fn connect(port: &str, chip: Chip, options: &FlashOptions) -> Result<Flasher, Fa
     let connection = Connection::new(serial, usb_info(port), after, before, CONNECT_BAUD);
     let stub = options.loader == Loader::Stub;
     let (verify, skip) = (true, true);
-    Flasher::connect(
-        connection,
-        stub,
-        verify,
-        skip,
-        Some(chip),
-        Some(options.baud),
-    )
-    .map_err(|error| match error {
-        espflash::Error::ChipMismatch(expected, found) => Failure::Final(FlashError::WrongChip {
-            port: port.to_owned(),
-            expected,
-            found,
-        }),
-        other => Failure::Link(format!("{}: {CONNECT_ADVICE}", chain(&other))),
+    Flasher::connect(connection, stub, verify, skip, chip, Some(options.baud)).map_err(|error| {
+        match error {
+            espflash::Error::ChipMismatch(expected, found) => {
+                Failure::Final(FlashError::WrongChip {
+                    port: port.to_owned(),
+                    expected,
+                    found,
+                })
+            }
+            other => Failure::Link(format!("{}: {CONNECT_ADVICE}", chain(&other))),
+        }
     })
 }
 
