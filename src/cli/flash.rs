@@ -5,11 +5,11 @@ use super::files::Files;
 use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
-    Bundle, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions, FlashPlan,
-    Greeting, Image, ImageError, Loader, Port, Reset, Segment, bill, deploy, licences, ports,
-    prebuilt, replace_model,
+    Bundle, Delivery, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions,
+    FlashPlan, Greeting, Image, ImageError, Loader, Port, Reset, Segment, deploy, ports, prebuilt,
+    replace_model,
 };
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, bill};
 use crate::whole_file::WholeFolder;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -86,10 +86,9 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     let board = Board::open(&args.board)?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let own = args.firmware.as_deref().map(read).transpose()?;
-    if let (Some(folder), Some(bundle)) = (
-        &args.parts,
-        Bundle::new(&board, own.as_deref(), packed.bytes()),
-    ) {
+    if let (Some(folder), Some(bundle)) =
+        (&args.parts, Bundle::new(&board, own.as_deref(), &packed))
+    {
         return write_bundle(&bundle?, folder, output);
     }
     if let (Some(port), FlashMethod::Linux) = (&args.port, board.flash_method) {
@@ -256,11 +255,11 @@ fn write_parts(
     output: &Output,
 ) -> anyhow::Result<()> {
     const PAGE: &str = "FLASH.md";
-    let sbom = serde_json::to_string_pretty(&bill(board, image, packed, origin)?)? + "\n";
+    let delivery = Delivery::of_image(board, image, packed, origin)?;
     let pages = [
         (PAGE, image.page()),
-        ("LICENSES.md", licences(board, packed, origin)?),
-        ("sbom.cdx.json", sbom),
+        (bill::LICENCES, delivery.licences()),
+        (bill::BILL, delivery.bill()),
     ];
     let failed = || format!("cannot write {}", folder.display());
     let files: Vec<&str> = image
@@ -302,8 +301,10 @@ fn write_parts(
         };
         let lines: String = image.segments.iter().map(line).collect();
         format!(
-            "{lines}{}: how to sign, encrypt and write them; beside it LICENSES.md and sbom.cdx.json (CycloneDX)",
-            folder.join(PAGE).display()
+            "{lines}{}: how to sign, encrypt and write them; beside it {} and {} (CycloneDX)",
+            folder.join(PAGE).display(),
+            bill::LICENCES,
+            bill::BILL
         )
     })
 }

@@ -6,6 +6,7 @@
 use super::{Firmware, Revision, elf};
 use crate::board::{Board, FlashMethod};
 use crate::estimate::{APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, MODEL_ALIGNMENT_BYTES};
+use crate::packed::PackError;
 use engine::format::MAGIC;
 use espflash::flasher::{FlashData, FlashMode, FlashSettings, FlashSize};
 use espflash::image_format::idf::{IdfBootloaderFormat, check_idf_bootloader};
@@ -123,6 +124,9 @@ pub enum ImageError {
         /// Version of the packed model.
         found: u32,
     },
+    /// The model does not say what it was made from.
+    #[error(transparent)]
+    Model(#[from] PackError),
     /// Something is larger than its place.
     #[error("{what} needs {needs_bytes} bytes, the board has {has_bytes} for it: {} too many", needs_bytes - has_bytes)]
     DoesNotFit {

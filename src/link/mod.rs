@@ -20,7 +20,7 @@ mod image;
 mod linux;
 mod measure;
 
-pub use bill::{FirmwareOrigin, bill, licences};
+pub use bill::{Delivery, FirmwareOrigin};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,
