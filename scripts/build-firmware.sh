@@ -32,6 +32,16 @@ export CARGO_TARGET_DIR
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 # The firmware names no folder of this machine. Added to the flags of .cargo/config.toml.
 flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+# Where a registry is mirrored its sources lie in a folder of another name; they have one once they are fetched.
+cargo fetch --locked --quiet --target "$target" >&2
+for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+    flags="$flags --remap-path-prefix=$registry=cargo/registry"
+done
+# The same bytes from whatever folder.
+WHITTLE_ROOT=$root RUSTC_WRAPPER=$root/scripts/rustc-anywhere.sh
+export WHITTLE_ROOT RUSTC_WRAPPER
+# The application descriptor names no time of day.
+export SOURCE_DATE_EPOCH=0
 variable=CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
 # Debian's rustc ships no linker of its own; rustup's speaks for any version.
