@@ -5,9 +5,9 @@ use super::files::Files;
 use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
-    Bundle, Delivery, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FlashOptions,
-    FlashPlan, Greeting, Image, ImageError, Loader, Port, Reset, Segment, deploy, ports, prebuilt,
-    replace_model,
+    Bundle, Delivery, Deployed, Device, EMULATED, Firmware, FirmwareOrigin, FirmwareStatus,
+    FlashOptions, FlashPlan, Greeting, Image, ImageError, Loader, Port, Reset, Segment, deploy,
+    ports, prebuilt, replace_model, status,
 };
 use crate::packed::{PackedModel, bill};
 use crate::whole_file::WholeFolder;
@@ -390,6 +390,12 @@ pub(super) fn image(board: &Board, own: Option<&[u8]>, model: &[u8]) -> anyhow::
             (Some(firmware), _) => firmware,
             // That there is another way to write this board matters more than the firmware.
             (None, Err(error @ ImageError::Unsupported { .. })) => return Err(error.into()),
+            (None, _) if status(board) == FirmwareStatus::SourceOnly => bail!(
+                "the firmware for {name} is source only: build it where Espressif's compiler is (make firmware \
+                 BOARD={chip}), and name the ELF file with --firmware",
+                name = board.name,
+                chip = board.chip
+            ),
             (None, _) => bail!(
                 "there is no prebuilt firmware for {} yet: name one with --firmware",
                 board.name

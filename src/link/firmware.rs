@@ -44,6 +44,9 @@ const PREBUILT: [Prebuilt; 4] = [
     },
 ];
 
+/// Chips with a firmware that only Espressif's compiler builds: `make firmware BOARD=esp32s3`.
+const SOURCE_ONLY: [&str; 2] = ["esp32", "esp32s3"];
+
 /// The program of boards that run Linux, whatever their chip.
 const LINUX: &str = "linux-aarch64";
 
@@ -55,6 +58,8 @@ pub enum FirmwareStatus {
     Emulated,
     /// They have been built and laid out, and nothing has run them.
     NeverRun,
+    /// There is the source: its compiler is none that a plain Rust brings, so it was never built.
+    SourceOnly,
     /// There are none.
     None,
 }
@@ -66,6 +71,7 @@ impl FirmwareStatus {
         match self {
             Self::Emulated => "proven in an emulator",
             Self::NeverRun => "built, never run",
+            Self::SourceOnly => "source only, never built",
             Self::None => "none",
         }
     }
@@ -93,10 +99,14 @@ pub fn prebuilt(board: &Board) -> Option<&'static [u8]> {
     place(board).map(|at| PREBUILT[at].file)
 }
 
-/// How far the prebuilt firmware for a board has been tried.
+/// How far the firmware for a board has been tried.
 #[must_use]
 pub fn status(board: &Board) -> FirmwareStatus {
-    place(board).map_or(FirmwareStatus::None, |at| PREBUILT[at].status)
+    match place(board) {
+        Some(at) => PREBUILT[at].status,
+        None if SOURCE_ONLY.contains(&board.chip.as_str()) => FirmwareStatus::SourceOnly,
+        None => FirmwareStatus::None,
+    }
 }
 
 /// The crates in the prebuilt firmware for a board, one a line: name, version, licence.
@@ -238,7 +248,8 @@ mod tests {
         assert_eq!(of("esp32c3"), "proven in an emulator");
         assert_eq!(of("esp32c6"), "built, never run");
         assert_eq!(of("esp32p4"), "built, never run");
-        assert_eq!(of("esp32s3"), "none");
+        assert_eq!(of("esp32s3"), "source only, never built");
+        assert_eq!(of("r7fa8m1"), "none");
     }
 
     #[test]

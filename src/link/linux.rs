@@ -251,7 +251,7 @@ mod tests {
         let mut other = prebuilt(zero_2w()).unwrap().to_vec();
         // The machine of an ELF header: x86-64.
         other[18] = 62;
-        assert!(refused(zero_2w(), &other).ends_with("expected machine 183, found 62"));
+        assert!(refused(zero_2w(), &other).ends_with("it is for machine 62, the board is aarch64"));
         let esp32 = Board::find("esp32-c3").unwrap();
         assert!(Bundle::new(esp32, None, &model).is_none());
         let mut riscv = zero_2w().clone();
