@@ -90,14 +90,10 @@ install-test:
 	sh scripts/install-run.sh
 	sh scripts/install-test.sh
 
-# Every board's firmware, from source.
+# Every board's firmware, from source, or BOARD's; what comes along is compared with it.
 firmware: install-test
 	@echo "== firmware =="
-	sh scripts/build-firmware.sh esp32c3
-	sh scripts/build-firmware.sh esp32c6
-	sh scripts/build-firmware.sh esp32p4
-	sh scripts/build-firmware.sh linux
-	sh scripts/build-firmware.sh qemu-virt
+	sh scripts/firmware.sh $(BOARD)
 
 lint-format:
 	cargo fmt --all --check

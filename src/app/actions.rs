@@ -56,8 +56,14 @@ impl Studio {
             Command::Rewrite(rewrite) => self.rewrite(rewrite, ctx),
             Command::Verify(what) => self.verify(what, ctx),
             Command::Tasks(set) => self.ask_tasks(set, ctx),
-            Command::Export(path) => self.export(path, work::ExportAs::Packed, ctx),
-            Command::ExportGguf(path) => self.export(path, work::ExportAs::Gguf, ctx),
+            Command::Export(path) => {
+                let kind = work::ExportAs::Packed(self.sbom());
+                self.export(path, kind, ctx);
+            }
+            Command::ExportGguf(path) => {
+                let kind = work::ExportAs::Gguf(self.sbom());
+                self.export(path, kind, ctx);
+            }
             Command::Report(path) => self.report(path, ctx),
             Command::Save => self.save(ctx),
             Command::SaveProject(path) => self.save_project(path, ctx),
@@ -221,6 +227,13 @@ impl Studio {
                 let tasked = work::ask_tasks(&loaded, recipe, cache, &ready, set, &processor, job)?;
                 Ok(Ended::Tasked(active, Box::new(tasked)))
             });
+    }
+
+    fn sbom(&self) -> work::Sbom {
+        match self.state.view.is_billed {
+            true => work::Sbom::Beside,
+            false => work::Sbom::None,
+        }
     }
 
     fn export(&mut self, path: PathBuf, kind: work::ExportAs, ctx: &Context) {

@@ -171,6 +171,8 @@ pub struct View {
     pub export_path: PathField,
     /// Where to export a GGUF file.
     pub gguf_path: PathField,
+    /// Whether a software bill goes beside an exported file.
+    pub is_billed: bool,
     /// Where to write what a board that runs Linux needs.
     #[cfg(feature = "flash")]
     pub bundle_path: PathField,
@@ -262,6 +264,7 @@ impl State {
                 model_path: PathField::default(),
                 export_path: PathField::default(),
                 gguf_path: PathField::default(),
+                is_billed: false,
                 #[cfg(feature = "flash")]
                 bundle_path: PathField::default(),
                 report_path: PathField::default(),

@@ -12,15 +12,13 @@ use crate::estimate::Estimate;
 use crate::evaluate::{Basis, NamedText, evaluate, tasks, tensor_errors, window_tokens, windows};
 use crate::job::Job;
 use crate::packed::export::{Values, to_gguf};
-use crate::packed::{Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, sha256_hex};
+use crate::packed::{Layout, LiveModel, PackedModel, PrefixChoice, PrefixText, bill, sha256_hex};
 use crate::recipe::Recipe;
 use crate::report::{Quality, Report, TaskQuality, html};
 use crate::whole_file;
 use crate::workers::Processor;
 use engine::arena::CachePrecision;
-#[cfg(feature = "flash")]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Public-domain prose that candidates are measured on; `assets/README.md` names its source.
@@ -223,13 +221,21 @@ fn lay_out(
     Ok(Layout::new(&loaded.model, &compressed, choice, &host, job)?)
 }
 
+/// Whether a software bill goes beside a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sbom {
+    /// Under the name of the file and `.cdx.json`.
+    Beside,
+    None,
+}
+
 /// What a model is exported as.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ExportAs {
     /// The packed file.
-    Packed,
+    Packed(Sbom),
     /// GGUF, for llama.cpp and what builds on it.
-    Gguf,
+    Gguf(Sbom),
     /// A folder with what a board that runs Linux needs, and a program of one's own in place of the one that comes along.
     #[cfg(feature = "flash")]
     Bundle(&'static Board, Option<PathBuf>),
@@ -246,27 +252,41 @@ pub(super) fn export(
 ) -> Result<(PathBuf, u64), Failure> {
     let layout = lay_out(loaded, recipe, ready, run, job)?;
     let bytes = match kind {
-        ExportAs::Packed => {
+        ExportAs::Packed(sbom) => {
             layout.save(&path, job)?;
+            if sbom == Sbom::Beside {
+                let packed = PackedModel::open(&path, job)?;
+                write_bill(&path, &packed, &sha256_hex(packed.bytes()))?;
+            }
             layout.bytes() as u64
         }
-        ExportAs::Gguf => {
+        ExportAs::Gguf(sbom) => {
             let packed = layout.join()?;
-            to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?.bytes
+            let exported = to_gguf(&packed, &loaded.model, Values::AsStored, &path, job)?;
+            if sbom == Sbom::Beside {
+                write_bill(&path, &packed, &exported.sha256)?;
+            }
+            exported.bytes
         }
         #[cfg(feature = "flash")]
         ExportAs::Bundle(board, program) => {
             let program = program.as_deref().map(read_firmware).transpose()?;
             let packed = layout.join()?;
-            let bundle = crate::link::Bundle::new(board, program.as_deref(), packed.bytes());
+            let bundle = crate::link::Bundle::new(board, program.as_deref(), &packed);
             let bundle = bundle.ok_or_else(|| format!("{} runs no Linux", board.name))??;
             bundle
                 .write(&path)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            (bundle.program.len() + bundle.model.len()) as u64
+            (bundle.program.len() + bundle.model.bytes().len()) as u64
         }
     };
     Ok((path, bytes))
+}
+
+fn write_bill(path: &Path, packed: &PackedModel, sha256: &str) -> Result<(), Failure> {
+    let beside = bill::beside(path);
+    bill::write_beside(path, &packed.provenance()?, sha256)
+        .map_err(|error| format!("cannot write {}: {error}", beside.display()).into())
 }
 
 /// What the window has measured of a candidate already, for its report.

@@ -88,7 +88,7 @@ fn status(board: &Board) -> &'static str {
 /// One line a board; `?` where a number is unknown.
 fn table(boards: &[Board]) -> String {
     let mut text = format!(
-        "{:<20} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}\n",
+        "{:<20} {:<12} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<24}  {}\n",
         "id",
         "vendor",
         "clock",
@@ -117,7 +117,7 @@ fn table(boards: &[Board]) -> String {
             .map(|fact| format!("{:.0} mW", fact.value * 1e3));
         writeln!(
             text,
-            "{:<20} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<21}  {}",
+            "{:<20} {:<12} {:>4} MHz {:>6} {:>9} {:>9} {:>9} {:>7} {:>6}  {:<24}  {}",
             board.id,
             board.vendor,
             board.clock_hz.value / 1_000_000,

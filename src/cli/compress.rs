@@ -6,7 +6,9 @@ use super::files::Files;
 use super::open::open_model;
 use crate::compress::CompressedModel;
 use crate::model::Model;
-use crate::packed::{Draft, Layout, PackError, PrefixChoice, PrefixText};
+use crate::packed::{
+    Draft, Layout, PackError, PackedModel, PrefixChoice, PrefixText, bill, sha256_hex,
+};
 use crate::recipe::Recipe;
 use crate::warning::Warning;
 use crate::workers::Processor;
@@ -46,6 +48,9 @@ pub(super) struct CompressArgs {
     /// with which conversations begin, and the default wherever the file runs
     #[arg(long, value_name = "B", default_value = "16", value_parser = super::kv_bits)]
     kv_bits: CachePrecision,
+    /// Write a software bill beside the file, as F.whittle.cdx.json (CycloneDX)
+    #[arg(long)]
+    sbom: bool,
 }
 
 #[derive(Serialize)]
@@ -95,6 +100,7 @@ impl CompressArgs {
             .reads([&self.model, &self.recipe])
             .reads(texts)
             .writes([&self.out])
+            .writes(self.sbom.then(|| bill::beside(&self.out)))
     }
 }
 
@@ -137,6 +143,14 @@ pub(super) fn run(args: &CompressArgs, output: &Output) -> anyhow::Result<()> {
         draft.finish(&layout, job)?;
         Ok::<_, PackError>(layout)
     })?;
+    if args.sbom {
+        let packed = output.with_bar(|job| PackedModel::open(&args.out, job))?;
+        bill::write_beside(
+            &args.out,
+            &packed.provenance()?,
+            &sha256_hex(packed.bytes()),
+        )?;
+    }
     let report = report(&model, &compressed, &layout, start);
     output.warn(&report.warnings);
     output.emit(&report, |report| text(args, report))

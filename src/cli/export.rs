@@ -3,8 +3,8 @@
 use super::Output;
 use super::files::Files;
 use super::open::open_model;
-use crate::packed::PackedModel;
 use crate::packed::export::{Exported, FloatType, Values, to_gguf, to_safetensors};
+use crate::packed::{PackedModel, bill};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ pub(super) struct ExportArgs {
     /// they are exact
     #[arg(long, value_name = "FLOATS", num_args = 0..=1, default_missing_value = "f16", value_parser = float)]
     dequantize: Option<FloatType>,
+    /// Write a software bill beside the GGUF file, as F.gguf.cdx.json (CycloneDX); a folder has one in any case
+    #[arg(long, conflicts_with = "safetensors")]
+    sbom: bool,
 }
 
 /// Floats, as `--dequantize` and `--floats` take them.
@@ -44,7 +47,13 @@ impl ExportArgs {
         Files::default()
             .reads([&self.file, &self.model])
             .writes(&self.gguf)
+            .writes(self.sbom_path())
             .makes(&self.safetensors)
+    }
+
+    fn sbom_path(&self) -> Option<PathBuf> {
+        let file = self.gguf.as_deref().filter(|_| self.sbom);
+        file.map(bill::beside)
     }
 }
 
@@ -57,6 +66,9 @@ pub(super) fn run(args: &ExportArgs, output: &Output) -> anyhow::Result<()> {
                 .dequantize
                 .map_or(Values::AsStored, Values::Dequantized);
             let exported = output.with_bar(|job| to_gguf(&packed, &model, values, path, job))?;
+            if args.sbom {
+                bill::write_beside(path, &packed.provenance()?, &exported.sha256)?;
+            }
             (path, exported)
         }
         (None, Some(folder)) => {

@@ -5,11 +5,11 @@ use super::files::Files;
 use crate::board::{Board, FlashMethod};
 use crate::catalog::Cache;
 use crate::link::{
-    Bundle, Deployed, Device, EMULATED, EMULATED_FLASH_BYTES, Firmware, FirmwareOrigin,
-    FlashOptions, FlashPlan, Greeting, Image, ImageError, Loader, Port, Proof, Reset, Segment,
-    bill, deploy, licences, ports, prebuilt, replace_model,
+    Bundle, Delivery, Deployed, Device, EMULATED, EMULATED_FLASH_BYTES, Firmware, FirmwareOrigin,
+    FirmwareStatus, FlashOptions, FlashPlan, Greeting, Image, ImageError, Loader, Port, Proof,
+    Reset, Segment, deploy, ports, prebuilt, replace_model, status,
 };
-use crate::packed::PackedModel;
+use crate::packed::{PackedModel, bill};
 use crate::whole_file::WholeFolder;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -90,10 +90,9 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     };
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let own = args.firmware.as_deref().map(read).transpose()?;
-    if let (Some(folder), Some(bundle)) = (
-        &args.parts,
-        Bundle::new(&board, own.as_deref(), packed.bytes()),
-    ) {
+    if let (Some(folder), Some(bundle)) =
+        (&args.parts, Bundle::new(&board, own.as_deref(), &packed))
+    {
         return write_bundle(&bundle?, folder, output);
     }
     if let (Some(port), FlashMethod::Linux) = (&args.port, board.flash_method) {
@@ -277,11 +276,11 @@ fn write_parts(
     output: &Output,
 ) -> anyhow::Result<()> {
     const PAGE: &str = "FLASH.md";
-    let sbom = serde_json::to_string_pretty(&bill(board, image, packed, origin)?)? + "\n";
+    let delivery = Delivery::of_image(board, image, packed, origin)?;
     let pages = [
         (PAGE, image.page()),
-        ("LICENSES.md", licences(board, packed, origin)?),
-        ("sbom.cdx.json", sbom),
+        (bill::LICENCES, delivery.licences()),
+        (bill::BILL, delivery.bill()),
     ];
     let failed = || format!("cannot write {}", folder.display());
     let files: Vec<&str> = image
@@ -323,8 +322,10 @@ fn write_parts(
         };
         let lines: String = image.segments.iter().map(line).collect();
         format!(
-            "{lines}{}: how to sign, encrypt and write them; beside it LICENSES.md and sbom.cdx.json (CycloneDX)",
-            folder.join(PAGE).display()
+            "{lines}{}: how to sign, encrypt and write them; beside it {} and {} (CycloneDX)",
+            folder.join(PAGE).display(),
+            bill::LICENCES,
+            bill::BILL
         )
     })
 }
@@ -419,6 +420,12 @@ pub(super) fn image(board: &Board, own: Option<&[u8]>, model: &[u8]) -> anyhow::
             (Some(firmware), _) => firmware,
             // That there is another way to write this board matters more than the firmware.
             (None, Err(error @ ImageError::Unsupported { .. })) => return Err(error.into()),
+            (None, _) if status(board) == FirmwareStatus::SourceOnly => bail!(
+                "the firmware for {name} is source only: build it where Espressif's compiler is (make firmware \
+                 BOARD={chip}), and name the ELF file with --firmware",
+                name = board.name,
+                chip = board.chip
+            ),
             (None, _) => bail!(
                 "there is no prebuilt firmware for {} yet: name one with --firmware",
                 board.name

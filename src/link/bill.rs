@@ -1,30 +1,15 @@
-//! What is in an exported flash and under which licences: a software bill as CycloneDX 1.5 has it, and a page for people.
+//! What is in the files that a board is given, and under which licences: a software bill as CycloneDX 1.5 has it, and a page
+//! for people.
 //!
 //! Source: CycloneDX Specification 1.5, JSON; package URLs of crates: purl specification, type `cargo`; licences by their SPDX
 //! expressions.
 
-use super::{Image, Part, Segment};
-use crate::board::Board;
-use crate::packed::{PackError, PackedModel, Provenance, sha256_hex};
+use super::{Image, Part, Segment, firmware};
+use crate::board::{Board, FlashMethod};
+use crate::packed::{PackError, PackedModel, Provenance, bill, sha256_hex};
 use serde_json::{Value, json};
 
-/// The crates in the firmware that comes along, as `scripts/firmware-crates.sh` lists them.
-const CRATES: [(&str, &str); 3] = [
-    (
-        "esp32c3",
-        include_str!("../../assets/firmware/esp32c3.crates"),
-    ),
-    (
-        "esp32c6",
-        include_str!("../../assets/firmware/esp32c6.crates"),
-    ),
-    (
-        "esp32p4",
-        include_str!("../../assets/firmware/esp32p4.crates"),
-    ),
-];
-
-/// Who made the firmware of an image.
+/// Who made a firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirmwareOrigin {
     /// It comes along with Whittle.
@@ -40,12 +25,185 @@ struct Crate<'c> {
     licence: &'c str,
 }
 
-fn crates(board: &Board, origin: FirmwareOrigin) -> Vec<Crate<'static>> {
-    let of_chip = CRATES.iter().find(|(chip, _)| *chip == board.chip);
-    let list = match origin {
-        FirmwareOrigin::Prebuilt => of_chip.map_or("", |(_, list)| list),
-        FirmwareOrigin::Own => "",
-    };
+/// Files that a board is given, and what they are made of.
+#[derive(Debug, Clone)]
+pub struct Delivery<'d> {
+    board: &'d Board,
+    origin: FirmwareOrigin,
+    provenance: Provenance,
+    /// What each file holds, its name and its bytes.
+    files: Vec<(Part, &'static str, &'d [u8])>,
+}
+
+impl<'d> Delivery<'d> {
+    /// The parts of a flash.
+    ///
+    /// # Errors
+    /// When the model's provenance cannot be read.
+    pub fn of_image(
+        board: &'d Board,
+        image: &'d Image,
+        packed: &PackedModel,
+        origin: FirmwareOrigin,
+    ) -> Result<Self, PackError> {
+        let file = |segment: &'d Segment| {
+            let name = segment.part.file_name();
+            (segment.part, name, segment.bytes.as_slice())
+        };
+        Ok(Self {
+            board,
+            origin,
+            provenance: packed.provenance()?,
+            files: image.segments.iter().map(file).collect(),
+        })
+    }
+
+    /// A program for Linux with its model.
+    ///
+    /// # Errors
+    /// As [`Self::of_image`].
+    pub(super) fn of_program(
+        board: &'d Board,
+        (name, program): (&'static str, &'d [u8]),
+        packed: &'d PackedModel,
+        origin: FirmwareOrigin,
+    ) -> Result<Self, PackError> {
+        Ok(Self {
+            board,
+            origin,
+            provenance: packed.provenance()?,
+            files: vec![
+                (Part::Firmware, name, program),
+                (Part::Model, Part::Model.file_name(), packed.bytes()),
+            ],
+        })
+    }
+
+    /// The bill: each file with its SHA-256, the crates of the firmware, the model with its source, recipe and the text that it
+    /// was fitted to.
+    #[must_use]
+    pub fn bill(&self) -> String {
+        let files = self.files.iter();
+        let mut components: Vec<Value> = files.filter_map(|file| self.component(file)).collect();
+        components.extend(self.crates().iter().map(|each| {
+            json!({
+                "type": "library",
+                "bom-ref": format!("pkg:cargo/{}@{}", each.name, each.version),
+                "name": each.name,
+                "version": each.version,
+                "purl": format!("pkg:cargo/{}@{}", each.name, each.version),
+                "licenses": [{ "expression": each.licence }],
+            })
+        }));
+        components.extend(self.beside_crates().map(|(name, licence)| {
+            json!({
+                "type": "library",
+                "name": name,
+                "licenses": [{ "expression": licence }],
+            })
+        }));
+        components.extend(bill::texts(&self.provenance));
+        let subject = json!({
+            "type": "firmware",
+            "name": format!("{} on {}", self.provenance.name, self.board.name),
+        });
+        bill::text(&bill::document(&subject, components))
+    }
+
+    /// The component of a file; a partition table has no author.
+    fn component(&self, (part, _, bytes): &(Part, &str, &[u8])) -> Option<Value> {
+        let licences = |expression: &str| json!([{ "expression": expression }]);
+        let hash = sha256_hex(bytes);
+        let mut told = match (part, self.origin) {
+            (Part::Bootloader, _) => json!({
+                "type": "firmware",
+                "name": "esp-idf-bootloader",
+                "description": "ESP-IDF's second-stage bootloader, as espflash brings it",
+                "licenses": licences("Apache-2.0"),
+            }),
+            (Part::Firmware, FirmwareOrigin::Prebuilt) => json!({
+                "type": "firmware",
+                "name": self.program(),
+                "version": env!("CARGO_PKG_VERSION"),
+                "licenses": licences("MIT OR Apache-2.0"),
+            }),
+            (Part::Firmware, FirmwareOrigin::Own) => json!({
+                "type": "firmware",
+                "name": "firmware",
+                "description": "not Whittle's own: what is in it is not known here",
+            }),
+            (Part::Model, _) => return Some(bill::model(&self.provenance, &hash)),
+            (Part::PartitionTable, _) => return None,
+        };
+        told["hashes"] = bill::hashes(&hash);
+        Some(told)
+    }
+
+    /// What Whittle's own firmware is called.
+    fn program(&self) -> String {
+        match self.board.flash_method {
+            FlashMethod::Linux => "whittle-linux".to_owned(),
+            FlashMethod::EspressifSerial
+            | FlashMethod::JLink
+            | FlashMethod::StLink
+            | FlashMethod::Uf2 => format!("whittle-{}", self.board.chip),
+        }
+    }
+
+    /// The crates in the firmware, as `scripts/firmware-crates.sh` lists them.
+    fn crates(&self) -> Vec<Crate<'static>> {
+        match self.origin {
+            FirmwareOrigin::Prebuilt => crates(self.board),
+            FirmwareOrigin::Own => Vec::new(),
+        }
+    }
+
+    /// What else is linked into the firmware: name and licence.
+    fn beside_crates(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let is_ours = self.origin == FirmwareOrigin::Prebuilt;
+        let runs_linux = self.board.flash_method == FlashMethod::Linux;
+        [
+            (is_ours, ("Rust's standard library", "MIT OR Apache-2.0")),
+            (is_ours && runs_linux, ("musl", "MIT")),
+        ]
+        .into_iter()
+        .filter_map(|(is_in, library)| is_in.then_some(library))
+    }
+
+    /// The same for people, with the texts of the licences that Whittle's own parts are under.
+    #[must_use]
+    pub fn licences(&self) -> String {
+        let file = |(part, name, _): &(Part, &str, &[u8])| match (part, self.origin) {
+            (Part::Bootloader, _) => format!("- {name}, ESP-IDF's: Apache-2.0\n"),
+            (Part::Firmware, FirmwareOrigin::Prebuilt) => {
+                format!("- {name}, {}: MIT OR Apache-2.0\n", self.program())
+            }
+            (Part::Firmware, FirmwareOrigin::Own) => {
+                format!("- {name}, firmware of your own: not known here\n")
+            }
+            (Part::Model, _) => bill::licence_line(name, &self.provenance),
+            (Part::PartitionTable, _) => String::new(),
+        };
+        let files: String = self.files.iter().map(file).collect();
+        let crates = self.crates();
+        let crates = crates
+            .iter()
+            .map(|each| format!("- {} {}: {}\n", each.name, each.version, each.licence));
+        let beside = self.beside_crates();
+        let beside = beside.map(|(name, licence)| format!("- {name}: {licence}\n"));
+        let listed: String = beside.chain(crates).collect();
+        format!(
+            "# Licences of what is in this folder\n\n{files}\n\
+             ## Libraries in the firmware\n\n{listed}\n\
+             Each one's own notice stands in its sources.\n\n\
+             ## MIT\n\n{}\n## Apache-2.0\n\n{}",
+            include_str!("../../LICENSE-MIT"),
+            include_str!("../../LICENSE-APACHE"),
+        )
+    }
+}
+
+fn crates(board: &Board) -> Vec<Crate<'static>> {
     let of_line = |line: &'static str| {
         let (name, rest) = line.split_once(' ')?;
         let (version, licence) = rest.split_once(' ')?;
@@ -55,148 +213,8 @@ fn crates(board: &Board, origin: FirmwareOrigin) -> Vec<Crate<'static>> {
             licence,
         })
     };
-    list.lines().filter_map(of_line).collect()
-}
-
-/// The bill of an image: each part with its SHA-256, the crates of the firmware, the model with its source, recipe and the
-/// text that it was fitted to.
-///
-/// # Errors
-/// When the model's provenance cannot be read.
-pub fn bill(
-    board: &Board,
-    image: &Image,
-    packed: &PackedModel,
-    origin: FirmwareOrigin,
-) -> Result<Value, PackError> {
-    let provenance = packed.provenance()?;
-    let mut components: Vec<Value> = image
-        .segments
-        .iter()
-        .filter_map(|segment| part(segment, board, origin))
-        .collect();
-    components.push(model(image, &provenance));
-    components.extend(crates(board, origin).iter().map(|each| {
-        json!({
-            "type": "library",
-            "bom-ref": format!("pkg:cargo/{}@{}", each.name, each.version),
-            "name": each.name,
-            "version": each.version,
-            "purl": format!("pkg:cargo/{}@{}", each.name, each.version),
-            "licenses": [{ "expression": each.licence }],
-        })
-    }));
-    components.extend(provenance.calibration.iter().map(|text| {
-        json!({
-            "type": "data",
-            "name": text.text,
-            "description": format!("the model's weights were fitted to {} tokens of it", text.tokens),
-            "hashes": [{ "alg": "SHA-256", "content": text.sha256 }],
-        })
-    }));
-    Ok(json!({
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.5",
-        "version": 1,
-        "metadata": {
-            "tools": { "components": [{
-                "type": "application",
-                "name": "whittle",
-                "version": env!("CARGO_PKG_VERSION"),
-            }] },
-            "component": {
-                "type": "firmware",
-                "name": format!("{} on {}", provenance.name, board.name),
-            },
-        },
-        "components": components,
-    }))
-}
-
-fn hashes(segment: &Segment) -> Value {
-    json!([{ "alg": "SHA-256", "content": sha256_hex(&segment.bytes) }])
-}
-
-/// Bootloader and firmware; the table has no author, and the model is told apart.
-fn part(segment: &Segment, board: &Board, origin: FirmwareOrigin) -> Option<Value> {
-    let licences = |expression: &str| json!([{ "expression": expression }]);
-    let mut told = match (segment.part, origin) {
-        (Part::Bootloader, _) => json!({
-            "type": "firmware",
-            "name": "esp-idf-bootloader",
-            "description": "ESP-IDF's second-stage bootloader, as espflash brings it",
-            "licenses": licences("Apache-2.0"),
-        }),
-        (Part::Firmware, FirmwareOrigin::Prebuilt) => json!({
-            "type": "firmware",
-            "name": format!("whittle-{}", board.chip),
-            "version": env!("CARGO_PKG_VERSION"),
-            "licenses": licences("MIT OR Apache-2.0"),
-        }),
-        (Part::Firmware, FirmwareOrigin::Own) => json!({
-            "type": "firmware",
-            "name": "firmware",
-            "description": "not Whittle's own: what is in it is not known here",
-        }),
-        (Part::PartitionTable | Part::Model, _) => return None,
-    };
-    told["hashes"] = hashes(segment);
-    Some(told)
-}
-
-fn model(image: &Image, provenance: &Provenance) -> Value {
-    let segment = image.segments.iter().find(|s| s.part == Part::Model);
-    let mut told = json!({
-        "type": "machine-learning-model",
-        "name": provenance.name,
-        "hashes": segment.map_or_else(|| json!([]), hashes),
-        "properties": [
-            { "name": "whittle:source", "value": provenance.file },
-            { "name": "whittle:source-sha256", "value": provenance.sha256 },
-            { "name": "whittle:source-precision", "value": provenance.precision },
-        ],
-    });
-    if let Some(licence) = &provenance.licence {
-        // As its files say it, which need not be SPDX.
-        told["licenses"] = json!([{ "license": { "name": licence } }]);
-    }
-    told
-}
-
-/// The same for people, with the texts of the licences that Whittle's own parts are under.
-///
-/// # Errors
-/// As [`bill`].
-pub fn licences(
-    board: &Board,
-    packed: &PackedModel,
-    origin: FirmwareOrigin,
-) -> Result<String, PackError> {
-    let provenance = packed.provenance()?;
-    let firmware = match origin {
-        FirmwareOrigin::Prebuilt => format!("whittle-{}: MIT OR Apache-2.0", board.chip),
-        FirmwareOrigin::Own => "firmware of your own: not known here".to_owned(),
-    };
-    let model = provenance
-        .licence
-        .as_deref()
-        .unwrap_or("its files name none");
-    let listed: String = crates(board, origin)
-        .iter()
-        .map(|each| format!("- {} {}: {}\n", each.name, each.version, each.licence))
-        .collect();
-    Ok(format!(
-        "# Licences of what is in this folder\n\n\
-         - bootloader.bin, ESP-IDF's: Apache-2.0\n\
-         - firmware.bin, {firmware}\n\
-         - model.whittle, {}: {model}\n\n\
-         ## Crates in the firmware\n\n{listed}\n\
-         Each crate's own notice stands in its sources.\n\n\
-         ## MIT\n\n{}\n## Apache-2.0\n\n{}",
-        provenance.name,
-        include_str!("../../LICENSE-MIT"),
-        include_str!("../../LICENSE-APACHE"),
-    ))
+    let lines = firmware::crates(board).lines();
+    lines.filter_map(of_line).collect()
 }
 
 #[cfg(test)]
@@ -207,14 +225,20 @@ mod tests {
     /// Who brings a new crate into a firmware lists it: `scripts/firmware-crates.sh`.
     #[test]
     fn every_prebuilt_firmware_has_a_list_of_crates_that_its_lock_file_knows() {
-        let lock = include_str!("../../firmware/boards/esp-riscv/Cargo.lock");
         let mut seen = 0;
         for board in Board::presets() {
-            if prebuilt(board).is_none() || !lock.contains(&format!("\"{}\"", board.chip)) {
+            if prebuilt(board).is_none() {
                 continue;
             }
-            let crates = crates(board, FirmwareOrigin::Prebuilt);
-            assert!(crates.len() > 50, "{}: {}", board.id, crates.len());
+            let (lock, least) = match board.flash_method {
+                FlashMethod::Linux => (include_str!("../../firmware/boards/linux/Cargo.lock"), 10),
+                _ => (
+                    include_str!("../../firmware/boards/esp-riscv/Cargo.lock"),
+                    50,
+                ),
+            };
+            let crates = crates(board);
+            assert!(crates.len() > least, "{}: {}", board.id, crates.len());
             for each in crates {
                 let entry = format!("name = \"{}\"\nversion = \"{}\"", each.name, each.version);
                 assert!(lock.contains(&entry), "{}: {entry}", board.id);
@@ -227,7 +251,6 @@ mod tests {
             }
             seen += 1;
         }
-        assert_eq!(seen, 3);
-        assert!(crates(Board::find("esp32-c3").unwrap(), FirmwareOrigin::Own).is_empty());
+        assert_eq!(seen, 4);
     }
 }

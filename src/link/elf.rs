@@ -4,7 +4,7 @@
 
 use crate::board::Isa;
 use object::LittleEndian;
-use object::elf::{EM_AARCH64, EM_RISCV, EM_XTENSA, FileHeader32, FileHeader64};
+use object::elf::{EM_AARCH64, EM_RISCV, EM_XTENSA, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 /// Sections or segments of a firmware; esp-hal programs have about 30.
@@ -28,8 +28,7 @@ pub(super) fn check(file: &[u8], isa: Isa) -> Result<(), String> {
     };
     let machine = header.e_machine(endian);
     if machine != expected {
-        let (expected, machine) = (expected.0, machine.0);
-        return Err(format!("expected machine {expected}, found {machine}"));
+        return Err(other_processor(expected, machine));
     }
     let said = |error: object::Error| error.to_string();
     let sections = header.section_headers(endian, file).map_err(said)?;
@@ -70,12 +69,20 @@ pub(super) fn check_linux(program: &[u8], isa: Isa) -> Result<(), String> {
     let machine = header.and_then(|header| Ok(header.e_machine(header.endian()?)));
     match machine {
         Ok(EM_AARCH64) => Ok(()),
-        Ok(other) => Err(format!(
-            "expected machine {}, found {}",
-            EM_AARCH64.0, other.0
-        )),
+        Ok(other) => Err(other_processor(EM_AARCH64, other)),
         Err(_) => Err("expected a 64-bit little-endian ELF header".to_owned()),
     }
+}
+
+/// The sentence about a program for another processor.
+fn other_processor(expected: Machine, found: Machine) -> String {
+    let name = |machine: Machine| match machine {
+        EM_RISCV => "RISC-V".to_owned(),
+        EM_XTENSA => "Xtensa".to_owned(),
+        EM_AARCH64 => "aarch64".to_owned(),
+        Machine(other) => format!("machine {other}"),
+    };
+    format!("it is for {}, the board is {}", name(found), name(expected))
 }
 
 /// Whether the bytes of a part, from a start and so many, end at `limit`; both numbers have 32 bits.
@@ -119,7 +126,10 @@ mod tests {
             (&[(0, 0)][..], "ELF header"),
             (&[(4, 0x01_01_02_01)], "ELF header"),
             (&[(4, 0x01_01_02)], "ELF header"),
-            (&[(16, 2 | 94 << 16)], "expected machine 243, found 94"),
+            (
+                &[(16, 2 | 94 << 16)],
+                "it is for Xtensa, the board is RISC-V",
+            ),
             (&[(32, 200)], "section header"),
             (&[(32, u32::MAX)], "section header"),
             (&[(28, u32::MAX)], "program header"),

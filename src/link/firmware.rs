@@ -7,29 +7,45 @@ use serde::Serialize;
 use std::fmt;
 use std::sync::LazyLock;
 
-/// By chip, as `scripts/build-firmware.sh` calls it; `assets/firmware/README.md` tells each file's compiler and hash.
-const PREBUILT: [(&str, FirmwareStatus, &[u8]); 4] = [
-    (
-        "esp32c3",
-        FirmwareStatus::Emulated,
-        include_bytes!("../../assets/firmware/esp32c3.elf"),
-    ),
-    (
-        "esp32c6",
-        FirmwareStatus::NeverRun,
-        include_bytes!("../../assets/firmware/esp32c6.elf"),
-    ),
-    (
-        "esp32p4",
-        FirmwareStatus::NeverRun,
-        include_bytes!("../../assets/firmware/esp32p4.elf"),
-    ),
-    (
-        LINUX,
-        FirmwareStatus::Emulated,
-        include_bytes!("../../assets/firmware/linux-aarch64"),
-    ),
+/// A firmware that comes along; `assets/firmware/README.md` tells each file's compiler and hash.
+struct Prebuilt {
+    /// Its chip, as `scripts/build-firmware.sh` calls it.
+    chip: &'static str,
+    status: FirmwareStatus,
+    file: &'static [u8],
+    /// The crates in it, as `scripts/firmware-crates.sh` lists them.
+    crates: &'static str,
+}
+
+const PREBUILT: [Prebuilt; 4] = [
+    Prebuilt {
+        chip: "esp32c3",
+        status: FirmwareStatus::Emulated,
+        file: include_bytes!("../../assets/firmware/esp32c3.elf"),
+        crates: include_str!("../../assets/firmware/esp32c3.crates"),
+    },
+    Prebuilt {
+        chip: "esp32c6",
+        status: FirmwareStatus::NeverRun,
+        file: include_bytes!("../../assets/firmware/esp32c6.elf"),
+        crates: include_str!("../../assets/firmware/esp32c6.crates"),
+    },
+    Prebuilt {
+        chip: "esp32p4",
+        status: FirmwareStatus::NeverRun,
+        file: include_bytes!("../../assets/firmware/esp32p4.elf"),
+        crates: include_str!("../../assets/firmware/esp32p4.crates"),
+    },
+    Prebuilt {
+        chip: LINUX,
+        status: FirmwareStatus::Emulated,
+        file: include_bytes!("../../assets/firmware/linux-aarch64"),
+        crates: include_str!("../../assets/firmware/linux-aarch64.crates"),
+    },
 ];
+
+/// Chips with a firmware that only Espressif's compiler builds: `make firmware BOARD=esp32s3`.
+const SOURCE_ONLY: [&str; 2] = ["esp32", "esp32s3"];
 
 /// The program of boards that run Linux, whatever their chip.
 const LINUX: &str = "linux-aarch64";
@@ -42,6 +58,8 @@ pub enum FirmwareStatus {
     Emulated,
     /// They have been built and laid out, and nothing has run them.
     NeverRun,
+    /// There is the source: its compiler is none that a plain Rust brings, so it was never built.
+    SourceOnly,
     /// There are none.
     None,
 }
@@ -53,6 +71,7 @@ impl FirmwareStatus {
         match self {
             Self::Emulated => "proven in an emulator",
             Self::NeverRun => "built, never run",
+            Self::SourceOnly => "source only, never built",
             Self::None => "none",
         }
     }
@@ -71,19 +90,28 @@ fn place(board: &Board) -> Option<usize> {
             _,
         ) => board.chip.as_str(),
     };
-    PREBUILT.iter().position(|(chip, ..)| *chip == name)
+    PREBUILT.iter().position(|known| known.chip == name)
 }
 
 /// The prebuilt firmware for a board, an ELF file; `None` where there is none yet.
 #[must_use]
 pub fn prebuilt(board: &Board) -> Option<&'static [u8]> {
-    place(board).map(|at| PREBUILT[at].2)
+    place(board).map(|at| PREBUILT[at].file)
 }
 
-/// How far the prebuilt firmware for a board has been tried.
+/// How far the firmware for a board has been tried.
 #[must_use]
 pub fn status(board: &Board) -> FirmwareStatus {
-    place(board).map_or(FirmwareStatus::None, |at| PREBUILT[at].1)
+    match place(board) {
+        Some(at) => PREBUILT[at].status,
+        None if SOURCE_ONLY.contains(&board.chip.as_str()) => FirmwareStatus::SourceOnly,
+        None => FirmwareStatus::None,
+    }
+}
+
+/// The crates in the prebuilt firmware for a board, one a line: name, version, licence.
+pub(super) fn crates(board: &Board) -> &'static str {
+    place(board).map_or("", |at| PREBUILT[at].crates)
 }
 
 /// What a firmware says of the engine in it.
@@ -147,10 +175,10 @@ impl Firmware {
     #[must_use]
     pub fn prebuilt(board: &Board) -> Option<&'static Self> {
         static OF_EACH: [LazyLock<Firmware>; PREBUILT.len()] = [
-            LazyLock::new(|| Firmware::of(PREBUILT[0].2)),
-            LazyLock::new(|| Firmware::of(PREBUILT[1].2)),
-            LazyLock::new(|| Firmware::of(PREBUILT[2].2)),
-            LazyLock::new(|| Firmware::of(PREBUILT[3].2)),
+            LazyLock::new(|| Firmware::of(PREBUILT[0].file)),
+            LazyLock::new(|| Firmware::of(PREBUILT[1].file)),
+            LazyLock::new(|| Firmware::of(PREBUILT[2].file)),
+            LazyLock::new(|| Firmware::of(PREBUILT[3].file)),
         ];
         place(board).map(|at| &*OF_EACH[at])
     }
@@ -193,7 +221,7 @@ mod tests {
     /// digest of the sources only informs: `whittle boards` shows it.
     #[test]
     fn the_prebuilt_firmware_reads_and_answers_as_this_program_does() {
-        for (chip, _, file) in PREBUILT {
+        for Prebuilt { chip, file, .. } in PREBUILT {
             let firmware = Firmware::of(file);
             let is_kin = match firmware.kinship {
                 Kinship::SameSources | Kinship::SameAnswers => true,
@@ -220,7 +248,8 @@ mod tests {
         assert_eq!(of("esp32c3"), "proven in an emulator");
         assert_eq!(of("esp32c6"), "built, never run");
         assert_eq!(of("esp32p4"), "built, never run");
-        assert_eq!(of("esp32s3"), "none");
+        assert_eq!(of("esp32s3"), "source only, never built");
+        assert_eq!(of("r7fa8m1"), "none");
     }
 
     #[test]
@@ -251,7 +280,10 @@ mod tests {
     #[test]
     fn every_prebuilt_firmware_is_the_one_that_its_page_names() {
         let page = include_str!("../../assets/firmware/README.md");
-        for (chip, status, file) in PREBUILT {
+        for Prebuilt {
+            chip, status, file, ..
+        } in PREBUILT
+        {
             let hash = Sha256::digest(file)
                 .iter()
                 .map(|b| format!("{b:02x}"))

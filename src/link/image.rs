@@ -6,8 +6,10 @@
 use super::{Firmware, Revision, elf};
 use crate::board::{Board, FlashMethod};
 use crate::estimate::{APP_OFFSET_BYTES, FIRMWARE_FLASH_BYTES, MODEL_ALIGNMENT_BYTES};
+use crate::packed::PackError;
 use engine::format::MAGIC;
 use espflash::flasher::{FlashData, FlashMode, FlashSettings, FlashSize};
+use espflash::image_format::Metadata;
 use espflash::image_format::idf::{IdfBootloaderFormat, check_idf_bootloader};
 use espflash::target::Chip;
 use serde::Serialize;
@@ -113,6 +115,14 @@ pub enum ImageError {
     /// The firmware is not a program for this board.
     #[error("the firmware is not an ELF file for this board: {0}")]
     Firmware(String),
+    /// The firmware says that it is for another chip.
+    #[error("the firmware is for {found}, the board has {expected}")]
+    Chip {
+        /// The board's chip.
+        expected: String,
+        /// The firmware's.
+        found: String,
+    },
     /// The firmware would refuse the model.
     #[error(
         "the firmware reads packed files up to version {reads}, the model is of version {found}: take a newer firmware"
@@ -123,6 +133,9 @@ pub enum ImageError {
         /// Version of the packed model.
         found: u32,
     },
+    /// The model does not say what it was made from.
+    #[error(transparent)]
+    Model(#[from] PackError),
     /// Something is larger than its place.
     #[error("{what} needs {needs_bytes} bytes, the board has {has_bytes} for it: {} too many", needs_bytes - has_bytes)]
     DoesNotFit {
@@ -152,6 +165,7 @@ impl Image {
             .map_or(0, |memory| memory.bytes.value);
         let size = flash_size(flash_bytes)?;
         elf::check(firmware, board.isa).map_err(ImageError::Firmware)?;
+        require_chip(firmware, chip)?;
         let facts = Firmware::of(firmware);
         require_format(&facts, model)?;
 
@@ -257,6 +271,19 @@ impl Image {
         self.segments.last().map_or(0, |segment| {
             u64::from(segment.address) + segment.bytes.len() as u64
         })
+    }
+}
+
+/// Fails where the firmware says that it is for another chip; one whose symbols were stripped does not say.
+fn require_chip(firmware: &[u8], chip: Chip) -> Result<(), ImageError> {
+    let metadata = Metadata::from_bytes(Some(firmware));
+    let expected = chip.to_string();
+    match metadata.chip_name() {
+        Some(found) if found != expected => Err(ImageError::Chip {
+            expected,
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Nothing is written to such a board from here: it has its own ways in, and its own accounts.
 
-use super::{Firmware, ImageError, elf, image::require_format, prebuilt};
+use super::{Delivery, Firmware, FirmwareOrigin, ImageError, elf, image::require_format, prebuilt};
 use crate::board::{Board, FlashMethod};
+use crate::packed::{PackedModel, bill};
 use crate::whole_file::WholeFolder;
 use std::io::{self, Write};
 use std::path::Path;
@@ -27,7 +28,9 @@ pub struct Bundle<'a> {
     /// A static program for it.
     pub program: &'a [u8],
     /// The packed model.
-    pub model: &'a [u8],
+    pub model: &'a PackedModel,
+    /// Its licences and its software bill.
+    delivery: Delivery<'a>,
     /// What the program says of its engine.
     pub firmware: Firmware,
 }
@@ -37,22 +40,27 @@ impl<'a> Bundle<'a> {
     /// Linux.
     ///
     /// # Errors
-    /// When there is no program for such a board, it is not one for its processor, or it says that it cannot read the
-    /// model.
+    /// When there is no program for such a board, it is not one for its processor, it says that it cannot read the model, or
+    /// the model does not say what it was made from.
     pub fn new(
         board: &'a Board,
         program: Option<&'a [u8]>,
-        model: &'a [u8],
+        model: &'a PackedModel,
     ) -> Option<Result<Self, ImageError>> {
         (board.flash_method == FlashMethod::Linux).then(|| {
+            let origin = match program {
+                Some(_) => FirmwareOrigin::Own,
+                None => FirmwareOrigin::Prebuilt,
+            };
             let program = program.or_else(|| prebuilt(board)).unwrap_or_default();
             elf::check_linux(program, board.isa).map_err(ImageError::Firmware)?;
             let firmware = Firmware::of(program);
-            require_format(&firmware, model)?;
+            require_format(&firmware, model.bytes())?;
             Ok(Self {
                 board,
                 program,
                 model,
+                delivery: Delivery::of_program(board, (PROGRAM, program), model, origin)?,
                 firmware,
             })
         })
@@ -60,11 +68,13 @@ impl<'a> Bundle<'a> {
 
     /// Name and bytes of each file, the page last.
     #[must_use]
-    pub fn files(&self) -> [(&'static str, Vec<u8>); 4] {
+    pub fn files(&self) -> [(&'static str, Vec<u8>); 6] {
         [
             (PROGRAM, self.program.to_vec()),
-            (MODEL, self.model.to_vec()),
+            (MODEL, self.model.bytes().to_vec()),
             (SERVICE, service().into_bytes()),
+            (bill::LICENCES, self.delivery.licences().into_bytes()),
+            (bill::BILL, self.delivery.bill().into_bytes()),
             (PAGE, self.page().into_bytes()),
         ]
     }
@@ -74,7 +84,9 @@ impl<'a> Bundle<'a> {
     /// # Errors
     /// When something else is there, or nothing can be written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let mut whole = WholeFolder::create(folder, &[PROGRAM, MODEL, SERVICE, PAGE], &[])?;
+        // Folders of before have neither licences nor a bill.
+        let required = [PROGRAM, MODEL, SERVICE, PAGE];
+        let mut whole = WholeFolder::create(folder, &required, &[bill::LICENCES, bill::BILL])?;
         for (name, bytes) in self.files() {
             let mut file = whole.file(name)?;
             file.write_all(&bytes)?;
@@ -92,7 +104,7 @@ impl<'a> Bundle<'a> {
     /// How to copy and start them, as Markdown.
     fn page(&self) -> String {
         let board = &self.board.name;
-        let (model_bytes, program_bytes) = (self.model.len(), self.program.len());
+        let (model_bytes, program_bytes) = (self.model.bytes().len(), self.program.len());
         let ram = self.board.psram.as_ref().map(|memory| memory.bytes.value);
         let large = ram.filter(|ram| *ram <= model_bytes as u64).map_or_else(
             String::new,
@@ -156,21 +168,30 @@ fn service() -> String {
 mod tests {
     use super::*;
     use crate::board::Isa;
+    use crate::job::Job;
 
     fn zero_2w() -> &'static Board {
         Board::find("raspberry-pi-zero-2w").unwrap()
+    }
+
+    fn model() -> PackedModel {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/packed/llama-1bit.snap.whittle");
+        PackedModel::open(&path, &Job::silent()).unwrap()
     }
 
     #[test]
     fn a_folder_holds_the_program_the_model_and_the_commands() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("parts");
-        let bundle = Bundle::new(zero_2w(), None, b"model").unwrap().unwrap();
+        let model = model();
+        let bundle = Bundle::new(zero_2w(), None, &model).unwrap().unwrap();
         bundle.write(&folder).unwrap();
-        // Once more: an earlier one is replaced.
+        // Once more: an earlier one is replaced, also one of before the licences.
+        std::fs::remove_file(folder.join(bill::LICENCES)).unwrap();
         bundle.write(&folder).unwrap();
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-        assert_eq!(read(MODEL), b"model");
+        assert_eq!(read(MODEL), model.bytes());
         assert_eq!(Some(&*read(PROGRAM)), prebuilt(zero_2w()));
         let page = String::from_utf8(read(PAGE)).unwrap();
         for line in [
@@ -182,6 +203,19 @@ mod tests {
             assert!(page.contains(line), "{line}: {page}");
         }
         assert!(!page.contains("from its card again"), "{page}");
+        let bill = String::from_utf8(read(bill::BILL)).unwrap();
+        for file in [PROGRAM, MODEL] {
+            let hash = crate::packed::sha256_hex(&read(file));
+            assert!(bill.contains(&hash), "{file}: {bill}");
+        }
+        let licences = String::from_utf8(read(bill::LICENCES)).unwrap();
+        for line in [
+            "- whittle-linux, whittle-linux: MIT",
+            "- musl: MIT",
+            "- rustix ",
+        ] {
+            assert!(licences.contains(line), "{line}: {licences}");
+        }
         let service = String::from_utf8(read(SERVICE)).unwrap();
         assert!(
             service.contains(
@@ -194,15 +228,20 @@ mod tests {
     fn a_model_above_the_boards_memory_is_told() {
         let mut board = zero_2w().clone();
         board.psram.as_mut().unwrap().bytes.value = 3;
-        let page = Bundle::new(&board, None, b"model").unwrap().unwrap().page();
-        let expected = "has 5 bytes and the board 3 of memory";
-        assert!(page.contains(expected), "{page}");
+        let model = model();
+        let page = Bundle::new(&board, None, &model).unwrap().unwrap().page();
+        let expected = format!(
+            "has {} bytes and the board 3 of memory",
+            model.bytes().len()
+        );
+        assert!(page.contains(&expected), "{page}");
     }
 
     #[test]
     fn what_is_no_program_for_it_is_refused() {
+        let model = model();
         let refused = |board: &Board, program: &[u8]| {
-            let bundle = Bundle::new(board, Some(program), b"model").unwrap();
+            let bundle = Bundle::new(board, Some(program), &model).unwrap();
             bundle.unwrap_err().to_string()
         };
         assert!(
@@ -212,9 +251,9 @@ mod tests {
         let mut other = prebuilt(zero_2w()).unwrap().to_vec();
         // The machine of an ELF header: x86-64.
         other[18] = 62;
-        assert!(refused(zero_2w(), &other).ends_with("expected machine 183, found 62"));
+        assert!(refused(zero_2w(), &other).ends_with("it is for machine 62, the board is aarch64"));
         let esp32 = Board::find("esp32-c3").unwrap();
-        assert!(Bundle::new(esp32, None, b"model").is_none());
+        assert!(Bundle::new(esp32, None, &model).is_none());
         let mut riscv = zero_2w().clone();
         riscv.isa = Isa::Riscv32imac;
         assert!(refused(&riscv, b"").ends_with("have aarch64 processors"));

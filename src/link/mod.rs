@@ -27,7 +27,7 @@ mod returning;
 
 #[cfg(feature = "voice")]
 pub use assistant::BoardAssistant;
-pub use bill::{FirmwareOrigin, bill, licences};
+pub use bill::{Delivery, FirmwareOrigin};
 pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,

@@ -1,5 +1,6 @@
 //! One byte string in the engine's format: what runs, is exported, is flashed.
 
+pub mod bill;
 mod chat;
 mod draft;
 pub mod export;

@@ -9,6 +9,7 @@ mod faults;
 #[path = "../support/firmware.rs"]
 mod firmware;
 mod plan;
+mod xtensa;
 
 use firmware::{firmware, firmware_at};
 use std::ops::ControlFlow;

@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The program as `whittle flash --parts` hands it out, in this folder.
 pub(crate) fn exported(folder: &Path, packed: &PackedModel) -> PathBuf {
     let board = Board::find("raspberry-pi-zero-2w").expect("a built-in board");
-    let bundle = Bundle::new(board, None, packed.bytes()).expect("a board that runs Linux");
+    let bundle = Bundle::new(board, None, packed).expect("a board that runs Linux");
     let parts = folder.join("parts");
     let bundle = bundle.expect("a program that comes along");
     bundle.write(&parts).expect("room for the folder");

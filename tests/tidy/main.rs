@@ -4,6 +4,8 @@
 
 mod folders;
 mod functions;
+#[cfg(unix)]
+mod images;
 mod lexer;
 mod pages;
 mod rules;

@@ -41,6 +41,30 @@ fn an_exported_gguf_file_is_a_model_with_the_same_shape() {
 }
 
 #[test]
+fn a_software_bill_goes_beside_an_exported_file_where_it_is_asked_for() {
+    let (folder, mut window) = tiny_window();
+    let bill = folder.path().join("out.whittle.cdx.json");
+    click(&mut window, "Export…");
+    click(&mut window, "Browse for Export path");
+    settle(&mut window);
+    click(&mut window, "Export to path");
+    settle(&mut window);
+    assert!(!bill.exists());
+    click(&mut window, "Export…");
+    click(&mut window, "With a software bill beside the file");
+    click(&mut window, "Export to path");
+    settle(&mut window);
+    click(&mut window, "Replace");
+    settle(&mut window);
+    let bill = std::fs::read_to_string(bill).unwrap();
+    let packed = std::fs::read(folder.path().join("out.whittle")).unwrap();
+    assert!(
+        bill.contains(&whittle::packed::sha256_hex(&packed)),
+        "{bill}"
+    );
+}
+
+#[test]
 fn a_project_is_saved_and_opened_again() {
     let (folder, mut window) = tiny_window();
     drag_to_end(&mut window, "Bits of blk.0.attn_q");

@@ -209,6 +209,7 @@ fn firmware(board: &Board) -> (&'static str, &'static str) {
         let short = match status {
             FirmwareStatus::Emulated => "emulated",
             FirmwareStatus::NeverRun => "never run",
+            FirmwareStatus::SourceOnly => "source only",
             FirmwareStatus::None => "none",
         };
         (short, status.name())

@@ -32,6 +32,8 @@ pub(in crate::app) fn export_ui(ctx: &Context, state: &mut State, commands: &mut
         if output_ui(ui, field, names, Purpose::ExportGguf, commands) {
             commands.push(Command::ExportGguf(field.path()));
         }
+        ui.checkbox(&mut state.view.is_billed, "With a software bill beside the file")
+            .on_hover_text("FILE.cdx.json, CycloneDX: its hash, its source, its licence, the text that it was fitted to");
         ui.add_space(10.0);
         ui.label(theme::head(
             "Report: bytes, errors, boards, provenance, and what was measured of the recipe",

@@ -15,12 +15,15 @@ pub(crate) use gguf::{Listed, pad, put_header};
 pub(crate) use metadata::{Metadata, of_model};
 pub(crate) use values::HeadOrder;
 
-use super::{PackError, PackedModel, TextSections, WeightSource as _};
+use super::{
+    PackError, PackedModel, Provenance, TextSections, WeightSource as _, bill, provenance::hex,
+};
 use crate::job::{Cancelled, Job};
 use crate::model::{Misfit, Model, ModelError};
 use crate::whole_file::{WholeFile, WholeFolder};
 use engine::format::Section;
 use engine::shape::{Hyperparameters, Role, RopePairs};
+use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use values::{Outgoing, Rounding};
@@ -48,6 +51,8 @@ pub enum Values {
 pub struct Exported {
     /// Bytes of the file with the weights.
     pub bytes: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
     /// Each tensor with its type.
     pub tensors: Vec<(String, &'static str)>,
     /// Values that 16-bit floats changed.
@@ -119,13 +124,15 @@ pub fn to_gguf(
     let tensors = outgoing(packed, values, model.architecture.gguf_rope_pairs());
     let metadata = metadata::of_packed(packed, model)?;
     write(path, |file| {
-        gguf::write(&metadata, &tensors, file, path, job)
+        let mut hashed = Hashed::new(file);
+        let exported = gguf::write(&metadata, &tensors, &mut hashed, path, job)?;
+        Ok(hashed.sha256_of(exported))
     })
 }
 
 /// Writes a Hugging Face folder: `config.json` and `model.safetensors`, and beside them what
-/// the model's folder holds of the tokenizer, where it came out of one. It appears whole or
-/// not at all, and takes the place of an earlier export as a whole.
+/// the model's folder holds of the tokenizer, where it came out of one, the licence and a software
+/// bill. It appears whole or not at all, and takes the place of an earlier export as a whole.
 ///
 /// # Errors
 /// As [`to_gguf`], and when another folder with something in it is there.
@@ -144,27 +151,78 @@ pub fn to_safetensors(
     };
     let [weights, config_json] = ["model.safetensors", "config.json"];
     let required = [weights, config_json];
-    let mut whole =
-        WholeFolder::create(folder, &required, &safetensors::TOKENIZER_FILES).map_err(failed)?;
-    let mut put = |name: &str, bytes: &[u8]| {
+    // Folders of before have neither licences nor a bill.
+    let optional = [
+        &safetensors::TOKENIZER_FILES[..],
+        &[bill::LICENCES, bill::BILL],
+    ]
+    .concat();
+    let mut whole = WholeFolder::create(folder, &required, &optional).map_err(failed)?;
+    let put = |whole: &mut WholeFolder, name: &str, bytes: &[u8]| {
         let mut file = whole.file(name).map_err(failed)?;
         file.write_all(bytes)
             .and_then(|()| file.flush())
             .map_err(failed)
     };
-    put(config_json, config.as_bytes())?;
+    put(&mut whole, config_json, config.as_bytes())?;
     for name in safetensors::TOKENIZER_FILES {
         if let Some(bytes) = model.file_beside(name)? {
-            put(name, &bytes)?;
+            put(&mut whole, name, &bytes)?;
         }
     }
     let tensors = outgoing(packed, Values::Dequantized(float), RopePairs::Halves);
     let mut file = whole.file(weights).map_err(failed)?;
-    let exported = safetensors::write(&tensors, &mut file, &folder.join(weights), job)?;
+    let mut hashed = Hashed::new(&mut file);
+    let exported = safetensors::write(&tensors, &mut hashed, &folder.join(weights), job)?;
+    let exported = hashed.sha256_of(exported);
     file.flush().map_err(failed)?;
     drop(file);
+    let provenance = packed.provenance()?;
+    let licences = licences(weights, &provenance);
+    put(&mut whole, bill::LICENCES, licences.as_bytes())?;
+    let bill_text = bill::of_file(&provenance, &exported.sha256);
+    put(&mut whole, bill::BILL, bill_text.as_bytes())?;
     whole.finish().map_err(failed)?;
     Ok(exported)
+}
+
+/// The page for people of a folder that holds nothing but a model.
+fn licences(weights: &str, provenance: &Provenance) -> String {
+    let line = bill::licence_line(weights, provenance);
+    format!("# Licences of what is in this folder\n\n{line}")
+}
+
+/// Bytes on their way into a file, and their hash.
+struct Hashed<'w> {
+    into: &'w mut dyn Write,
+    hash: Sha256,
+}
+
+impl<'w> Hashed<'w> {
+    fn new(into: &'w mut dyn Write) -> Self {
+        let hash = Sha256::new();
+        Self { into, hash }
+    }
+
+    /// What was written, with the hash of it.
+    fn sha256_of(self, exported: Exported) -> Exported {
+        Exported {
+            sha256: hex(&self.hash.finalize()),
+            ..exported
+        }
+    }
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.into.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
 }
 
 /// Refuses a model whose shape or vocabulary is not the packed one's.
@@ -229,6 +287,7 @@ fn put_tensors<E: From<Cancelled> + From<ExportError>>(
 fn exported(tensors: &[Outgoing<'_>], rounding: Rounding, bytes: u64) -> Exported {
     Exported {
         bytes,
+        sha256: String::new(),
         tensors: tensors
             .iter()
             .map(|t| (t.name.to_owned(), t.stored.name()))
