@@ -2,7 +2,7 @@
 
 use super::{
     BoardAnswer, BoardQuestion, Client, Device, FlashError, FlashOptions, FlashPlan, Flashed,
-    Greeting, HELLO_PATIENCE, Image, TalkError,
+    Greeting, HELLO_PATIENCE, Image, ImageError, TalkError,
 };
 use crate::board::Board;
 use crate::estimate::{Options, Range, Validation, estimate_file};
@@ -14,7 +14,6 @@ use engine::sampler::LogitsHash;
 use engine::workers::Host;
 use serde::Serialize;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 /// A board that was written.
 #[derive(Debug, Serialize)]
@@ -50,6 +49,23 @@ pub enum ProofError {
     /// It answers that it has no model.
     #[error("the board runs, and refuses its model: {0}")]
     NoModel(String),
+    /// It is another board than the one that was meant.
+    #[error("the board is {found}, expected {expected}: nothing was changed")]
+    OtherBoard {
+        /// Family of the firmware that was expected.
+        expected: String,
+        /// What it says.
+        found: String,
+    },
+    /// Its firmware cannot read the model.
+    #[error("{0}: nothing was changed")]
+    OldFirmware(ImageError),
+    /// It was told to erase its model, and has one.
+    #[error("the board still has a model: {0}")]
+    NotErased(String),
+    /// An emulated board was written, and its flash could not be kept.
+    #[error(transparent)]
+    NotKept(FlashError),
     /// It runs another model than this one.
     #[error(
         "the board runs another model: {found_bytes} bytes with checksum {found:08x}, expected {expected_bytes} with {expected:08x}"
@@ -116,43 +132,6 @@ pub fn deploy(
         unproven,
     }))
 }
-
-/// Sends a packed model to a board that writes it itself ([`Client::store`]), waits until it has started again with it, and
-/// compares its self-test with this program's.
-///
-/// # Errors
-/// When the board does not take it, does not come back, or computes something else.
-pub fn replace_model(
-    device: &Device,
-    packed: &PackedModel,
-    job: &Job<'_>,
-) -> Result<Proof, ProofError> {
-    let mut client = device.client()?;
-    client.hello(HELLO_PATIENCE, job)?;
-    client.store(packed.bytes(), job)?;
-    drop(client);
-    let start = Instant::now();
-    loop {
-        // Its line is gone for a moment while it starts again.
-        let proof = device
-            .client()
-            .map_err(ProofError::Talk)
-            .and_then(|mut client| prove(&mut client, packed, job));
-        match proof {
-            Err(ProofError::Talk(TalkError::Port { .. } | TalkError::Gone { .. }))
-                if start.elapsed() < HELLO_PATIENCE =>
-            {
-                job.report("Waiting for the board", 0, 0)
-                    .map_err(TalkError::from)?;
-                std::thread::sleep(AGAIN);
-            }
-            proof => return proof,
-        }
-    }
-}
-
-/// Between two looks at whether a board is back.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// An answer of a board beside what is computed here.
 #[derive(Debug, Clone, Serialize)]

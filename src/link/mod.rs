@@ -19,6 +19,7 @@ mod firmware;
 mod image;
 mod linux;
 mod measure;
+mod replace;
 
 pub use bill::{FirmwareOrigin, bill, licences};
 pub use client::{
@@ -26,8 +27,7 @@ pub use client::{
     TalkError,
 };
 pub use deploy::{
-    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, replace_model,
-    require_model,
+    BoardTurn, Deployed, Proof, ProofError, TurnEstimate, ask_board, deploy, prove, require_model,
 };
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use espressif::{FlashPlan, PlannedPart};
@@ -37,6 +37,7 @@ pub use firmware::{Firmware, FirmwareStatus, Kinship, prebuilt, status};
 pub use image::{Image, ImageError, Part, Segment};
 pub use linux::Bundle;
 pub use measure::{MeasureError, VerifyError, measure, verify};
+pub use replace::{erase_model, replace_model};
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;

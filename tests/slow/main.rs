@@ -11,6 +11,8 @@ mod kept;
 mod large;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod linux_model;
 mod model;
 mod models;
 #[cfg(all(unix, feature = "flash"))]
