@@ -9,8 +9,10 @@
 mod golden;
 mod line;
 mod measure;
+mod settings;
 mod store;
 mod talk;
+mod usb;
 
 use engine::arena::CachePrecision;
 use engine::format::Packed;

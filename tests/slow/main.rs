@@ -3,6 +3,8 @@
 #[cfg(feature = "voice")]
 mod assistant;
 mod boards;
+#[cfg(all(unix, feature = "flash"))]
+mod chip;
 mod emulated;
 #[cfg(unix)]
 mod interrupt;
