@@ -1,12 +1,15 @@
-//! `whittle boards`: the built-in boards and what is known of them; `whittle boards report`: what one measured of itself.
+//! `whittle boards`: the built-in boards and what is known of them; `whittle boards report`: what one measured of itself; `whittle
+//! boards erase`: a model taken off one.
 
+#[cfg(feature = "flash")]
+mod erase;
 mod report;
 
 use super::Output;
 use crate::board::{Board, Fact, Memory};
 use std::fmt::Write as _;
 
-/// Lists the boards that an estimate can be made for, or has one measure itself
+/// List the boards that are known; have one measure itself, or erase its model
 #[derive(Debug, clap::Args)]
 pub(super) struct BoardsArgs {
     #[command(subcommand)]
@@ -16,11 +19,15 @@ pub(super) struct BoardsArgs {
 #[derive(Debug, clap::Subcommand)]
 enum BoardsCommand {
     Report(report::ReportArgs),
+    #[cfg(feature = "flash")]
+    Erase(erase::EraseArgs),
 }
 
 pub(super) fn run(args: &BoardsArgs, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Some(BoardsCommand::Report(args)) => report::run(args, output),
+        #[cfg(feature = "flash")]
+        Some(BoardsCommand::Erase(args)) => erase::run(args, output),
         None => list(output),
     }
 }

@@ -63,24 +63,6 @@ pub fn deploy(
     }))
 }
 
-/// Sends a packed model to a board that writes it itself ([`Client::store`]), waits until it has started again with it, and
-/// compares its self-test with this program's.
-///
-/// # Errors
-/// When the board does not take it, does not come back, or computes something else.
-pub fn replace_model(
-    device: &Device,
-    packed: &PackedModel,
-    job: &Job<'_>,
-) -> Result<Proof, ProofError> {
-    let mut client = device.client()?;
-    client.hello(HELLO_PATIENCE, job)?;
-    let before = ports().unwrap_or_default();
-    client.store(packed.bytes(), job)?;
-    drop(client);
-    prove_started(device, &before, packed, job)
-}
-
 /// An answer of a board beside what is computed here.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BoardTurn {

@@ -204,6 +204,18 @@ impl Device {
         }
     }
 
+    /// Keeps the flash of an emulated board for the next run, as a chip's is kept.
+    ///
+    /// # Errors
+    /// [`FlashError::NotKept`].
+    pub(super) fn keep(&self) -> Result<(), FlashError> {
+        match self {
+            Self::Serial(_) => Ok(()),
+            #[cfg(unix)]
+            Self::Emulated(emulated) => emulated.keep(),
+        }
+    }
+
     /// Who is on the board now, where that is Whittle's firmware: asked for a moment.
     #[must_use]
     pub fn greeting(&self, job: &Job<'_>) -> Option<Greeting> {

@@ -330,6 +330,10 @@ fn run_program(port: &mut TTYPort, shared: &Shared) -> Outcome {
     let mut buffer = [0; 4096];
     while !shared.is_called() {
         let activity = machine.run(SLICE);
+        if let Some(part) = machine.take_flash_changes() {
+            // Before anyone hears that it is done.
+            lock(&shared.rom).flash[part.clone()].copy_from_slice(&machine.flash()[part]);
+        }
         // A line takes what nobody reads no longer than a moment, and so does a UART.
         let _lost = port.write_all(&machine.take_sent(Line::Uart));
         let wait = match activity {

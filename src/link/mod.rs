@@ -23,6 +23,7 @@ mod linux;
 mod measure;
 mod port;
 mod proof;
+mod replace;
 mod returning;
 
 #[cfg(feature = "voice")]
@@ -32,7 +33,7 @@ pub use client::{
     BoardAnswer, BoardModel, BoardQuestion, Client, Costs, Greeting, HELLO_PATIENCE, Measurement,
     TalkError,
 };
-pub use deploy::{BoardTurn, Deployed, TurnEstimate, ask_board, deploy, replace_model};
+pub use deploy::{BoardTurn, Deployed, TurnEstimate, ask_board, deploy};
 pub use device::{Device, EMULATED, EMULATED_FLASH_BYTES, FAKE};
 pub use espressif::{FlashPlan, PlannedPart};
 #[cfg(unix)]
@@ -43,6 +44,7 @@ pub use linux::Bundle;
 pub use measure::{MeasureError, VerifyError, measure, verify};
 pub use port::{Port, ports};
 pub use proof::{Proof, ProofError, prove, require_model};
+pub use replace::{erase_model, replace_model};
 
 use crate::job::{Cancelled, Job};
 use espressif::Failure;

@@ -1,6 +1,6 @@
 //! That a board runs a model and computes what is computed here.
 
-use super::{BoardQuestion, Client, Greeting, HELLO_PATIENCE, TalkError};
+use super::{BoardQuestion, Client, FlashError, Greeting, HELLO_PATIENCE, ImageError, TalkError};
 use crate::job::Job;
 use crate::packed::{ChatError, Conversation, PackedModel, Question};
 use engine::format::crc32;
@@ -30,6 +30,23 @@ pub enum ProofError {
     /// It answers that it has no model.
     #[error("the board runs, and refuses its model: {0}")]
     NoModel(String),
+    /// It is another board than the one that was meant.
+    #[error("the board is {found}, expected {expected}: nothing was changed")]
+    OtherBoard {
+        /// Family of the firmware that was expected.
+        expected: String,
+        /// What it says.
+        found: String,
+    },
+    /// Its firmware cannot read the model.
+    #[error("{0}: nothing was changed")]
+    OldFirmware(ImageError),
+    /// It was told to erase its model, and has one.
+    #[error("the board still has a model: {0}")]
+    NotErased(String),
+    /// An emulated board was written, and its flash could not be kept.
+    #[error(transparent)]
+    NotKept(FlashError),
     /// It runs another model than this one.
     #[error(
         "the board runs another model: {found_bytes} bytes with checksum {found:08x}, expected {expected_bytes} with {expected:08x}"

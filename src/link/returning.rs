@@ -1,7 +1,7 @@
 //! A board that starts again: where the chip's own USB is its port, that goes away for a moment, and may come back under
 //! another name.
 
-use super::{Device, HELLO_PATIENCE, Port, Proof, ProofError, TalkError, ports, prove};
+use super::{Client, Device, HELLO_PATIENCE, Port, Proof, ProofError, TalkError, ports, prove};
 use crate::job::Job;
 use crate::packed::PackedModel;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 /// Between two looks at whether a board is back.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// As [`prove`], of a board that has just been started, once its port is there again. `before` are the ports of this
-/// computer while it was there.
-pub(super) fn prove_started(
+/// Asks a board that starts, once its port is there; returns the port's new name too, where it has one. `before` are the ports
+/// of this computer while it was there.
+pub(super) fn when_back<T>(
     device: &Device,
     before: &[Port],
-    packed: &PackedModel,
     job: &Job<'_>,
-) -> Result<Proof, ProofError> {
+    mut ask: impl FnMut(&mut Client) -> Result<T, ProofError>,
+) -> Result<(T, Option<String>), ProofError> {
     let start = Instant::now();
     let mut moved_to: Option<String> = None;
     loop {
@@ -24,10 +24,10 @@ pub(super) fn prove_started(
             Some(name) => device.client_on(name),
             None => device.client(),
         };
-        let proof = client
+        match client
             .map_err(ProofError::Talk)
-            .and_then(|mut client| prove(&mut client, packed, job));
-        match proof {
+            .and_then(|mut client| ask(&mut client))
+        {
             Err(ProofError::Talk(TalkError::Port { .. } | TalkError::Gone { .. }))
                 if start.elapsed() < HELLO_PATIENCE =>
             {
@@ -38,9 +38,20 @@ pub(super) fn prove_started(
                 let now = ports().unwrap_or_default();
                 moved_to = successor(device.port(), before, &now).map(|port| port.name.clone());
             }
-            proof => return proof.map(|proof| Proof { moved_to, ..proof }),
+            said => return said.map(|said| (said, moved_to)),
         }
     }
+}
+
+/// As [`prove`], of a board that starts.
+pub(super) fn prove_started(
+    device: &Device,
+    before: &[Port],
+    packed: &PackedModel,
+    job: &Job<'_>,
+) -> Result<Proof, ProofError> {
+    let (proof, moved_to) = when_back(device, before, job, |client| prove(client, packed, job))?;
+    Ok(Proof { moved_to, ..proof })
 }
 
 /// The one port that was not there before and is of the same device as the one that is gone.

@@ -7,8 +7,12 @@
 
 #[path = "../support/golden.rs"]
 mod golden;
+mod line;
 mod measure;
+mod settings;
+mod store;
 mod talk;
+mod usb;
 
 use engine::arena::CachePrecision;
 use engine::format::Packed;
@@ -16,18 +20,47 @@ use engine::sampler::Sampling;
 use engine::workers::Host;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use whittle::board::Board;
 use whittle::compress::compress;
 use whittle::job::Job;
 use whittle::link::emulated::{Activity, Line, Machine};
-use whittle::link::{Image, Part, prebuilt};
+use whittle::link::{BoardQuestion, Client, FakeBoard, Image, Part, Reset, prebuilt};
 use whittle::model::Model;
 use whittle::packed::{Answer, Conversation, PackedModel, PrefixChoice, PrefixText, Question};
 use whittle::recipe::Recipe;
 
 /// Instructions of the longest test; what does not end is stopped here.
 const MOST_INSTRUCTIONS: u64 = 2_000_000_000;
+/// Ample on a machine that does other work too.
+const SOON: Duration = Duration::from_secs(3);
+
+fn running(flash: Vec<u8>) -> FakeBoard {
+    FakeBoard::holding(flash).unwrap()
+}
+
+fn client(board: &FakeBoard) -> Client {
+    Client::open(board.port(), Reset::None).unwrap()
+}
+
+fn question(prompt: &str) -> BoardQuestion<'_> {
+    BoardQuestion {
+        prompt,
+        max_tokens: 0,
+        context: 0,
+        sampling: Sampling::GREEDY,
+    }
+}
+
+fn go_on(_: &str) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn golden_path() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/packed");
+    folder.join("llama-4bit.snap.whittle")
+}
 
 fn image(model: &[u8]) -> Image {
     let board = Board::find("esp32-c3").unwrap();

@@ -1,13 +1,11 @@
 //! A board that measures itself, and estimates that rest on what it says.
 
-use super::{flash, image, model, packed_by};
-use engine::sampler::Sampling;
+use super::{flash, image, model, packed_by, question};
 use whittle::board::Board;
 use whittle::estimate::{Options, SCALED_ERROR, Validation, estimate_file};
 use whittle::job::Job;
 use whittle::link::{
-    BoardQuestion, Client, FakeBoard, MeasureError, ProofError, Reset, TurnEstimate, measure,
-    verify,
+    Client, FakeBoard, MeasureError, ProofError, Reset, TurnEstimate, measure, verify,
 };
 use whittle::measured::{BoardReport, Clock, Reports, WorkName};
 use whittle::packed::{PackedModel, WeightSource as _};
@@ -19,15 +17,6 @@ fn hearth() -> PackedModel {
 }
 
 const LONG: &str = "set the living room lights to 40 percent";
-
-fn question(prompt: &str) -> BoardQuestion<'_> {
-    BoardQuestion {
-        prompt,
-        max_tokens: 0,
-        context: 0,
-        sampling: Sampling::GREEDY,
-    }
-}
 
 /// What the emulated board reports of a model.
 fn report(packed: &PackedModel, prompt: &str) -> BoardReport {

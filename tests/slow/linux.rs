@@ -21,11 +21,8 @@ use std::sync::mpsc::{Receiver as Lines, channel};
 use std::time::{Duration, Instant};
 use whittle::board::Board;
 use whittle::compress::compress;
-use whittle::job::{CancelToken, Job, Progress};
-use whittle::link::{
-    BoardQuestion, BoardTurn, Bundle, Client, Device, Reset, TalkError, ask_board, prove,
-    replace_model,
-};
+use whittle::job::Job;
+use whittle::link::{BoardQuestion, BoardTurn, Bundle, Client, Reset, ask_board, prove};
 use whittle::model::Model;
 use whittle::packed::{PackedModel, PrefixChoice, PrefixText};
 use whittle::recipe::Recipe;
@@ -33,8 +30,10 @@ use whittle::recipe::Recipe;
 const EMULATOR: &str = "qemu-aarch64";
 /// What `scripts/build-firmware.sh` exits with where no toolchain is installed.
 const NO_TOOLCHAIN: i32 = 3;
+/// What the program ends with to be started again.
+const TRY_AGAIN: i32 = 75;
 /// How long the program may take to check a model, emulated.
-const START: Duration = Duration::from_secs(120);
+pub(crate) const START: Duration = Duration::from_secs(120);
 /// How long it may say nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -78,8 +77,8 @@ pub(crate) struct Running {
     child: Child,
     lines: Lines<String>,
     /// All that it said so far.
-    said: Vec<String>,
-    _folder: tempfile::TempDir,
+    pub(crate) said: Vec<String>,
+    folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -121,17 +120,22 @@ impl Running {
             child,
             lines,
             said: Vec::new(),
-            _folder: folder,
+            folder,
         };
         running.wait_for("whittle: ready");
         running
     }
 
+    /// The file of its model.
+    pub(crate) fn model_path(&self) -> PathBuf {
+        self.folder.path().join("model.whittle")
+    }
+
     /// Starts it once more when it has ended, as what watches over it does: an emulated program cannot start itself.
-    fn start_when_ended(&mut self, program: &Path, line: &[&str]) {
+    pub(crate) fn start_when_ended(&mut self, program: &Path, line: &[&str]) {
         let ended = self.child.wait().expect("the emulator");
         assert_eq!(ended.code(), Some(TRY_AGAIN));
-        let file = self._folder.path().join("model.whittle");
+        let file = self.model_path();
         let again = Command::new(EMULATOR)
             .arg(program)
             .arg(&file)
@@ -190,7 +194,7 @@ impl Drop for Running {
 
 /// What a host hears, of the events that the tests look at.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     Hello,
     NoModel(String),
     Token,
@@ -201,7 +205,7 @@ enum Heard {
 }
 
 /// A host at the program's socket.
-struct Host {
+pub(crate) struct Host {
     stream: TcpStream,
     receiver: Receiver,
     /// What came after the last event.
@@ -209,7 +213,7 @@ struct Host {
 }
 
 impl Host {
-    fn connect(running: &Running) -> Self {
+    pub(crate) fn connect(running: &Running) -> Self {
         let stream = TcpStream::connect(running.place()).expect("a listening program");
         let limit = Some(Duration::from_millis(100));
         stream.set_read_timeout(limit).expect("a limit");
@@ -220,13 +224,13 @@ impl Host {
         }
     }
 
-    fn send(&mut self, request: &Request<'_>) {
+    pub(crate) fn send(&mut self, request: &Request<'_>) {
         let mut frame = [0; FRAME_BYTES];
         let bytes = encode(request, &mut frame).expect("a short request");
         self.stream.write_all(bytes).expect("a line that is open");
     }
 
-    fn ask(&mut self, id: u32, prompt: &str, max_tokens: u32) {
+    pub(crate) fn ask(&mut self, id: u32, prompt: &str, max_tokens: u32) {
         self.send(&Request::Ask(Ask {
             id,
             prompt,
@@ -237,7 +241,7 @@ impl Host {
     }
 
     /// The next event, but for those of the prompt and of intents.
-    fn next(&mut self) -> Heard {
+    pub(crate) fn next(&mut self) -> Heard {
         let start = Instant::now();
         loop {
             while !self.left.is_empty() {
@@ -393,64 +397,6 @@ fn it_gives_the_golden_answers() {
     assert!(compared > 10, "{compared}");
 }
 
-/// What the program ends with to be started again.
-const TRY_AGAIN: i32 = 75;
-
-#[test]
-fn a_model_comes_over_the_line_and_takes_the_place_of_the_old_one() {
-    let Some(program) = required(built()) else {
-        return;
-    };
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/packed");
-    let old = fs::read(golden.join("llama-4bit.snap.whittle")).unwrap();
-    // A port that is free now and will be again in a moment.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    let line = ["--listen", address.as_str()];
-    let mut running = Running::start(&program, &old, &line);
-    let packed = hearth();
-    let device = Device::open(&format!("tcp:{address}"), None, 0).unwrap();
-    let proof = std::thread::scope(|scope| {
-        let sent = scope.spawn(|| replace_model(&device, &packed, &Job::silent()));
-        running.start_when_ended(&program, &line);
-        sent.join().unwrap()
-    });
-    let proof = proof.unwrap();
-    assert_eq!(proof.hello.model.unwrap().name, "hearth");
-
-    // A model that is sent in part leaves the one that is there.
-    let mut client = device.client().unwrap();
-    client.hello(START, &Job::silent()).unwrap();
-    let cancel = CancelToken::new();
-    let stop = |progress: Progress<'_>| {
-        if progress.stage == "Sending the model" && progress.done > 100_000 {
-            cancel.cancel();
-        }
-    };
-    let stopped = client.store(&old.repeat(20), &Job::new(&stop, cancel.clone()));
-    assert!(
-        matches!(stopped, Err(TalkError::Cancelled(_))),
-        "{stopped:?}"
-    );
-    let why = client.hello(START, &Job::silent()).unwrap().refusal;
-    assert_eq!(why.as_deref(), Some("a model is being written"));
-    client.reboot().unwrap();
-    drop(client);
-    running.start_when_ended(&program, &line);
-    let start = Instant::now();
-    let hello = loop {
-        let hello = device
-            .client()
-            .and_then(|mut c| c.hello(START, &Job::silent()));
-        match hello {
-            Err(_) if start.elapsed() < START => std::thread::sleep(Duration::from_millis(50)),
-            hello => break hello.unwrap(),
-        }
-    };
-    assert_eq!(hello.model.unwrap().name, "hearth");
-}
-
 #[test]
 fn one_host_is_answered_at_a_time_and_waiting_costs_nothing() {
     let Some(program) = required(built()) else {
@@ -487,40 +433,6 @@ fn one_host_is_answered_at_a_time_and_waiting_costs_nothing() {
         taken <= 2,
         "{taken} hundredths of a second of two that were waited"
     );
-}
-
-#[test]
-fn a_damaged_file_is_refused_and_the_board_stays_reachable() {
-    let Some(program) = required(built()) else {
-        return;
-    };
-    let packed = hearth();
-    let mut damaged = packed.bytes().to_vec();
-    damaged[packed.view().entry(3).offset + 17] ^= 4;
-    for (bytes, sentence) in [
-        (damaged, "tensor 3 is damaged"),
-        (b"GGUF".to_vec(), "expected a packed model"),
-        (Vec::new(), "expected a packed model"),
-    ] {
-        let running = Running::start(&program, &bytes, &["--listen", "127.0.0.1:0"]);
-        let told = format!("whittle: refused: {sentence}");
-        assert!(
-            running.said.iter().any(|line| line.starts_with(&told)),
-            "{:?}",
-            running.said
-        );
-        let mut host = Host::connect(&running);
-        host.send(&Request::Hello);
-        match host.next() {
-            Heard::NoModel(why) => assert!(why.starts_with(sentence), "{why}"),
-            other => panic!("{other:?}"),
-        }
-        host.ask(1, COMMAND, 4);
-        match host.next() {
-            Heard::Refused(why) => assert!(why.starts_with(sentence), "{why}"),
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #[cfg(feature = "voice")]
 mod assistant;
 mod boards;
+#[cfg(all(unix, feature = "flash"))]
+mod chip;
 mod emulated;
 #[cfg(unix)]
 mod interrupt;
@@ -11,7 +13,10 @@ mod kept;
 mod large;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
 mod linux_measured;
+#[cfg(target_os = "linux")]
+mod linux_model;
 mod model;
 mod models;
 #[cfg(all(unix, feature = "flash"))]

@@ -10,6 +10,14 @@ pub enum TalkError {
     /// The person who asked stopped it.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+    /// The person who sent a model stopped it.
+    #[error("{source}: {left}")]
+    LeftOff {
+        /// That it was stopped.
+        source: Cancelled,
+        /// What the board has now.
+        left: &'static str,
+    },
     /// The port could not be opened.
     #[error("cannot open {port}: {reason}")]
     Port {
@@ -75,10 +83,8 @@ pub enum TalkError {
         /// The last line that it said.
         last: String,
     },
-    /// It started again in the middle of its answer.
-    #[error(
-        "the board on {port} started again in the middle of its answer: its supply may be weak"
-    )]
+    /// It started again in the middle of an answer, or of a model that was sent.
+    #[error("the board on {port} started again in the middle of its work: its supply may be weak")]
     Restarted {
         /// The port.
         port: String,

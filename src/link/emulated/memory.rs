@@ -6,6 +6,7 @@
 
 use super::core::{Fetched, Width};
 use super::instruction::Instruction;
+use std::ops::Range;
 
 /// SRAM as code sees it; the first 16 KiB are the cache's, which data does not see.
 const SRAM_CODE: u32 = 0x4037_C000;
@@ -36,6 +37,8 @@ const BLOCK_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) flash: Vec<u8>,
+    /// What of it has changed since somebody asked.
+    changed: Option<Range<usize>>,
     sram: Vec<u8>,
     rtc: Vec<u8>,
     pages: [u32; PAGES],
@@ -59,6 +62,7 @@ impl Memory {
         let halves = |bytes: u32| vec![None; bytes as usize / 2];
         Self {
             flash,
+            changed: None,
             sram: vec![0; SRAM_CODE_BYTES as usize],
             rtc: vec![0; RTC_BYTES as usize],
             pages: [NO_PAGE; PAGES],
@@ -188,6 +192,38 @@ impl Memory {
     /// Shows another page of flash, or none.
     pub(super) fn set_page(&mut self, index: usize, entry: u32) {
         self.pages[index] = entry;
+        self.forget_page(index);
+    }
+
+    /// Changes a part of the flash; `None` where it has none there.
+    pub(super) fn change_flash(
+        &mut self,
+        part: Range<usize>,
+        change: impl FnOnce(&mut [u8]),
+    ) -> Option<()> {
+        change(self.flash.get_mut(part.clone())?);
+        for index in 0..PAGES {
+            let entry = self.pages[index];
+            let start = ((entry & PAGE_NUMBER) * PAGE_BYTES) as usize;
+            let is_shown = entry & NO_PAGE == 0;
+            if is_shown && start < part.end && part.start < start + PAGE_BYTES as usize {
+                self.forget_page(index);
+            }
+        }
+        self.changed = Some(match self.changed.take() {
+            None => part,
+            Some(all) => all.start.min(part.start)..all.end.max(part.end),
+        });
+        Some(())
+    }
+
+    /// What of the flash has changed since this was last asked.
+    pub(super) fn take_changed(&mut self) -> Option<Range<usize>> {
+        self.changed.take()
+    }
+
+    /// What was decoded from a page of the window does not hold any more.
+    fn forget_page(&mut self, index: usize) {
         let halves = PAGE_BYTES as usize / 2;
         // An instruction of the page before may end in this one.
         let first = (index * halves).saturating_sub(1);

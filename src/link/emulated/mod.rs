@@ -7,6 +7,7 @@
 
 mod boot;
 mod core;
+mod flash;
 mod instruction;
 mod memory;
 mod peripherals;
@@ -19,6 +20,7 @@ use memory::Memory;
 use peripherals::{PERIPHERALS, Peripherals};
 use rom::{ROM, Returned};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Looks for a byte in a row after which the program is said to wait for one.
 const WAITING_LOOKS: u32 = 1000;
@@ -108,8 +110,8 @@ impl Machine {
     #[must_use]
     pub fn boot(flash: Vec<u8>, fuses: BTreeMap<u32, u32>) -> Self {
         let mut chip = Chip {
+            peripherals: Peripherals::new(fuses, flash.len()),
             memory: Memory::new(flash),
-            peripherals: Peripherals::new(fuses),
         };
         let mut said = Vec::new();
         let loaded = boot::boot(&mut chip.memory, &mut said);
@@ -175,6 +177,10 @@ impl Machine {
             Returned::After(micros) => {
                 chip.peripherals.cycles += u64::from(micros) * CYCLES_PER_MICRO;
             }
+            Returned::Later(word, micros) => {
+                x[10] = word;
+                chip.peripherals.cycles += u64::from(micros) * CYCLES_PER_MICRO;
+            }
         }
         core.pc = x[1];
     }
@@ -207,6 +213,17 @@ impl Machine {
             Line::Uart => &mut self.chip.peripherals.uart,
             Line::Usb => &mut self.chip.peripherals.usb,
         }
+    }
+
+    /// Its flash.
+    #[must_use]
+    pub fn flash(&self) -> &[u8] {
+        &self.chip.memory.flash
+    }
+
+    /// What of the flash the program has changed since this was last asked.
+    pub fn take_flash_changes(&mut self) -> Option<Range<usize>> {
+        self.chip.memory.take_changed()
     }
 
     /// Instructions carried out since the reset.

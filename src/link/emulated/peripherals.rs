@@ -1,5 +1,5 @@
-//! The peripherals of an ESP32-C3 that firmware talks to: UART 0, USB Serial/JTAG, system timer, GPIO, eFuses. Of all
-//! others a register reads as it was written.
+//! The peripherals of an ESP32-C3 that firmware talks to: UART 0, USB Serial/JTAG, system timer, GPIO, eFuses, who its
+//! flash is. Of all others a register reads as it was written.
 //!
 //! Source: ESP32-C3 Technical Reference Manual (version 1.1), the register lists of its chapters; what start-up code
 //! waits for is named where it is answered.
@@ -29,6 +29,9 @@ mod register {
     pub(super) const GPIO_ENABLE: u32 = 0x6000_4020;
     pub(super) const GPIO_ENABLE_SET: u32 = 0x6000_4024;
     pub(super) const GPIO_ENABLE_CLEAR: u32 = 0x6000_4028;
+    /// The controller of the flash: command, and the first word that comes back.
+    pub(super) const FLASH_COMMAND: u32 = 0x6000_2000;
+    pub(super) const FLASH_WORD: u32 = 0x6000_2058;
     /// System timer: command and value of its two units.
     pub(super) const TIMER_COMMAND: [u32; 2] = [0x6002_3004, 0x6002_3008];
     pub(super) const TIMER_HIGH: [u32; 2] = [0x6002_3040, 0x6002_3048];
@@ -47,6 +50,10 @@ const SLOW_CLOCK_COUNT: u32 = 3500 << 7;
 /// Bytes can be sent (USB Serial/JTAG, `SERIAL_IN_EP_DATA_FREE`), and some have come (`SERIAL_OUT_EP_DATA_AVAIL`).
 const USB_FREE: u32 = 1 << 1;
 const USB_AVAILABLE: u32 = 1 << 2;
+/// "Read the flash's identity" (flash controller, `SPI_MEM_FLASH_RDID`).
+const READ_IDENTITY: u32 = 1 << 28;
+/// Maker (Winbond) and kind of the flash; the third byte is the logarithm of its size.
+const FLASH_IDENTITY: u32 = 0x40EF;
 /// Bytes that a UART holds.
 const FIFO_BYTES: usize = 128;
 /// Identity of the UART after reset; the bit that says "registers are being taken over" is clear.
@@ -65,6 +72,7 @@ pub(super) struct Serial {
 #[derive(Debug)]
 pub(super) struct Peripherals {
     registers: BTreeMap<u32, u32>,
+    flash_identity: u32,
     pub(super) uart: Serial,
     pub(super) usb: Serial,
     /// Values that the system timer's units hold.
@@ -76,10 +84,12 @@ pub(super) struct Peripherals {
 }
 
 impl Peripherals {
-    /// As after a reset, with these eFuses by address.
-    pub(super) fn new(fuses: BTreeMap<u32, u32>) -> Self {
+    /// As after a reset, with these eFuses by address, and so many bytes of flash.
+    pub(super) fn new(fuses: BTreeMap<u32, u32>, flash_bytes: usize) -> Self {
+        let size = flash_bytes.checked_ilog2().unwrap_or(0);
         Self {
             registers: fuses,
+            flash_identity: FLASH_IDENTITY | size << 16,
             uart: Serial::default(),
             usb: Serial::default(),
             timer: [0; 2],
@@ -129,6 +139,13 @@ impl Peripherals {
         match address {
             register::UART_FIFO => self.send(value, |all| &mut all.uart),
             register::USB_DATA => self.send(value, |all| &mut all.usb),
+            // A command is done when it reads as zero: at once.
+            register::FLASH_COMMAND => {
+                if value & READ_IDENTITY != 0 {
+                    self.registers
+                        .insert(register::FLASH_WORD, self.flash_identity);
+                }
+            }
             register::GPIO_OUT_SET => self.change(register::GPIO_OUT, |old| old | value),
             register::GPIO_OUT_CLEAR => self.change(register::GPIO_OUT, |old| old & !value),
             register::GPIO_ENABLE_SET => self.change(register::GPIO_ENABLE, |old| old | value),

@@ -1,9 +1,11 @@
-//! The functions in the mask ROM of an ESP32-C3 that firmware calls, played by the host: soft float, memory, the cache.
+//! The functions in the mask ROM of an ESP32-C3 that firmware calls, played by the host: soft float, memory, the
+//! cache; those for flash are in `flash.rs`.
 //!
 //! Source of the addresses: ESP-IDF's `esp32c3.rom.ld` and `esp32c3.rom.libgcc.ld`, the same in every revision of the
 //! chip; what they do: their names' definitions in C, libgcc's manual ("Routines for floating point emulation") and
 //! ESP-IDF's `rom/cache.h`. Arguments and results are in a0 to a3 (RISC-V calling convention, ilp32).
 
+use super::flash;
 use super::memory::Memory;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -24,6 +26,8 @@ pub(super) enum Returned {
     Wide(u64),
     /// It waits for so many microseconds.
     After(u32),
+    /// A word, in a0, after so many microseconds.
+    Later(u32, u32),
     /// The chip is reset.
     Never,
 }
@@ -32,6 +36,9 @@ pub(super) enum Returned {
 pub(super) fn call(address: u32, arguments: [u32; 4], memory: &mut Memory) -> Option<Returned> {
     if let Some(result) = soft_float(address, arguments) {
         return Some(result);
+    }
+    if let Some((word, micros)) = flash::call(address, arguments, memory) {
+        return Some(Returned::Later(word, micros));
     }
     let [a, b, c, _] = arguments;
     Some(match address {

@@ -19,12 +19,13 @@ pub use serve::serve;
 pub use engine::arena::{CachePrecision, Limits};
 pub use engine::matrix::Matrix;
 pub use engine::sampler::Sampling;
+pub use protocol::PIECE_BYTES;
 pub use refusal::Refusal;
 
 use core::fmt::{self, Arguments, Write as _};
 use core::hint::black_box;
 use engine::arena::ArenaLayout;
-use engine::format::{Packed, Prefix, Section, Text, tokens};
+use engine::format::{MAGIC, Packed, Prefix, Section, Text, tokens};
 use engine::stamp::{Stamp, number};
 use engine::weights::{Weights, table_len};
 use engine::workers::Host;
@@ -112,18 +113,22 @@ pub struct Stack {
     pub used_bytes: u32,
 }
 
-/// Flash that a model is written to. What was there is gone from the first call on.
+/// What is said of a place for a model in which none begins.
+pub(crate) const NO_MODEL: &str = "there is no model, or it was not written to its end";
+
+/// Flash that a model is written to. What was there is gone from the first call on, or kept until the last: a board that
+/// starts again in between has either the old model, or none that it would take for one.
 pub trait Store {
     /// The longest model that fits.
     fn room_bytes(&self) -> u32;
 
-    /// Makes room for a model.
+    /// Makes room for a model of so many bytes; 0 for none, which takes away all of the one that is there.
     ///
     /// # Errors
     /// Why not.
     fn erase(&mut self, bytes: u32) -> Result<(), &'static str>;
 
-    /// Writes where it is erased. `offset` is a multiple of [`protocol::PIECE_BYTES`].
+    /// Writes where it is erased. `offset` is a multiple of [`PIECE_BYTES`].
     ///
     /// # Errors
     /// Why not.
@@ -135,7 +140,7 @@ pub trait Store {
     /// Why not.
     fn commit(&mut self) -> Result<(), &'static str>;
 
-    /// Reads back; the length of `bytes` is at most [`protocol::PIECE_BYTES`].
+    /// Reads back; the length of `bytes` is at most [`PIECE_BYTES`].
     ///
     /// # Errors
     /// Why not.
@@ -178,6 +183,11 @@ pub fn packed_bytes(flash: &[u8]) -> &[u8] {
     flash.get(..claimed).unwrap_or(flash)
 }
 
+/// Whether nothing begins here: flash that is erased, or a file without a byte.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().take(MAGIC.len()).all(|byte| *byte == 0xFF)
+}
+
 impl<'m> Model<'m> {
     /// Checks a packed file and lists its tensors in `table`, 18 places a layer.
     ///
@@ -189,6 +199,9 @@ impl<'m> Model<'m> {
         table: &'m mut [Option<Matrix<'b>>],
     ) -> Result<Self, Refusal> {
         board.line(format_args!("firmware: {}", stamp()));
+        if is_blank(bytes) {
+            return Err(Refusal::NoModel(NO_MODEL));
+        }
         let packed = Packed::parse(bytes)?;
         for index in 0..packed.tensors() {
             packed.verify(index)?;

@@ -1,9 +1,9 @@
 //! A model that comes over the line and is written while the program runs.
 
 use crate::serve::{refuse, send};
-use crate::{Board, Store};
+use crate::{Board, NO_MODEL, PIECE_BYTES, Store};
 use engine::format::crc32_after;
-use protocol::{Event, PIECE_BYTES, Received, Receiver, Request, decode};
+use protocol::{Event, Received, Receiver, Request, decode};
 
 /// A model that is being written.
 struct Writing {
@@ -14,8 +14,8 @@ struct Writing {
     written: u32,
 }
 
-/// Makes room as asked and takes pieces until all are there; then the board starts again. Returns where nothing was
-/// changed: what is in flash can still be answered with.
+/// Makes room as asked and takes pieces until all are there, the host leaves off, or something fails; then the board starts
+/// again with what it has. Returns where nothing was begun: what is in flash can still be answered with.
 pub(crate) fn store<B: Board>(
     board: &mut B,
     receiver: &mut Receiver,
@@ -38,17 +38,24 @@ pub(crate) fn store<B: Board>(
             continue;
         };
         match decode(frame) {
-            Ok(Request::Piece { id, offset, bytes }) => match &mut writing {
-                Some(writing) if writing.id == id => piece(board, writing, offset, bytes),
-                Some(_) | None => refuse(board, id, &"no such model is being stored"),
-            },
+            Ok(Request::Piece { id, offset, bytes }) => {
+                writing = match writing {
+                    Some(writing) if writing.id == id => piece(board, writing, offset, bytes),
+                    other => {
+                        refuse(board, id, &"no such model is being stored");
+                        other
+                    }
+                };
+            }
             Ok(Request::Store { id, bytes, crc }) if bytes <= room => {
                 writing = begin(board, (id, bytes, crc));
             }
             Ok(Request::Store { id, bytes, .. }) => refuse(board, id, &LongModel { bytes, room }),
-            Ok(Request::Hello) => hello(board, "a model is being written"),
-            Ok(Request::Reboot) => board.restart(),
-            Ok(Request::Cancel) => {}
+            Ok(Request::Hello) => match writing {
+                Some(_) => hello(board, "a model is being written"),
+                None => hello(board, NO_MODEL),
+            },
+            Ok(Request::Cancel | Request::Reboot) => writing = start_again(board),
             Ok(Request::Ask(ask) | Request::Measure(ask)) => {
                 refuse(board, ask.id, &"a model is being written");
             }
@@ -60,21 +67,17 @@ pub(crate) fn store<B: Board>(
 
 /// Makes room; none where there is nothing to wait for.
 fn begin<B: Board>(board: &mut B, (id, bytes, crc): (u32, u32, u32)) -> Option<Writing> {
-    let erased = with_store(board, |store| store.erase(bytes));
-    if let Err(why) = erased {
-        refuse(board, id, &why);
-        return None;
-    }
-    if bytes == 0 {
-        if let Err(why) = with_store(board, |store| store.commit()) {
-            refuse(board, id, &why);
-            return None;
-        }
-        send(board, &Event::Stored { id, bytes: 0 });
-        board.restart();
-        return None;
+    let made = with_store(board, |store| {
+        store.erase(bytes)?;
+        if bytes == 0 { store.commit() } else { Ok(()) }
+    });
+    if let Err(why) = made {
+        return fail(board, id, why);
     }
     send(board, &Event::Stored { id, bytes: 0 });
+    if bytes == 0 {
+        return start_again(board);
+    }
     Some(Writing {
         id,
         bytes,
@@ -83,32 +86,57 @@ fn begin<B: Board>(board: &mut B, (id, bytes, crc): (u32, u32, u32)) -> Option<W
     })
 }
 
-fn piece<B: Board>(board: &mut B, writing: &mut Writing, offset: u32, bytes: &[u8]) {
+/// Writes the next piece; none where it was the last, or the flash failed.
+fn piece<B: Board>(
+    board: &mut B,
+    mut writing: Writing,
+    offset: u32,
+    bytes: &[u8],
+) -> Option<Writing> {
     let id = writing.id;
     let end = offset.saturating_add(bytes.len() as u32);
-    let is_next = offset == writing.written && end <= writing.bytes;
     let is_whole = bytes.len() == PIECE_BYTES || end == writing.bytes;
-    if !is_next || !is_whole || bytes.is_empty() {
-        return refuse(board, id, &"these bytes are not the next ones");
+    if bytes.is_empty() || !is_whole || end > writing.bytes {
+        refuse(board, id, &"this is no piece of the model");
+        return Some(writing);
     }
-    if let Err(why) = with_store(board, |store| store.write(offset, bytes)) {
-        return refuse(board, id, &why);
+    if end == writing.written {
+        // The host did not hear that it is there.
+        send(board, &Event::Stored { id, bytes: end });
+        return Some(writing);
+    }
+    if offset != writing.written {
+        refuse(board, id, &"these bytes are not the next ones");
+        return Some(writing);
     }
     writing.written = end;
-    if end < writing.bytes {
-        return send(board, &Event::Stored { id, bytes: end });
-    }
-    let whole = with_store(board, |store| {
-        checked(store, writing)?;
+    let written = with_store(board, |store| {
+        store.write(offset, bytes)?;
+        if end < writing.bytes {
+            return Ok(());
+        }
+        checked(store, &writing)?;
         store.commit()
     });
-    match whole {
-        Ok(()) => {
-            send(board, &Event::Stored { id, bytes: end });
-            board.restart();
-        }
-        Err(why) => refuse(board, id, &why),
+    if let Err(why) = written {
+        return fail(board, id, why);
     }
+    send(board, &Event::Stored { id, bytes: end });
+    if end == writing.bytes {
+        return start_again(board);
+    }
+    Some(writing)
+}
+
+fn fail<B: Board>(board: &mut B, id: u32, why: &'static str) -> Option<Writing> {
+    refuse(board, id, &why);
+    start_again(board)
+}
+
+/// The board starts with what it has now; one that cannot goes on without a model.
+fn start_again<B: Board>(board: &mut B) -> Option<Writing> {
+    board.restart();
+    None
 }
 
 /// Fails unless the flash reads back as the host said.

@@ -2,8 +2,9 @@
 //! one or the other on their socket, so both are spoken on and listened to.
 
 use crate::chip::{self, uart::Rx, uart::Tx};
+use crate::model_flash::ModelFlash;
 use crate::stack;
-use app::{Board, Stack};
+use app::{Board, Stack, Store};
 use esp_hal::Blocking;
 use esp_hal::peripherals::{UART0, USB_DEVICE};
 use esp_hal::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub struct Console {
     usb: UsbSerialJtag<'static, Blocking>,
     /// Whether a host fetches what is written to USB. Without one each write would wait for good.
     is_usb_heard: bool,
+    /// Where a model is stored, where one can be.
+    pub model: Option<ModelFlash>,
 }
 
 impl Console {
@@ -33,6 +36,7 @@ impl Console {
             uart: uart.with_tx(tx).with_rx(rx),
             usb: UsbSerialJtag::new(usb),
             is_usb_heard: true,
+            model: None,
         }
     }
 
@@ -45,6 +49,7 @@ impl Console {
             uart: uart.with_tx(tx),
             usb: UsbSerialJtag::new(usb),
             is_usb_heard: true,
+            model: None,
         })
     }
 
@@ -94,7 +99,17 @@ impl Board for Console {
         u16::from(revision.major) * 100 + u16::from(revision.minor)
     }
 
+    fn store(&mut self) -> Option<&mut dyn Store> {
+        self.model.as_mut().map(|model| model as &mut dyn Store)
+    }
+
     fn restart(&mut self) {
+        // What was said last goes out first.
+        let _sent = self.uart.flush();
+        let start = Instant::now();
+        while self.is_usb_heard && self.usb.flush_tx_nb().is_err() {
+            self.is_usb_heard = start.elapsed() < USB_PATIENCE;
+        }
         esp_hal::system::software_reset()
     }
 

@@ -9,6 +9,7 @@
 
 mod chip;
 mod console;
+mod model_flash;
 mod partition;
 mod stack;
 mod window;
@@ -17,6 +18,7 @@ use app::{Board, Matrix, Model, Refusal, packed_bytes, serve};
 use console::Console;
 use esp_hal::clock::CpuClock;
 use esp_hal::main;
+use model_flash::ModelFlash;
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -45,9 +47,11 @@ fn main() -> ! {
         unsafe { &mut *(&raw mut MEMORY) }
     });
     let mut tensors: [Option<Matrix<'_>>; TABLE] = [None; TABLE];
-    let model = model_partition()
+    let partition = model_partition();
+    console.model = partition.and_then(|(at, shown)| ModelFlash::new(parts.flash, at, shown.len()));
+    let model = partition
         .ok_or(Refusal::NoModel("no model partition in the flash"))
-        .and_then(|flash| Model::open(&mut console, packed_bytes(flash), &mut tensors));
+        .and_then(|(_, flash)| Model::open(&mut console, packed_bytes(flash), &mut tensors));
     serve(
         &mut console,
         model.as_ref().map_err(|refusal| *refusal),
@@ -55,8 +59,8 @@ fn main() -> ! {
     )
 }
 
-/// As much of the model partition as the window shows; nothing when there is none.
-fn model_partition() -> Option<&'static [u8]> {
+/// Where the model partition begins in flash, and as much of it as the window shows; nothing when there is none.
+fn model_partition() -> Option<(usize, &'static [u8])> {
     let table = window::map(partition::TABLE_PAGE, 1)?;
     let found = partition::find_model(&table[partition::TABLE_OFFSET..]);
     window::unmap(table);
@@ -64,5 +68,5 @@ fn model_partition() -> Option<&'static [u8]> {
     let pages = bytes.div_ceil(window::PAGE_BYTES);
     let first_page = u32::try_from(address / window::PAGE_BYTES).ok()?;
     window::map(first_page, pages.min(window::free_pages()))
-        .map(|model| &model[..bytes.min(model.len())])
+        .map(|model| (address, &model[..bytes.min(model.len())]))
 }

@@ -19,6 +19,7 @@ pub fn parts(peripherals: Peripherals) -> Parts {
         tx: peripherals.GPIO21,
         rx: peripherals.GPIO20,
         usb: peripherals.USB_DEVICE,
+        flash: peripherals.FLASH,
         external: None,
     }
 }

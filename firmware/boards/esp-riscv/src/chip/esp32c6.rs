@@ -20,6 +20,7 @@ pub fn parts(peripherals: Peripherals) -> Parts {
         tx: peripherals.GPIO16,
         rx: peripherals.GPIO17,
         usb: peripherals.USB_DEVICE,
+        flash: peripherals.FLASH,
         external: None,
     }
 }

@@ -31,6 +31,7 @@ pub fn parts(peripherals: Peripherals) -> Parts {
         tx: peripherals.GPIO37,
         rx: peripherals.GPIO38,
         usb: peripherals.USB_DEVICE,
+        flash: peripherals.FLASH,
         external,
     }
 }
@@ -108,7 +109,7 @@ pub mod flash {
     #[inline(always)]
     pub unsafe fn change(address: u32, bytes: u32, entries: impl FnOnce()) {
         entries();
-        // SAFETY: a function of the ROM with this signature; the flash is never written, so no change is forgotten.
+        // SAFETY: a function of the ROM with this signature; nothing is written through the window, so no change is forgotten.
         unsafe { Cache_Invalidate_Addr(CACHES, address, bytes) };
     }
 }

@@ -16,7 +16,7 @@ pub use esp32c6::{MEMORY_WORDS, NAME, flash, parts, uart};
 #[cfg(feature = "esp32p4")]
 pub use esp32p4::{MEMORY_WORDS, NAME, flash, parts, uart};
 
-use esp_hal::peripherals::{UART0, USB_DEVICE};
+use esp_hal::peripherals::{FLASH, UART0, USB_DEVICE};
 
 /// What the firmware uses of a chip.
 pub struct Parts {
@@ -24,6 +24,7 @@ pub struct Parts {
     pub tx: uart::Tx<'static>,
     pub rx: uart::Rx<'static>,
     pub usb: USB_DEVICE<'static>,
+    pub flash: FLASH<'static>,
     /// Memory outside of the chip, for conversations; without it they take a part of the chip's own.
     pub external: Option<&'static mut [u32]>,
 }
