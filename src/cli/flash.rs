@@ -96,9 +96,8 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     ) {
         return write_bundle(&bundle?, folder, output);
     }
-    if let Some(port) = &args.port
-        && (args.model_only || board.flash_method == FlashMethod::Linux)
-    {
+    let is_sent = args.model_only || board.flash_method == FlashMethod::Linux;
+    if let Some(port) = args.port.as_ref().filter(|_| is_sent) {
         return send(port, (&board, &packed), output);
     }
     let image = image(&board, own.as_deref(), packed.bytes())?;
