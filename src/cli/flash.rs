@@ -174,6 +174,9 @@ fn send(
     output: &Output,
 ) -> anyhow::Result<()> {
     let device = open(port, EMULATED_FLASH_BYTES)?;
+    output.leave_behind(
+        "a model was being sent: a board that keeps it in flash answers, and has none until one is sent whole",
+    );
     let proof = output.with_bar(|job| replace_model(&device, (board, packed), job))?;
     let report = serde_json::json!({
         "board": board.id,
