@@ -99,9 +99,8 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     {
         return write_bundle(&bundle?, folder, output);
     }
-    if let Some(port) = &args.port
-        && (args.model_only || board.flash_method == FlashMethod::Linux)
-    {
+    let is_sent = args.model_only || board.flash_method == FlashMethod::Linux;
+    if let Some(port) = args.port.as_ref().filter(|_| is_sent) {
         return send(port, (&board, &packed), output);
     }
     let image = image(&board, own.as_deref(), packed.bytes())?;
@@ -193,6 +192,9 @@ fn send(
     output: &Output,
 ) -> anyhow::Result<()> {
     let device = open(port, EMULATED_FLASH_BYTES)?;
+    output.leave_behind(
+        "a model was being sent: a board that keeps it in flash answers, and has none until one is sent whole",
+    );
     let proof = output.with_bar(|job| replace_model(&device, (board, packed), job))?;
     let report = serde_json::json!({
         "board": board.id,

@@ -3,7 +3,7 @@
 //! Left out where the toolchain or the emulator is missing: `scripts/install-test.sh` installs both.
 
 #[path = "../support/golden.rs"]
-mod golden;
+pub(crate) mod golden;
 #[path = "../support/tiny_model.rs"]
 mod tiny_model;
 

@@ -2,9 +2,7 @@
 //!
 //! Left out where the toolchain or the emulator is missing: `scripts/install-test.sh` installs both.
 
-#[path = "../support/golden.rs"]
-mod golden;
-
+use crate::boards::golden;
 use crate::models::installed;
 use crate::required::required;
 use engine::arena::CachePrecision;

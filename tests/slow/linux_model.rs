@@ -73,7 +73,7 @@ fn when_back(device: &Device) -> Greeting {
             .and_then(|mut client| client.hello(START, &Job::silent()));
         match hello {
             Err(_) if start.elapsed() < START => std::thread::sleep(Duration::from_millis(50)),
-            hello => return hello.unwrap(),
+            hello => return hello.expect("its hello"),
         }
     }
 }

@@ -17,15 +17,13 @@ const ERASE_PATIENCE: Duration = Duration::from_secs(600);
 const PIECE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it may take to read back and check all of them.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
-/// How often a piece is sent that a line damages or loses.
+/// How often a piece is sent that the line loses; one that it damages is none to the board.
 const TRIES: u32 = 3;
 
 /// What came of something that was sent.
 enum Heard {
     /// It is there.
     Stored,
-    /// It came damaged.
-    Damaged,
     /// Nothing was said of it.
     Silence,
 }
@@ -75,7 +73,7 @@ impl Client {
         self.send(&Request::Store { id, bytes, crc })?;
         match self.stored((id, 0), patience.min(ERASE_PATIENCE), job)? {
             Heard::Stored => {}
-            Heard::Damaged | Heard::Silence => return Err(self.stalled()),
+            Heard::Silence => return Err(self.stalled()),
         }
         for (index, piece) in packed.chunks(PIECE_BYTES).enumerate() {
             let offset = index * PIECE_BYTES;
@@ -102,7 +100,7 @@ impl Client {
             self.send(&Request::Piece { id, offset, bytes })?;
             match self.stored((id, end), patience, job)? {
                 Heard::Stored => return Ok(()),
-                Heard::Damaged | Heard::Silence => {}
+                Heard::Silence => {}
             }
         }
         Err(self.stalled())
@@ -122,8 +120,7 @@ impl Client {
                 Event::Stored { id: of, bytes } if of == id && bytes == expected => {
                     Some(Ok(Heard::Stored))
                 }
-                Event::Refused { id: 0, .. } => Some(Ok(Heard::Damaged)),
-                Event::Refused { id: of, why } if of == id => Some(Err(plain_line(why))),
+                Event::Refused { id: of, why } if of == id || of == 0 => Some(Err(plain_line(why))),
                 Event::Hello(_)
                 | Event::Prompt { .. }
                 | Event::Token { .. }
