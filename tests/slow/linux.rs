@@ -30,8 +30,10 @@ const EMULATOR: &str = "qemu-aarch64";
 const NO_TOOLCHAIN: i32 = 3;
 /// What the program ends with to be started again.
 const TRY_AGAIN: i32 = 75;
-/// How long the program may take to check a model, emulated.
+/// How long the program may take to check a small model, emulated, and how much of a larger one it checks in a second, beside
+/// other work.
 pub(crate) const START: Duration = Duration::from_secs(120);
+const CHECKED_BYTES_PER_SECOND: u64 = 4_000_000;
 /// How long it may say nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -120,7 +122,8 @@ impl Running {
             said: Vec::new(),
             folder,
         };
-        running.wait_for("whittle: ready");
+        let more = Duration::from_secs(model.len() as u64 / CHECKED_BYTES_PER_SECOND);
+        running.wait_for("whittle: ready", START + more);
         running
     }
 
@@ -143,10 +146,10 @@ impl Running {
         self.child = again.expect("the emulator");
     }
 
-    fn wait_for(&mut self, line: &str) {
+    fn wait_for(&mut self, line: &str, patience: Duration) {
         let start = Instant::now();
         while self.said.last().is_none_or(|last| last != line) {
-            let left = START.saturating_sub(start.elapsed());
+            let left = patience.saturating_sub(start.elapsed());
             let said = self.lines.recv_timeout(left);
             let said = said.unwrap_or_else(|error| panic!("{error}; it said {:?}", self.said));
             self.said.push(said);
