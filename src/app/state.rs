@@ -329,11 +329,12 @@ impl State {
     /// Who answers a question that goes to all.
     #[must_use]
     pub fn answerers(&self) -> Vec<Answerer> {
-        let mut all: Vec<Answerer> = Candidate::ALL.map(Answerer::Candidate).into();
-        if !matches!(self.answerer(), Answerer::Candidate(_)) {
-            all.push(self.answerer());
+        let both = Candidate::ALL.map(Answerer::Candidate);
+        match self.answerer() {
+            Answerer::Candidate(_) => both.into(),
+            #[cfg(feature = "flash")]
+            Answerer::Board => [&both[..], &[Answerer::Board]].concat(),
         }
-        all
     }
 
     /// The last thing that the person said.

@@ -87,11 +87,7 @@ struct PlanReport<'p> {
 }
 
 pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
-    let board = match (&args.board, &args.port) {
-        (Some(board), _) => Board::open(board)?,
-        (None, Some(port)) => answering(args, port, output)?,
-        (None, None) => bail!("expected --board, or --port to ask the chip"),
-    };
+    let board = board(args, output)?;
     let packed = output.with_bar(|job| PackedModel::open(&args.file, job))?;
     let own = args.firmware.as_deref().map(read).transpose()?;
     if let (Some(folder), Some(bundle)) =
@@ -170,8 +166,13 @@ pub(super) fn run(args: &FlashArgs, output: &Output) -> anyhow::Result<()> {
     }
 }
 
-/// The board whose chip answers on the port.
-fn answering(args: &FlashArgs, port: &str, output: &Output) -> anyhow::Result<Board> {
+/// The board that is named, or else the one whose chip answers on the port.
+fn board(args: &FlashArgs, output: &Output) -> anyhow::Result<Board> {
+    let port = match (&args.board, &args.port) {
+        (Some(board), _) => return Ok(Board::open(board)?),
+        (None, Some(port)) => port,
+        (None, None) => bail!("expected --board, or --port to ask the chip"),
+    };
     if port.starts_with("tcp:") {
         bail!("a board on a socket does not tell its chip: name it with --board");
     }

@@ -1,8 +1,8 @@
 //! The assistant on real weights: the reference recipe is nearly the original, and it hears and speaks.
 
+use crate::models::installed;
 use std::path::Path;
 use std::process::Command;
-use whittle::catalog::{Cache, Catalog};
 use whittle::job::Job;
 use whittle::packed::intent::{AnswerParts, IntentLine};
 use whittle::speech::synthesize::Synthesizer;
@@ -96,25 +96,26 @@ fn a_spoken_question_gets_a_spoken_answer_that_its_own_recognizer_understands() 
     );
 }
 
+/// A recording of this sentence, as the synthesizer says it.
+fn spoken(sentence: &str, folder: &Path) -> String {
+    let model = installed(SYNTHESIZER).unwrap_or_else(|why| panic!("{why}"));
+    let synthesizer = Synthesizer::load(&model, &Job::silent()).expect("a voice");
+    let audio = synthesizer.synthesize(sentence).expect("audio");
+    let recording = Recording {
+        samples: [vec![0.0; 6000], audio].concat(),
+        sample_rate_hz: 24_000,
+    };
+    let path = in_folder(folder, "question.wav");
+    wav::write(Path::new(&path), &recording).expect("a file");
+    path
+}
+
 #[test]
 fn hearth_hears_a_command_and_speaks_only_the_reply() {
     let folder = tempfile::tempdir().expect("a folder");
     let packed = compress("hearth", "balanced-4bit", folder.path());
-    let cache = Cache::from_environment().expect("a cache");
-    let catalog = Catalog::builtin();
-    let hibari = catalog.entry(SYNTHESIZER).expect("the synthesizer");
-    let voice = cache.installed(hibari).expect("hibari is fetched");
-    let synthesizer = Synthesizer::load(&voice, &Job::silent()).expect("a voice");
-    let spoken = synthesizer.synthesize("Turn on the kitchen light.");
-    let (question, answer) = (
-        in_folder(folder.path(), "question.wav"),
-        in_folder(folder.path(), "answer.wav"),
-    );
-    let recording = Recording {
-        samples: [vec![0.0; 6000], spoken.expect("audio")].concat(),
-        sample_rate_hz: 24_000,
-    };
-    wav::write(Path::new(&question), &recording).expect("a file");
+    let question = spoken("Turn on the kitchen light.", folder.path());
+    let answer = in_folder(folder.path(), "answer.wav");
 
     let turn = run(&["talk", &packed, "--in", &question, "--out", &answer]);
     let text = |key: &str| turn[key].as_str().expect("a text").to_owned();
@@ -138,7 +139,6 @@ fn hearth_hears_a_command_and_speaks_only_the_reply() {
 #[cfg(all(unix, feature = "flash"))]
 #[test]
 fn a_board_answers_a_spoken_question_aloud() {
-    use crate::models::installed;
     use std::os::unix::fs::symlink;
     use whittle::speech::RECOGNIZER;
     use whittle::speech::recognize::Recognizer;
@@ -177,15 +177,8 @@ fn a_board_answers_a_spoken_question_aloud() {
     }
     run(&["flash", &packed, "--board", "esp32-c3", "--port", SIM]);
 
-    let model = installed(SYNTHESIZER).expect("hibari is fetched");
-    let synthesizer = Synthesizer::load(&model, &Job::silent()).expect("a voice");
-    let spoken = synthesizer.synthesize("Turn on the kitchen light.");
-    let (question, answer) = (path("question.wav"), path("answer.wav"));
-    let recording = Recording {
-        samples: [vec![0.0; 6000], spoken.expect("audio")].concat(),
-        sample_rate_hz: 24_000,
-    };
-    wav::write(Path::new(&question), &recording).expect("a file");
+    let question = spoken("Turn on the kitchen light.", folder.path());
+    let answer = path("answer.wav");
     let talk = ["--port", SIM, "--in", &question, "--out", &answer];
     let (turn, _) = run(&[&["talk", &packed], &talk[..]].concat());
     let board = &turn["board"];

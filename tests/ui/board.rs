@@ -10,14 +10,14 @@ use whittle::link::{FakeBoard, Image, Port, prebuilt};
 
 /// An ESP32-C3 that runs this packed file.
 fn running(packed: &[u8]) -> FakeBoard {
-    let c3 = Board::find("esp32-c3").unwrap();
-    let image = Image::new(c3, prebuilt(c3).unwrap(), packed).unwrap();
-    let mut flash = vec![0xFF; usize::try_from(image.flash_bytes).unwrap()];
+    let c3 = Board::find("esp32-c3").expect("a preset");
+    let image = Image::new(c3, prebuilt(c3).expect("its firmware"), packed).expect("an image");
+    let mut flash = vec![0xFF; usize::try_from(image.flash_bytes).expect("4 MB")];
     for segment in &image.segments {
         let at = segment.address as usize;
         flash[at..at + segment.bytes.len()].copy_from_slice(&segment.bytes);
     }
-    FakeBoard::holding(flash).unwrap()
+    FakeBoard::holding(flash).expect("a board")
 }
 
 /// The packed file of candidate A.
@@ -27,7 +27,7 @@ fn packed(folder: &TempDir, window: &mut Harness<'_, Studio>) -> Vec<u8> {
     settle(window);
     click(window, "Export to path");
     settle(window);
-    std::fs::read(folder.path().join("out.whittle")).unwrap()
+    std::fs::read(folder.path().join("out.whittle")).expect("a packed file")
 }
 
 /// Chooses the board on this port in the menu of who answers.
@@ -52,12 +52,19 @@ fn say(window: &mut Harness<'_, Studio>, text: &str) {
 }
 
 fn shown(window: &Harness<'_, Studio>, text: &str) -> bool {
-    window.query_by_label_contains(text).is_some()
+    window.query_all_by_label_contains(text).next().is_some()
 }
 
 #[test]
 fn the_board_answers_in_the_assistant_with_the_bits_of_the_candidate_that_it_runs() {
-    let (folder, mut window) = tiny_window();
+    // With room for a whole answer.
+    let model = TinyModel {
+        context: 512,
+        ..TinyModel::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.gguf"), model.gguf()).unwrap();
+    let mut window = window_on(folder.path());
     let board = running(&packed(&folder, &mut window));
     let_board_answer(&mut window, board.port());
     say(&mut window, "hello");
@@ -79,35 +86,28 @@ fn the_board_answers_in_the_assistant_with_the_bits_of_the_candidate_that_it_run
     assert_eq!(transcript[1].text, facts.turn.answer.text);
     let hash = facts.turn.answer.logits_hash.0;
     for text in [
-        format!("✔ logits {hash:016x} as A computes here"),
-        format!("Board answers · {}", board.port()),
+        format!("logits {hash:016x} as A computes here"),
         " (estimated ".to_owned(),
         "by its clock · estimate of esp32-c3: ".to_owned(),
     ] {
         assert!(shown(&window, &text), "{text}");
     }
 
-    // The same question to all: A computes what the board does, B something else.
+    // B has the recipe of A now, and A another. The same question to all: B computes what the board does.
+    let project = &mut window.state_mut().state.project;
+    std::mem::swap(&mut project.a, &mut project.b);
+    settle(&mut window);
     click(&mut window, "Replay through all");
     settle(&mut window);
     let transcript = &window.state().state.view.transcript;
     let [a, b] = Candidate::ALL.map(|candidate| Speaker::Model(Answerer::Candidate(candidate)));
     assert_eq!(speakers(&transcript[2..]), [person, a, b, of_board]);
     let of_candidate = |index: usize| transcript[index].facts.as_ref().unwrap().logits_hash;
-    let again = transcript[5].board.as_ref().unwrap();
-    assert_eq!(again.turn.answer.logits_hash.0, hash);
-    assert_eq!(of_candidate(3), hash);
-    assert_ne!(of_candidate(4), hash);
-
-    // B has the recipe of A, and A another: the board runs what B is.
-    let project = &mut window.state_mut().state.project;
-    std::mem::swap(&mut project.a, &mut project.b);
-    settle(&mut window);
-    say(&mut window, "hello");
-    settle(&mut window);
+    assert_ne!(of_candidate(3), hash);
+    assert_eq!(of_candidate(4), hash);
     assert!(shown(
         &window,
-        &format!("✔ logits {hash:016x} as B computes here")
+        &format!("logits {hash:016x} as B computes here")
     ));
 
     // A candidate answers again once it is chosen.
@@ -177,8 +177,10 @@ fn wait(window: &mut Harness<'_, Studio>, is_so: impl Fn(&Harness<'_, Studio>) -
 
 /// A board that a thread plays: it answers word after word until it is told to stop, and then says how many they were.
 fn endless() -> (TTYPort, JoinHandle<(TTYPort, u32)>) {
-    let (mut board_side, host_side) = TTYPort::pair().unwrap();
-    board_side.set_timeout(Duration::from_millis(20)).unwrap();
+    let (mut board_side, host_side) = TTYPort::pair().expect("a pseudo-terminal");
+    board_side
+        .set_timeout(Duration::from_millis(20))
+        .expect("a timeout");
     let model = protocol::Model {
         name: "played",
         bytes: 1000,
@@ -220,7 +222,7 @@ fn endless() -> (TTYPort, JoinHandle<(TTYPort, u32)>) {
             let Some(Received::Frame(frame)) = receiver.push(byte[0]) else {
                 continue;
             };
-            match decode(frame).unwrap() {
+            match decode(frame).expect("a request") {
                 Request::Hello => tell(&mut board_side, &hello),
                 Request::Ask(ask) => asked = Some(ask.id),
                 Request::Cancel => {
@@ -247,7 +249,8 @@ fn endless() -> (TTYPort, JoinHandle<(TTYPort, u32)>) {
 
 fn tell(port: &mut TTYPort, event: &Event<'_>) {
     let mut frame = [0; FRAME_BYTES];
-    port.write_all(encode(event, &mut frame).unwrap()).unwrap();
+    let frame = encode(event, &mut frame).expect("room for it");
+    port.write_all(frame).expect("a host");
 }
 
 #[test]

@@ -182,10 +182,6 @@ fn transcript_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             for utterance in &state.view.transcript {
                 utterance_ui(ui, utterance);
             }
-            #[cfg(feature = "flash")]
-            if let Some(running) = state.jobs.get(JobKind::BoardAnswer) {
-                ui.label(theme::weak(running.report().stage));
-            }
             if let Some(ask) = state.view.asks.front() {
                 let name = ask.answerer.name();
                 ui.label(theme::weak(format!("{name} answers next…")));

@@ -3,19 +3,27 @@
 use crate::app::transcript::BoardFacts;
 use crate::app::{theme, units};
 use crate::estimate::Range;
-use eframe::egui::{Color32, RichText, Ui};
+use eframe::egui::{Color32, RichText, Sense, Ui, vec2};
 
-/// Draws both lines.
+/// Size of the mark before the hash.
+const MARK: f32 = 8.0;
+
+/// Draws the mark and the lines.
 pub(super) fn board_turn_ui(ui: &mut Ui, facts: &BoardFacts) {
-    let (color, verdict) = verdict(facts);
     let line = |text: String| RichText::new(text).monospace().size(11.0);
-    ui.label(line(verdict).color(color)).on_hover_text(
-        "The hash covers the logits of every step: this computer has answered the same question with the same packed file",
-    );
+    let (color, verdict) = verdict(facts);
+    ui.horizontal(|ui| {
+        let (place, _) = ui.allocate_exact_size(vec2(MARK, MARK), Sense::hover());
+        ui.painter().circle_filled(place.center(), MARK / 2.0, color);
+        ui.label(line(verdict).color(color)).on_hover_text(
+            "The hash covers the logits of every step: this computer has answered the same question with the same packed file",
+        );
+    });
     ui.label(line(times(facts)).color(theme::WEAK))
         .on_hover_text(
             "What the board says that it took, and what was estimated of the same turn before",
         );
+    ui.label(line(origins(facts)).color(theme::WEAK));
 }
 
 /// Whether the board has computed what this computer does.
@@ -25,9 +33,9 @@ fn verdict(facts: &BoardFacts) -> (Color32, String) {
     match (facts.runs, turn.same_here, &turn.differs) {
         (Some(candidate), Some(true), _) => {
             let name = candidate.name();
-            (theme::GOOD, format!("✔ {hash} as {name} computes here"))
+            (theme::GOOD, format!("{hash} as {name} computes here"))
         }
-        (Some(_), Some(false), Some(differs)) => (theme::BAD, format!("✖ {differs}")),
+        (Some(_), Some(false), Some(differs)) => (theme::BAD, differs.clone()),
         (Some(_), _, Some(why)) => (theme::WEAK, format!("{hash} · {why}")),
         (Some(_), _, None) => (theme::WEAK, hash),
         (None, _, _) => {
@@ -61,9 +69,19 @@ fn times(facts: &BoardFacts) -> String {
         let estimate = beside(estimated.and_then(|e| e.tokens_per_second.as_ref()));
         format!("then {} tokens/s{estimate}", units::short(rate))
     });
-    let tokens = format!("{} tokens", answer.tokens.len());
-    let board = estimated.map(|e| format!("estimate of {}: {}", e.board, e.validation.name()));
-    let clock = facts.turn.clock.to_string();
-    let parts = [first, rate, Some(tokens), Some(clock), board];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    [first, rate]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+/// What the times are of, whose clock they are by, and what the estimate was held against.
+fn origins(facts: &BoardFacts) -> String {
+    let turn = &facts.turn;
+    let (tokens, clock) = (turn.answer.tokens.len(), turn.clock);
+    let estimate = turn.estimated.as_ref().map_or_else(String::new, |e| {
+        format!(" · estimate of {}: {}", e.board, e.validation.name())
+    });
+    format!("{tokens} tokens · {clock}{estimate}")
 }

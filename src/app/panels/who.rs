@@ -7,9 +7,10 @@ use crate::app::state::State;
 use crate::app::theme;
 #[cfg(feature = "flash")]
 use crate::link::EMULATED;
-use eframe::egui::{ComboBox, RichText, Ui};
+use eframe::egui::containers::menu::MenuButton;
+use eframe::egui::{Button, RichText, Ui};
 
-/// Width of the menu's button.
+/// Widest that the menu's button is.
 const WIDTH: f32 = 208.0;
 
 /// Draws the menu.
@@ -23,24 +24,28 @@ pub(super) fn who_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         #[cfg(feature = "flash")]
         Answerer::Board => format!("Board answers · {}", state.view.port),
     };
-    let menu = ComboBox::from_id_salt("who answers")
-        .selected_text(RichText::new(text).color(theme::answerer(answerer)))
-        .width(WIDTH)
-        .truncate()
-        .show_ui(ui, |ui| {
-            for candidate in Candidate::ALL {
-                let recipe = &candidate.recipe(&state.project).name;
-                let text = format!("{} · {recipe}", candidate.name());
-                let is_chosen = answerer == Answerer::Candidate(candidate);
-                if ui.selectable_label(is_chosen, text).clicked() {
-                    commands.push(Command::Activate(candidate));
+    let text = RichText::new(format!("{text}…")).color(theme::answerer(answerer));
+    let button = Button::new(text).truncate();
+    // No combo box: that keeps the height that it opens with, and the ports come a moment later.
+    let (button, _) = ui
+        .scope(|ui| {
+            ui.set_max_width(WIDTH);
+            MenuButton::from_button(button).ui(ui, |ui| {
+                for candidate in Candidate::ALL {
+                    let recipe = &candidate.recipe(&state.project).name;
+                    let text = format!("{} · {recipe}", candidate.name());
+                    let is_chosen = answerer == Answerer::Candidate(candidate);
+                    if ui.selectable_label(is_chosen, text).clicked() {
+                        commands.push(Command::Activate(candidate));
+                    }
                 }
-            }
-            #[cfg(feature = "flash")]
-            boards_ui(ui, state, commands);
-        });
+                #[cfg(feature = "flash")]
+                boards_ui(ui, state, commands);
+            })
+        })
+        .inner;
     #[cfg(feature = "flash")]
-    if menu.response.clicked() {
+    if button.clicked() {
         commands.push(Command::ListPorts);
     }
     let hint = match answerer {
@@ -53,9 +58,7 @@ pub(super) fn who_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
              candidate goes on being tuned"
         }
     };
-    menu.response
-        .on_hover_text(hint)
-        .accessible_name("Who answers");
+    button.on_hover_text(hint).accessible_name("Who answers");
 }
 
 /// The boards on the ports of this computer, and the emulated one.
