@@ -40,7 +40,7 @@ fn an_answer_its_hash_and_a_notice_are_copied_by_a_click() {
 #[test]
 fn text_that_is_shown_can_be_selected_and_copied() {
     let (_folder, mut window) = tiny_window();
-    let words = "what you ask is answered by the candidate above, while you tune it";
+    let words = "what you ask is answered by who stands above, while you tune";
     let label = window.get_by(|node| {
         let text = node.value().or(node.label()).unwrap_or_default();
         node.role() == Role::Label && text.to_lowercase() == words
