@@ -87,6 +87,10 @@ impl Studio {
             #[cfg(feature = "flash")]
             Command::PlanFlash => self.flash(AfterPlan::Leave, ctx),
             #[cfg(feature = "flash")]
+            Command::SendModel => self.send_model(ctx),
+            #[cfg(feature = "flash")]
+            Command::EraseModel => self.erase_model(ctx),
+            #[cfg(feature = "flash")]
             Command::SeatBoard(port) => self.seat_board(port, ctx),
             #[cfg(feature = "flash")]
             Command::MeasureBoard => self.measure_board(ctx),

@@ -3,6 +3,7 @@
 use super::answerer::Answerer;
 use super::board_work::{self, AfterPlan, BoardOrder, FlashOrder, Wanted};
 use super::jobs::{Ended, JobKind};
+use super::running::Failure;
 use super::state::Popup;
 use super::studio::Studio;
 use super::transcript::{Ask, BoardFacts, Speaker};
@@ -61,6 +62,46 @@ impl Studio {
                 let (board, flashed) =
                     board_work::flash(&loaded, &recipe, &ready, run, &order, job)?;
                 Ok(Ended::Flashed(board, flashed.map(Box::new), backup))
+            });
+    }
+
+    /// Sends the active candidate's model to the firmware that runs on the board.
+    pub(super) fn send_model(&mut self, ctx: &Context) {
+        let Some((loaded, recipe, ready)) = self.candidate(self.state.view.active) else {
+            return;
+        };
+        let Some(board) = Board::find(&self.state.project.board) else {
+            return;
+        };
+        let (cache, processor) = (self.state.project.cache, Arc::clone(&self.processor));
+        self.change_model("Send the model to the board", ctx, move |port, job| {
+            let run = (cache, &*processor);
+            board_work::send_model((&loaded, &recipe), &ready, run, (board, port), job)
+        });
+    }
+
+    /// Has the firmware on the board erase its model.
+    pub(super) fn erase_model(&mut self, ctx: &Context) {
+        let title = "Erase the model of the board";
+        self.change_model(title, ctx, board_work::erase_model);
+    }
+
+    fn change_model(
+        &mut self,
+        title: &str,
+        ctx: &Context,
+        work: impl FnOnce(&str, &Job<'_>) -> Result<String, Failure> + Send + 'static,
+    ) {
+        if !self.state.jobs.may_start(JobKind::Flash) {
+            return;
+        }
+        let port = self.state.view.port.trim().to_owned();
+        self.state.view.flashed = None;
+        let title = format!("{title} on {port}");
+        self.state
+            .jobs
+            .start(JobKind::Flash, title, ctx, move |job| {
+                Ok(Ended::ModelChanged(work(&port, job)?))
             });
     }
 

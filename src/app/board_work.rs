@@ -6,13 +6,15 @@ use super::measured::ShownPlan;
 use super::pieces::Pieces;
 use super::running::Failure;
 use super::transcript::BoardFacts;
+use super::units;
 use super::work::{Ready, pack, read_firmware};
 use crate::board::Board;
 use crate::catalog::Cache;
 use crate::job::Job;
+use crate::link;
 use crate::link::{
     BoardQuestion, Deployed, Device, EMULATED_FLASH_BYTES, FlashOptions, FlashPlan, Greeting,
-    Image, ask_board, deploy, measure, prebuilt, require_model,
+    Image, ask_board, deploy, measure, prebuilt, replace_model, require_model,
 };
 use crate::measured::{BoardReport, Reports};
 use crate::recipe::Recipe;
@@ -101,6 +103,31 @@ pub(super) fn flash(
     }
     let deployed = deploy(&device, (&image, &packed), &options, &mut show, job)?;
     Ok((board, deployed))
+}
+
+/// Packs a recipe's model and sends it to the firmware on a board; says what came of it.
+pub(super) fn send_model(
+    (loaded, recipe): (&Loaded, &Recipe),
+    ready: &Ready,
+    run: (CachePrecision, &Processor),
+    (board, port): (&Board, &str),
+    job: &Job<'_>,
+) -> Result<String, Failure> {
+    let packed = pack(loaded, recipe, ready, run, job)?;
+    let device = device(port, EMULATED_FLASH_BYTES)?;
+    let proof = replace_model(&device, (board, &packed), job)?;
+    Ok(format!(
+        "Sent {} to the {}; it answers as here, logits {}",
+        units::bytes(packed.bytes().len() as u64),
+        proof.hello.board,
+        proof.self_test
+    ))
+}
+
+/// Has the firmware on a board erase its model; says what the board says then.
+pub(super) fn erase_model(port: &str, job: &Job<'_>) -> Result<String, Failure> {
+    let hello = link::erase_model(&device(port, EMULATED_FLASH_BYTES)?, job)?;
+    Ok(format!("Erased: {}", hello.title()))
 }
 
 fn device(port: &str, flash_bytes: usize) -> Result<Device, Failure> {

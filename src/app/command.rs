@@ -68,6 +68,12 @@ pub enum Command {
     /// Says what runs on the board, and what writing the active candidate to it would change.
     #[cfg(feature = "flash")]
     PlanFlash,
+    /// Sends the active candidate's model to the firmware on the board.
+    #[cfg(feature = "flash")]
+    SendModel,
+    /// Has the firmware on the board erase its model.
+    #[cfg(feature = "flash")]
+    EraseModel,
     /// Lets the board on this port answer what is asked.
     #[cfg(feature = "flash")]
     SeatBoard(String),
@@ -107,6 +113,8 @@ impl Command {
             Self::ListPorts
             | Self::Flash
             | Self::PlanFlash
+            | Self::SendModel
+            | Self::EraseModel
             | Self::SeatBoard(_)
             | Self::MeasureBoard => None,
             #[cfg(feature = "voice")]

@@ -246,6 +246,9 @@ pub enum Ended {
     /// A board that was looked at, or written; and where its old flash is kept.
     #[cfg(feature = "flash")]
     Flashed(&'static Board, Option<Box<Deployed>>, Option<PathBuf>),
+    /// The model on a board is another, or none: in a sentence.
+    #[cfg(feature = "flash")]
+    ModelChanged(String),
     /// What a board answered.
     #[cfg(feature = "flash")]
     BoardAnswered(Box<BoardFacts>),

@@ -85,6 +85,8 @@ impl Studio {
                 self.on_flashed(board, flashed.map(|flashed| *flashed), backup);
             }
             #[cfg(feature = "flash")]
+            Ended::ModelChanged(told) => self.state.inform(told),
+            #[cfg(feature = "flash")]
             Ended::BoardAnswered(facts) => self.on_board_answer(facts),
             #[cfg(feature = "flash")]
             Ended::BoardMeasured(report) => {

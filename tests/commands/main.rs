@@ -38,6 +38,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "--port tcp:127.0.0.1:7433",
         "a board that runs Linux answers there: the slow tests emulate one",
     ),
+    (
+        "--port P --model-only",
+        "1.6 MB over an emulated line: tests/emulated/store.rs sends a smaller model",
+    ),
 ];
 
 fn root() -> &'static Path {

@@ -51,9 +51,10 @@ fn answers_as_here(folder: &str, recipe: &Path) {
             let board = running(&packed);
             let mut client = Client::open(board.port(), Reset::None).expect("a line");
             let mut show = |_: &str| ControlFlow::Continue(());
-            let here = (Some(&packed), &[][..]);
-            let turn = ask_board(&mut client, here, &question, &job, &mut show);
+            let turn = ask_board(&mut client, &question, &job, &mut show);
             let turn = turn.expect("an answer");
+            let turn = turn.beside((&packed, &[]), &question, &job);
+            let turn = turn.expect("not cancelled");
             let bits = cache.bits();
             assert_eq!(turn.same_here, Some(true), "{bits} {text:?}: {turn:?}");
             assert_eq!(turn.answer.stop, "stop_token", "{bits} {text:?}: {turn:?}");

@@ -66,10 +66,9 @@ fn a_board_reports_its_times_and_they_stand_beside_its_estimate() {
         context: 0,
         sampling: Sampling::GREEDY,
     };
-    let boards = [board];
-    let known = (Some(&packed), &boards[..]);
     let mut show = |_: &str| ControlFlow::Continue(());
-    let turn = ask_board(&mut client, known, &question, &job, &mut show).unwrap();
+    let turn = ask_board(&mut client, &question, &job, &mut show).unwrap();
+    let turn = turn.beside((&packed, &[board]), &question, &job).unwrap();
     assert_eq!(turn.same_here, Some(true));
     assert_eq!(turn.estimated.unwrap().board, BOARD);
 }

@@ -20,6 +20,18 @@ fn running(packed: &[u8]) -> FakeBoard {
     FakeBoard::holding(flash).expect("a board")
 }
 
+/// A window on a model with room for a whole answer.
+fn roomy_window() -> (TempDir, Harness<'static, Studio>) {
+    let model = TinyModel {
+        context: 512,
+        ..TinyModel::default()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tiny.gguf"), model.gguf()).expect("a file");
+    let window = window_on(folder.path());
+    (folder, window)
+}
+
 /// The packed file of candidate A.
 fn packed(folder: &TempDir, window: &mut Harness<'_, Studio>) -> Vec<u8> {
     click(window, "Export…");
@@ -57,14 +69,7 @@ fn shown(window: &Harness<'_, Studio>, text: &str) -> bool {
 
 #[test]
 fn the_board_answers_in_the_assistant_with_the_bits_of_the_candidate_that_it_runs() {
-    // With room for a whole answer.
-    let model = TinyModel {
-        context: 512,
-        ..TinyModel::default()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("tiny.gguf"), model.gguf()).unwrap();
-    let mut window = window_on(folder.path());
+    let (folder, mut window) = roomy_window();
     let board = running(&packed(&folder, &mut window));
     let_board_answer(&mut window, board.port());
     say(&mut window, "hello");
@@ -371,4 +376,65 @@ fn a_board_measures_itself_and_the_boards_table_rests_on_it() {
     window.state_mut().state.view.popup = whittle::app::Popup::Closed;
     window.run_steps(2);
     assert!(window.query_by_label("for A, measured").is_some());
+}
+
+#[test]
+fn the_model_of_a_board_is_erased_and_another_is_sent() {
+    let (folder, mut window) = roomy_window();
+    let board = running(&packed(&folder, &mut window));
+    window.state_mut().state.project.board = "esp32-c3".into();
+    click(&mut window, "Flash…");
+    settle(&mut window);
+    window.state_mut().state.view.port = board.port().to_owned();
+    window.run_steps(2);
+    click(&mut window, "Erase its model…");
+    click(&mut window, "Erase");
+    settle(&mut window);
+    assert!(shown(
+        &window,
+        "Erased: esp32c3 revision 0.3 with no model: there is no model"
+    ));
+    click(&mut window, "Send the model alone");
+    settle(&mut window);
+    assert!(shown(
+        &window,
+        "to the esp32c3; it answers as here, logits "
+    ));
+    // What it runs is candidate A again.
+    click(&mut window, "Let the board answer");
+    say(&mut window, "hello");
+    settle(&mut window);
+    assert!(shown(&window, "as A computes here"));
+    // Another kind of board is not touched.
+    window.state_mut().state.project.board = "esp32-c6".into();
+    click(&mut window, "Flash…");
+    settle(&mut window);
+    click(&mut window, "Send the model alone");
+    settle(&mut window);
+    assert!(shown(
+        &window,
+        "the board is esp32c3, expected esp32c6: nothing was changed"
+    ));
+}
+
+#[test]
+fn a_board_on_a_socket_is_typed_once_and_then_stands_among_those_that_answer() {
+    let (_folder, mut window) = tiny_window();
+    click(&mut window, "Flash…");
+    settle(&mut window);
+    let field = window.get_by_role_and_label(Role::TextInput, "Port");
+    field.focus();
+    window.run_steps(2);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    window
+        .get_by_role_and_label(Role::TextInput, "Port")
+        .type_text("tcp:127.0.0.1:9");
+    window.run_steps(2);
+    click(&mut window, "Let the board answer");
+    click(&mut window, "Who answers");
+    settle(&mut window);
+    assert!(window.query_by_label("Board on tcp:127.0.0.1:9").is_some());
+    say(&mut window, "hello");
+    settle(&mut window);
+    assert!(shown(&window, "cannot open tcp:127.0.0.1:9: "));
 }

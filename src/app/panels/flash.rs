@@ -1,5 +1,6 @@
 //! Writing the active candidate to a board.
 
+use super::on_board::on_board_ui;
 use super::output_ui;
 use crate::app::command::Command;
 use crate::app::dialogs::Purpose;
@@ -8,7 +9,6 @@ use crate::app::state::{Popup, State};
 use crate::app::{theme, units};
 use crate::board::{Board, FlashMethod};
 use crate::link::{EMULATED, Firmware, Greeting};
-use crate::measured::{BoardReport, WorkName};
 use eframe::egui::{Button, ComboBox, Context, Grid, ProgressBar, RichText, TextEdit, Ui};
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -29,7 +29,7 @@ pub(in crate::app) fn flash_ui(ctx: &Context, state: &mut State, commands: &mut 
         plan_ui(ui, state);
         result_ui(ui, state);
         ui.separator();
-        ask_ui(ui, state, commands);
+        on_board_ui(ui, state, commands);
     });
     if modal.should_close() {
         commands.push(Command::Show(Popup::Closed));
@@ -62,9 +62,7 @@ fn fields_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         .accessible_name("Board to flash");
     ui.end_row();
 
-    if !runs_linux(chosen) {
-        port_ui(ui, state, commands);
-    }
+    port_ui(ui, state, commands);
 
     ui.label(theme::weak("Firmware"));
     ui.horizontal(|ui| {
@@ -100,21 +98,24 @@ fn runs_linux(board: Option<&Board>) -> bool {
 fn port_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.label(theme::weak("Port"));
     ui.horizontal(|ui| {
-        ComboBox::from_id_salt("port")
-            .selected_text(&state.view.port)
-            .width(260.0)
-            .show_ui(ui, |ui| {
-                for port in &state.view.ports {
-                    let product = port.product.as_deref().unwrap_or("");
-                    let text = format!("{}  {product}", port.name);
-                    ui.selectable_value(&mut state.view.port, port.name.clone(), text);
+        let field = TextEdit::singleline(&mut state.view.port)
+            .hint_text("a serial port, or tcp:HOST:PORT")
+            .desired_width(260.0);
+        ui.add(field).accessible_name("Port");
+        let menu = ui.menu_button("Ports…", |ui| {
+            let mut port_ui = |name: &str, what: &str| {
+                let text = format!("{name}  {what}");
+                let is_chosen = state.view.port == name;
+                if ui.selectable_label(is_chosen, text.trim_end()).clicked() {
+                    name.clone_into(&mut state.view.port);
                 }
-                let emulated = format!("{EMULATED}  an emulated ESP32-C3");
-                ui.selectable_value(&mut state.view.port, EMULATED.to_owned(), emulated);
-            })
-            .response
-            .accessible_name("Port");
-        if ui.button("Refresh").clicked() {
+            };
+            for port in &state.view.ports {
+                port_ui(&port.name, port.product.as_deref().unwrap_or_default());
+            }
+            port_ui(EMULATED, "an emulated ESP32-C3");
+        });
+        if menu.response.clicked() {
             commands.push(Command::ListPorts);
         }
     });
@@ -203,70 +204,6 @@ fn plan_ui(ui: &mut Ui, state: &State) {
             }
         });
     ui.label(theme::weak(plan.time()));
-}
-
-/// What is on the board answers in the assistant, or measures itself.
-fn ask_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    if let Some(running) = state.jobs.get(JobKind::MeasureBoard) {
-        ui.horizontal(|ui| {
-            ui.label(theme::weak("The board measures itself…"));
-            let cancel = ui.add_enabled(!running.is_stopping(), Button::new("Cancel"));
-            if cancel.accessible_name("Cancel measuring").clicked() {
-                running.cancel();
-            }
-        });
-    }
-    ui.horizontal(|ui| {
-        let has_port = !state.view.port.is_empty();
-        let ask = ui.add_enabled(has_port, Button::new("Let the board answer"));
-        let hint = "In the assistant, in place of the candidate: with the hash of its answer and its own times";
-        if ask.on_hover_text(hint).clicked() {
-            commands.push(Command::SeatBoard(state.view.port.clone()));
-        }
-        let is_free = has_port && state.jobs.may_start(JobKind::MeasureBoard);
-        let measure = ui.add_enabled(is_free, Button::new("Measure"));
-        let hint = "The board answers what was said last, and says what each kind of work took, how fast its memories are and \
-                    what it used; kept for this account's estimates";
-        let measure = measure.on_hover_text(hint);
-        if measure.accessible_name("Let the board measure itself").clicked() {
-            commands.push(Command::MeasureBoard);
-        }
-    });
-    if let Some(report) = &state.view.board_report {
-        report_ui(ui, report);
-    }
-}
-
-/// What a board measured of itself.
-fn report_ui(ui: &mut Ui, report: &BoardReport) {
-    ui.label(theme::weak(report.title()));
-    let clock = report.clock;
-    ui.label(format!(
-        "First token {} s, then {} tokens/s {clock}; the stack: {}",
-        units::short(report.first_token_secs),
-        units::short(report.tokens_per_second()),
-        report.stack.map_or_else(
-            || "not watched".to_owned(),
-            |stack| format!(
-                "{} of {}",
-                units::bytes(stack.used_bytes.into()),
-                units::bytes(stack.bytes.into())
-            )
-        )
-    ));
-    let whole = report.decode_secs / f64::from(report.tokens);
-    let share = |work: WorkName| {
-        let share = 100.0 * report.secs_of(work) / whole;
-        format!("{} {share:.0} %", work.name())
-    };
-    let shares: Vec<String> = WorkName::ALL.into_iter().map(share).collect();
-    ui.label(format!("Of a token: {}", shares.join(", ")));
-    for memory in &report.memories {
-        let rate = units::short(memory.bytes_per_second() / 1e6);
-        let name = &memory.name;
-        ui.label(format!("{name} read at {rate} MB/s"));
-    }
-    ui.label(theme::weak("Kept: estimates for this chip rest on it"));
 }
 
 fn result_ui(ui: &mut Ui, state: &State) {

@@ -13,6 +13,8 @@ pub(super) mod flash;
 pub(super) mod keeping;
 pub(super) mod layers;
 mod number;
+#[cfg(feature = "flash")]
+mod on_board;
 pub(super) mod open;
 pub(super) mod opening;
 pub(super) mod rewrite;

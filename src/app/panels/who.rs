@@ -76,4 +76,10 @@ fn boards_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         board_ui(&port.name, port.product.as_deref().unwrap_or_default());
     }
     board_ui(EMULATED, "an emulated ESP32-C3");
+    // One that was typed, as that of a board that runs Linux.
+    let typed = state.view.port.trim();
+    let is_listed = state.view.ports.iter().any(|port| port.name == typed);
+    if !is_listed && !typed.is_empty() && typed != EMULATED {
+        board_ui(typed, "");
+    }
 }
