@@ -109,20 +109,16 @@ impl Studio {
         let Some(ask) = self.state.view.asks.front().cloned() else {
             return;
         };
-        let (kind, candidate) = match ask.answerer {
-            Answerer::Candidate(candidate) => (JobKind::Answer, Some(candidate)),
-            #[cfg(feature = "flash")]
-            Answerer::Board => (JobKind::BoardAnswer, None),
-        };
-        if !self.state.jobs.may_start(kind) {
-            return;
-        }
-        match candidate {
-            Some(candidate) => self.answer_by(candidate, ask, ctx),
-            None => {
-                #[cfg(feature = "flash")]
-                self.answer_by_board(ask, ctx);
+        let may_start = |kind| self.state.jobs.may_start(kind);
+        match ask.answerer {
+            Answerer::Candidate(candidate) if may_start(JobKind::Answer) => {
+                self.answer_by(candidate, ask, ctx);
             }
+            #[cfg(feature = "flash")]
+            Answerer::Board if may_start(JobKind::BoardAnswer) => self.answer_by_board(ask, ctx),
+            Answerer::Candidate(_) => {}
+            #[cfg(feature = "flash")]
+            Answerer::Board => {}
         }
     }
 

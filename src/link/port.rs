@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 /// A serial port that a board may be on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Port {
-    /// What [`flash`] takes: `/dev/ttyACM0`, `COM3`.
+    /// What [`super::flash`] takes: `/dev/ttyACM0`, `COM3`.
     pub name: String,
     /// What the device on it calls itself.
     pub product: Option<String>,

@@ -44,6 +44,7 @@ pub(in crate::app) fn boards_ui(ui: &mut Ui, state: &mut State, commands: &mut V
             let boards = &state.derived.boards;
             // In a low window both move, so that the errors below stay in sight.
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                #[cfg(feature = "flash")]
                 let before = state.project.board.clone();
                 table_ui(ui, (boards, estimates), &mut state.project.board);
                 #[cfg(feature = "flash")]
