@@ -180,7 +180,15 @@ impl Image {
             .next_multiple_of(MODEL_ALIGNMENT_BYTES);
         let model_address = APP_OFFSET_BYTES + app_partition_bytes;
         let has_bytes = flash_bytes.saturating_sub(model_address);
+        let shown_bytes = window_bytes(chip).saturating_sub(app_partition_bytes);
         let needs_bytes = model.len() as u64;
+        if needs_bytes > shown_bytes {
+            return Err(ImageError::DoesNotFit {
+                what: "the model, read in place through the chip's window on its flash,",
+                needs_bytes,
+                has_bytes: shown_bytes,
+            });
+        }
         if needs_bytes > has_bytes || has_bytes == 0 {
             return Err(ImageError::DoesNotFit {
                 what: "the model",
@@ -401,6 +409,22 @@ fn least_revision(chip: Chip) -> Revision {
     Revision(if chip == Chip::Esp32p4 { 300 } else { 0 })
 }
 
+/// Bytes of flash that a chip's window shows at once, code and data together; no bound where Whittle has no firmware.
+///
+/// Source: `firmware/boards/esp-riscv` and `esp-xtensa`, `src/chip/`: the entries of the window's table, a page each; the last
+/// is the bootloader's.
+fn window_bytes(chip: Chip) -> u64 {
+    let entries = match chip {
+        Chip::Esp32 => 64,
+        Chip::Esp32c3 => 128,
+        Chip::Esp32c6 => 256,
+        Chip::Esp32s3 => 512,
+        Chip::Esp32p4 => 1024,
+        _ => return u64::MAX,
+    };
+    (entries - 1) * MODEL_ALIGNMENT_BYTES
+}
+
 fn fits_u32(bytes: u64) -> u32 {
     u32::try_from(bytes).expect("the flash sizes above end at 128 MB")
 }
@@ -437,6 +461,24 @@ mod tests {
         check("esp32-c3", None, [3, 0]);
         check("esp32-c6", None, [0, 0]);
         check("esp32-p4", None, [300, 300]);
+    }
+
+    #[test]
+    fn a_model_that_the_chips_window_does_not_show_is_refused() {
+        let mut board = Board::find("esp32-c3").expect("a preset").clone();
+        let flash = board.serial_flash.as_mut().expect("it has one");
+        flash.bytes.value = 16 << 20;
+        let firmware = prebuilt(&board).expect("it comes along");
+        let check = |bytes: usize| Image::new(&board, firmware, &vec![0; bytes]);
+        // 127 pages of 64 KiB, six of them the application's.
+        let shown = 121 << 16;
+        assert!(check(shown).is_ok());
+        let refusal = check(shown + 1).expect_err("one byte too many").to_string();
+        assert!(refusal.contains("through the chip's window"), "{refusal}");
+        assert!(
+            refusal.contains("the board has 7929856 for it: 1 too many"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -177,10 +177,11 @@ pub struct Model<'m> {
 /// The packed file at the start of `flash`: as many bytes as it says it has, or all there are.
 #[must_use]
 pub fn packed_bytes(flash: &[u8]) -> &[u8] {
-    // Offset 24 of the header; what it claims is checked when the file is parsed.
-    let claimed = flash.get(24..).and_then(<[u8]>::first_chunk);
+    // Offset 24 of the header; what it claims is checked when the file is parsed, its beginning whatever it claims.
+    const CLAIM: core::ops::Range<usize> = 24..28;
+    let claimed = flash.get(CLAIM).and_then(<[u8]>::first_chunk);
     let claimed = claimed.map_or(usize::MAX, |word| u32::from_le_bytes(*word) as usize);
-    flash.get(..claimed).unwrap_or(flash)
+    flash.get(..claimed.max(CLAIM.end)).unwrap_or(flash)
 }
 
 /// Whether nothing begins here: flash that is erased, or a file without a byte.
