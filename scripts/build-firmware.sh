@@ -14,6 +14,8 @@ set -eu
 
 . "$(dirname "$0")/targets.sh"
 board=${1:?usage: scripts/build-firmware.sh BOARD}
+# A chip as its maker writes it.
+case $board in esp32-*) board=esp32${board#esp32-} ;; esac
 # As boards are called here and as esp-hal calls chips: esp32-s3, esp32s3.
 case $board in
     esp32-*) board=esp32${board#esp32-} ;;

@@ -6,6 +6,8 @@ use crate::job::Job;
 use crate::packed::{Conversation, PackedModel, Question, WeightSource as _};
 use crate::workers::Processor;
 use anyhow::{Context as _, ensure};
+#[cfg(feature = "flash")]
+use clap::builder::NonEmptyStringValueParser;
 use engine::arena::CachePrecision;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -22,7 +24,7 @@ pub(super) struct ChatArgs {
     file: Option<PathBuf>,
     /// Let the board on this port answer, or the emulated one, sim:esp32-c3
     #[cfg(feature = "flash")]
-    #[arg(long, value_name = "P", conflicts_with_all = ["system", "stop", "threads", "kv_bits"])]
+    #[arg(long, value_name = "P", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["system", "stop", "threads", "kv_bits"])]
     port: Option<String>,
     /// What to ask; `-` reads it from standard input
     #[arg(long, value_name = "P", allow_hyphen_values = true)]

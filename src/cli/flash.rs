@@ -12,6 +12,7 @@ use crate::link::{
 use crate::packed::{PackedModel, bill};
 use crate::whole_file::WholeFolder;
 use anyhow::{Context as _, bail};
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -26,7 +27,7 @@ pub(super) struct FlashArgs {
     #[arg(long, value_name = "ID|FILE", required_unless_present = "port")]
     board: Option<PathBuf>,
     /// Serial port of the board; sim:esp32-c3 is an emulated one that keeps its flash, "fake" one that is new each time
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     port: Option<String>,
     /// Write what belongs into the flash to this folder instead, part by part, with offsets and the vendor's commands to
     /// sign, encrypt and write them: for products whose chips are locked. For boards that run Linux: the program, the model,

@@ -18,6 +18,8 @@ use crate::voice::wav::{self, Recording};
 use crate::voice::{Assistant, BargeIn, ModelAssistant, Timings, Turn, TurnEvent, talk};
 use crate::workers::Processor;
 use anyhow::{Context as _, bail};
+#[cfg(feature = "flash")]
+use clap::builder::NonEmptyStringValueParser;
 use engine::arena::CachePrecision;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ pub(super) struct TalkArgs {
     file: Option<PathBuf>,
     /// Let the board on this port answer, or the emulated one, sim:esp32-c3
     #[cfg(feature = "flash")]
-    #[arg(long, value_name = "P", conflicts_with_all = ["system", "threads", "kv_bits"])]
+    #[arg(long, value_name = "P", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["system", "threads", "kv_bits"])]
     port: Option<String>,
     /// Recording of the question
     #[arg(

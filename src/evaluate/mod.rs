@@ -296,7 +296,8 @@ fn score_window(
                     .zip(candidate.rows(batch.len()))
                     .zip(&window[start + 1..])
                     .collect();
-                let found: Result<Vec<Score>, EvaluateError> = rows
+                // Not collected into one result: of several errors that would be any.
+                let found: Vec<Result<Score, EvaluateError>> = rows
                     .into_par_iter()
                     .enumerate()
                     .map(|(row, ((r, c), next))| {
@@ -307,7 +308,9 @@ fn score_window(
                         })
                     })
                     .collect();
-                scores.extend(found?);
+                for score in found {
+                    scores.push(score?);
+                }
             }
         }
     }

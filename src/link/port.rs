@@ -58,6 +58,9 @@ fn in_order(mut ports: Vec<Port>) -> Vec<Port> {
 
 /// Why a port could not be opened, and what to do about it.
 pub(super) fn cure(port: &str, error: &serialport::Error) -> String {
+    if port.starts_with("tcp:") {
+        return "a loader is behind a serial port; over a socket a model goes alone (whittle flash --model-only)".to_owned();
+    }
     let kind = match error.kind() {
         serialport::ErrorKind::Io(kind) => kind,
         serialport::ErrorKind::NoDevice | serialport::ErrorKind::InvalidInput => {

@@ -107,6 +107,16 @@ fn without_a_board_it_is_the_one_whose_chip_answers() {
     };
     let socket = refused(&["--port", "tcp:127.0.0.1:1"]);
     assert!(socket.contains("name it with --board"), "{socket}");
+    let loader = refused(&["--board", "esp32-c3", "--port", "tcp:127.0.0.1:1"]);
+    assert!(
+        loader.contains("a loader is behind a serial port"),
+        "{loader}"
+    );
+    let nothing = refused(&["--port", ""]);
+    assert!(
+        nothing.contains("a value is required for '--port"),
+        "{nothing}"
+    );
     let neither = refused(&["--parts", "parts"]);
     assert!(neither.contains("--board"), "{neither}");
 }

@@ -3,12 +3,13 @@
 use crate::cli::Output;
 use crate::cli::flash::open;
 use crate::link::{EMULATED_FLASH_BYTES, erase_model};
+use clap::builder::NonEmptyStringValueParser;
 
 /// Erase the model on a board; its firmware stays, answers, and says that it has none
 #[derive(Debug, clap::Args)]
 pub(super) struct EraseArgs {
     /// Serial port of the board; sim:esp32-c3 is an emulated one, tcp:HOST:PORT one that runs Linux
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     port: String,
 }
 

@@ -5,6 +5,7 @@ use crate::cli::estimate::short;
 use crate::cli::files::Files;
 use crate::measured::{BoardReport, Clock, Reports, WorkName};
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use std::path::{Path, PathBuf};
 
 /// Have a board measure itself, or read what one has measured; what agrees with this computer is kept for its estimates
@@ -14,7 +15,7 @@ pub(super) struct ReportArgs {
     #[arg(required_unless_present = "port", conflicts_with = "port")]
     file: Option<PathBuf>,
     /// Serial port of the board that is to measure itself; sim:esp32-c3 is an emulated one
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     port: Option<String>,
     /// The packed model that the board runs: its answer is held against this one's. A report that is read without it is
     /// shown and not kept
