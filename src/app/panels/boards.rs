@@ -210,7 +210,7 @@ fn firmware(board: &Board) -> (&'static str, &'static str) {
         let short = match status {
             FirmwareStatus::Emulated => "emulated",
             FirmwareStatus::NeverRun => "never run",
-            FirmwareStatus::SourceOnly => "source only",
+            FirmwareStatus::SourceOnly => "source",
             FirmwareStatus::None => "none",
         };
         (short, status.name())
