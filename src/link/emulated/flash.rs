@@ -79,11 +79,12 @@ fn write(memory: &mut Memory, at: u32, from: u32, count: u32) -> Option<Given> {
 }
 
 fn read(memory: &mut Memory, at: u32, to: u32, count: u32) -> Option<Given> {
-    let words = count.next_multiple_of(4);
-    if !to.is_multiple_of(4) || !(1..=MOST_BYTES).contains(&words) {
+    if !to.is_multiple_of(4) || !(1..=MOST_BYTES).contains(&count) {
         return None;
     }
-    let Some(bytes) = memory.flash.get(at as usize..(at + words) as usize) else {
+    let words = count.next_multiple_of(4);
+    let start = at as usize;
+    let Some(bytes) = memory.flash.get(start..start + words as usize) else {
         return Some((REFUSED, 0));
     };
     let bytes = bytes.to_vec();
@@ -139,12 +140,14 @@ mod tests {
             (0x4000_012C, [0x1_FFFC, RAM, 8]),
             (0x4000_012C, [0, RAM, 6]),
             (0x4000_0130, [0x1_FFFE, RAM, 4]),
+            (0x4000_0130, [u32::MAX, RAM, 4]),
         ] {
             assert_eq!(called(&mut memory, address, arguments), Some((REFUSED, 0)));
         }
         // Words that lie across, and those that only the busy flash has.
         assert_eq!(called(&mut memory, 0x4000_012C, [0, RAM + 2, 4]), None);
         assert_eq!(called(&mut memory, 0x4000_012C, [0, WINDOW_DATA, 4]), None);
+        assert_eq!(called(&mut memory, 0x4000_0130, [0, RAM, u32::MAX]), None);
         assert_eq!(memory.take_changed(), None);
     }
 }
